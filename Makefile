@@ -1,0 +1,33 @@
+# Needs Python 3.11 to 3.13, git and make; everything else is installed into .venv.
+PYTHON ?= python3.11
+BIN := .venv/bin
+JOBS ?= 2
+
+.PHONY: demo test test-all lint setup clean
+
+setup: .venv/.installed
+
+# The stamp is written last: an installation that was interrupted is done again.
+.venv/.installed: pyproject.toml constraints-cpu.txt
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet "uv>=0.5"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --overrides constraints-cpu.txt \
+		-e '.[dev]' 'tensorflow-cpu>=2.19; sys_platform == "linux" and platform_machine == "x86_64"'
+	touch $@
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+test-all: lint
+	$(BIN)/python -m pytest -n $(JOBS)
+
+demo: setup
+	$(BIN)/facepipe demo
+
+clean:
+	rm -rf .venv demo-data .pytest_cache .mypy_cache .ruff_cache .hypothesis

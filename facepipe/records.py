@@ -1,0 +1,129 @@
+"""The typed records that flow between the steps: list -> read -> decode -> detect -> pose -> crop -> row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Image = NDArray[np.uint8]
+    """(height, width, 3) uint8, RGB, 0..255."""
+    Points = NDArray[np.float32]
+    """(n, 2) float32, x then y, px; pixel centres lie at whole numbers."""
+
+Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in px of the upright full-size image; x2 and y2 lie outside the box."""
+
+
+class Status(StrEnum):
+    """What became of one face, or of one image that gave none."""
+
+    OK = "ok"
+    OTHER_FACE = "other_face"
+    NO_FACE = "no_face"
+    SMALL_FACE = "small_face"
+    LOW_SCORE = "low_score"
+    READ_ERROR = "read_error"
+    DECODE_ERROR = "decode_error"
+    TOO_LARGE = "too_large"
+    TIMEOUT = "timeout"
+    WORKER_CRASH = "worker_crash"
+
+
+FAILED = frozenset({Status.READ_ERROR, Status.DECODE_ERROR, Status.TOO_LARGE, Status.TIMEOUT, Status.WORKER_CRASH})
+"""The statuses that count towards `--max-failed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file to read: a still image, or a video file.
+
+    `path` is posix and relative to the input, always valid Unicode. `file` opens it (the same, except for names that
+    are no valid UTF-8, which it carries as surrogate escapes). `box` says where the identity's face is.
+    """
+
+    path: str
+    identity: str
+    video: str = ""
+    frame_index: int = 0
+    box: Box | None = None
+    label: int | None = None
+    is_video: bool = False
+    file: str = ""
+
+    def __post_init__(self) -> None:
+        """A file that opens under its own path needs no second name."""
+        if not self.file:
+            object.__setattr__(self, "file", self.path)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """A detected face.
+
+    box: (4,) float32, x1, y1, x2, y2, px. landmarks: (5, 2) float32, px: the eye on the image's left, the eye on its
+    right, nose tip, mouth corner on the image's left, on its right. score: detector confidence, 0..1.
+    """
+
+    box: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Where a face looks, in degrees, by the convention of AFLW2000 / 300W-LP.
+
+    yaw > 0 faces the image's left, pitch > 0 looks up, roll > 0 is turned clockwise in the image. `frontal_angle` lies
+    between the face's forward direction and the camera axis (roll left out). All NaN where it can't be told.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+    frontal_angle: float
+
+
+@dataclass(slots=True)
+class FaceRow:
+    """One row of `faces/part-*.parquet`; see docs/formats.md for every column."""
+
+    key: str
+    path: str
+    identity: str
+    video: str
+    frame_index: int
+    face_index: int
+    status: str
+    error: str = ""
+    width: int = 0
+    height: int = 0
+    bbox: list[float] | None = None
+    landmarks: list[float] | None = None
+    score: float = float("nan")
+    yaw: float = float("nan")
+    pitch: float = float("nan")
+    roll: float = float("nan")
+    frontal_angle: float = float("nan")
+    sharpness: float = float("nan")
+    crop_scale: float = float("nan")
+    """Crop px per px of the full-size image: above 1 the face was enlarged."""
+    label: int | None = None
+    crop: bytes | None = None
+
+
+@dataclass(slots=True)
+class StageReport:
+    """What a stage did: counts by status or subset, seconds by step, and what it says to the user."""
+
+    stage: str
+    counts: dict[str, int] = field(default_factory=dict)
+    steps_s: dict[str, float] = field(default_factory=dict)
+    wall_s: float = 0.0
+    done_before: int = 0
+    notes: list[str] = field(default_factory=list)
+    outputs: dict[str, str] = field(default_factory=dict)
