@@ -1,0 +1,157 @@
+"""What a run tells while it goes: a bar on a terminal, plain lines elsewhere, nothing with `--quiet`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.progress import Progress as RichBar
+    from rich.progress import TaskID
+
+
+class Progress(Protocol):
+    """What a stage reports to."""
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        """`total` pieces of `unit` (such as `images`) are about to be done."""
+
+    def advance(self, n: int, counts: Mapping[str, int] | None = None) -> None:
+        """`n` more are done; `counts` are the numbers by status so far."""
+
+    def note(self, text: str) -> None:
+        """One line that the user should see."""
+
+    def finish(self) -> None:
+        """The stage is over."""
+
+
+def format_counts(counts: Mapping[str, int] | None) -> str:
+    """`ok 1,203, no_face 12`, the largest first."""
+    ordered = sorted((counts or {}).items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{name} {n:,}" for name, n in ordered if n)
+
+
+def format_duration(seconds: float) -> str:
+    """`47 s`, `12 min`, `3 h 20 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class QuietProgress:
+    """Says nothing but its notes, on standard error."""
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        """Says nothing."""
+
+    def advance(self, n: int, counts: Mapping[str, int] | None = None) -> None:
+        """Says nothing."""
+
+    def note(self, text: str) -> None:
+        """Says nothing."""
+
+    def finish(self) -> None:
+        """Says nothing."""
+
+
+class PlainProgress:
+    """A line every `every_s` seconds, for logs."""
+
+    def __init__(self, stream: TextIO | None = None, every_s: float = 10.0) -> None:
+        self._stream = stream or sys.stderr
+        self._every_s = every_s
+        self._stage, self._unit, self._total, self._done = "", "", 0, 0
+        self._started = self._last = 0.0
+        self._counts: dict[str, int] = {}
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        """Opens a stage."""
+        self._stage, self._total, self._unit, self._done = stage, total, unit, 0
+        self._counts = {}
+        self._started = self._last = time.monotonic()
+
+    def advance(self, n: int, counts: Mapping[str, int] | None = None) -> None:
+        """Counts, and prints when the last line is old enough."""
+        self._done += n
+        self._counts = dict(counts or self._counts)
+        if time.monotonic() - self._last >= self._every_s:
+            self._last = time.monotonic()
+            self._line()
+
+    def _line(self) -> None:
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        rate = self._done / seconds
+        left = format_duration((self._total - self._done) / rate) if rate else "?"
+        counts = format_counts(self._counts)
+        text = f"{self._stage}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.1f} a second, {left} left"
+        self.note(f"{text} ({counts})" if counts else text)
+
+    def note(self, text: str) -> None:
+        """Prints one line."""
+        print(text, file=self._stream, flush=True)
+
+    def finish(self) -> None:
+        """Prints where the stage ended, unless it was over at once."""
+        if self._done and self._last != self._started:
+            self._line()
+
+
+class BarProgress:
+    """A bar with rate, time left and counts by status, drawn by rich."""
+
+    def __init__(self) -> None:
+        self._bar: RichBar | None = None
+        self._task: TaskID | None = None
+
+    def start(self, stage: str, total: int, unit: str) -> None:
+        """Opens a bar."""
+        from rich import progress
+        from rich.console import Console
+
+        self._bar = progress.Progress(
+            progress.TextColumn("[bold]{task.description}"),
+            progress.BarColumn(bar_width=24),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[rate]}"),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("[dim]{task.fields[counts]}"),
+            console=Console(stderr=True),
+        )
+        self._unit, self._started = unit, time.monotonic()
+        self._task = self._bar.add_task(stage, total=total, rate="", counts="")
+        self._bar.start()
+
+    def advance(self, n: int, counts: Mapping[str, int] | None = None) -> None:
+        """Moves the bar."""
+        if self._bar is None or self._task is None:
+            return
+        done = self._bar.tasks[self._task].completed + n
+        rate = done / max(time.monotonic() - self._started, 1e-9)
+        self._bar.update(
+            self._task, advance=n, rate=f"{rate:,.0f} {self._unit}/s", counts=format_counts(counts).replace("[", r"\[")
+        )
+
+    def note(self, text: str) -> None:
+        """Prints one line above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def finish(self) -> None:
+        """Closes the bar, which stays on the screen as it ended."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def make_progress(*, quiet: bool) -> Progress:
+    """A bar where standard error is a terminal, plain lines where not, nothing where `quiet`."""
+    if quiet:
+        return QuietProgress()
+    return BarProgress() if sys.stderr.isatty() else PlainProgress()
