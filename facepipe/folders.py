@@ -1,0 +1,263 @@
+"""A folder on a local disk (or a network file system mounted as one)."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from facepipe.errors import FacepipeError, InputError, OutputError
+from facepipe.storage import READ_LIMIT_BYTES, Entry, Place, relative
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import BinaryIO
+
+OWN_PREFIX = ".facepipe-"
+"""How the names of unfinished files and locks begin; listings leave them out."""
+_UNFINISHED = ".tmp"
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EROFS: "the file system is read-only; give another --output",
+    errno.EACCES: "no permission to write there; change the folder's owner or mode, or give another --output",
+    errno.EPERM: "no permission to write there; change the folder's owner or mode, or give another --output",
+    errno.EEXIST: "a file stands where a folder is needed; move it away, or give another --output",
+    errno.ENOTDIR: "a file stands where a folder is needed; move it away, or give another --output",
+    errno.EISDIR: "a folder stands where a file is needed; move it away, or give another --output",
+    errno.ENAMETOOLONG: "the name is too long for this file system; give a shorter --output",
+}
+
+
+def shown(path: str) -> str:
+    """A path for a message: one line, valid Unicode."""
+    text = path.encode("utf-8", "backslashreplace").decode()
+    return text if text.isprintable() else repr(text)
+
+
+def output_error(path: str, error: OSError) -> OutputError:
+    """What the system said about writing `path`, as one line that says what to do."""
+    advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"can't write {shown(path)}: {advice}")
+
+
+def input_error(path: str, error: OSError) -> InputError:
+    """What the system said about reading `path`, as one line."""
+    return InputError(f"can't read {shown(path)}: {(error.strerror or str(error)).lower()}")
+
+
+def try_lock(fd: int) -> bool:
+    """Takes the file's lock unless another process holds it. File systems without locks say yes."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _NO_LOCKS
+    return True
+
+
+class LocalFolder(Place):
+    """A local folder; `root` is used as given, so messages show the path as the user wrote it."""
+
+    is_local = True
+
+    def __init__(self, root: str) -> None:
+        self.root = self.uri = root if root == "/" else root.rstrip("/")
+
+    def local_path(self, path: str = "") -> str:
+        """The path for functions that open files themselves."""
+        inner = relative(path)
+        return os.path.join(self.root, inner) if inner else self.root
+
+    def join(self, *parts: str) -> LocalFolder:
+        """A folder further down."""
+        return LocalFolder(self.local_path("/".join(parts)))
+
+    def read(self, path: str, max_bytes: int = READ_LIMIT_BYTES) -> bytes:
+        """A whole regular file, as long as it was when it was opened (one that grows meanwhile is cut there)."""
+        return self._read(path, 0, None, max_bytes)
+
+    def read_range(self, path: str, offset: int, length: int) -> bytes:
+        """At most `length` bytes from `offset` on."""
+        return self._read(path, offset, length, length)
+
+    def _read(self, path: str, offset: int, length: int | None, max_bytes: int) -> bytes:
+        name = self.local_path(path)
+        try:
+            # Without O_NONBLOCK, opening a FIFO would wait for a writer for ever.
+            fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                length = self._checked_size(fd, name, max_bytes) if length is None else length
+                return _read_fully(fd, offset, length)
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise input_error(name, error) from None
+
+    @staticmethod
+    def _checked_size(fd: int, name: str, max_bytes: int) -> int:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"can't read {shown(name)}: it is no regular file")
+        if found.st_size > max_bytes:
+            raise InputError(f"can't read {shown(name)}: it has {found.st_size:,} bytes, {max_bytes:,} are allowed")
+        return found.st_size
+
+    def exists(self, path: str = "") -> bool:
+        """Whether there is such a file or folder; a broken link is neither."""
+        return os.path.exists(self.local_path(path))
+
+    def size(self, path: str) -> int:
+        """A file's size in bytes."""
+        name = self.local_path(path)
+        try:
+            return os.stat(name).st_size
+        except OSError as error:
+            raise input_error(name, error) from None
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Every file that is no folder, sorted by path; links are followed, circles are not entered."""
+        start = relative(prefix)
+        if os.path.isdir(self.local_path(start)):
+            yield from self._walk(start, ())
+
+    def _walk(self, folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
+        name = self.local_path(folder)
+        try:
+            found = os.stat(name)
+            here = (found.st_dev, found.st_ino)
+            if here in above:
+                return
+            with os.scandir(name) as scan:
+                # A folder sorts as `name/`: so the paths come sorted as a whole, as an object store lists them.
+                entries = sorted((entry.name + "/" * _is_folder(entry), entry) for entry in scan)
+        except OSError as error:
+            raise input_error(name, error) from None
+        for key, entry in entries:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if key.endswith("/"):
+                yield from self._walk(path, (*above, here))
+            elif not entry.name.startswith(OWN_PREFIX):
+                yield Entry(path, _entry_size(entry))
+
+    def write(self, path: str, data: bytes, *, durable: bool = True) -> None:
+        """Writes beside the file under another name, then renames."""
+        with self._replacement(path, durable) as file:
+            file.write(data)
+
+    def open_output(self, path: str) -> Any:
+        """A file that takes its name when the block ends without an exception."""
+        return self._replacement(path, durable=True)
+
+    @contextmanager
+    def _replacement(self, path: str, durable: bool) -> Iterator[BinaryIO]:
+        name = self.local_path(path)
+        try:
+            unfinished, fd = _create_beside(name)
+        except OSError as error:
+            raise output_error(name, error) from None
+        try:
+            with os.fdopen(fd, "wb") as file:
+                yield file
+                file.flush()
+                if durable:
+                    os.fsync(fd)
+                os.replace(unfinished, name)
+        except BaseException as error:
+            with suppress(OSError):
+                os.unlink(unfinished)
+            if isinstance(error, OSError) and not isinstance(error, FacepipeError):
+                raise output_error(name, error) from None
+            raise
+
+    def delete(self, path: str) -> None:
+        """Removes a file; one that is not there is no error."""
+        name = self.local_path(path)
+        try:
+            os.unlink(name)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise output_error(name, error) from None
+
+    def open_input(self, path: str) -> Any:
+        """A `pyarrow.OSFile`."""
+        import pyarrow as pa
+
+        name = self.local_path(path)
+        try:
+            return pa.OSFile(name)
+        except OSError as error:
+            raise input_error(name, error) from None
+
+    def clean_leftovers(self) -> int:
+        """Removes unfinished files whose writer is dead: the kernel has dropped their locks."""
+        found = 0
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                if name.startswith(OWN_PREFIX) and name.endswith(_UNFINISHED):
+                    found += _remove_if_dead(os.path.join(folder, name))
+        return found
+
+
+def _read_fully(fd: int, offset: int, length: int) -> bytes:
+    if offset:
+        os.lseek(fd, offset, os.SEEK_SET)
+    data = os.read(fd, length)
+    if len(data) == length or not data:
+        return data
+    pieces, missing = [data], length - len(data)
+    while missing and (piece := os.read(fd, missing)):
+        pieces.append(piece)
+        missing -= len(piece)
+    return b"".join(pieces)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a circular link
+        return False
+
+
+def _entry_size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except OSError:  # a broken or circular link: reading it tells
+        return 0
+
+
+def _create_beside(name: str) -> tuple[str, int]:
+    """A new, locked, empty file in `name`'s folder, which is made where it is missing."""
+    folder = os.path.dirname(name) or "."
+    while True:
+        unfinished = os.path.join(folder, f"{OWN_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{_UNFINISHED}")
+        try:
+            fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        except FileNotFoundError:
+            os.makedirs(folder, exist_ok=True)
+            continue
+        # A cleaner may have come between the two calls: then it has removed the file, and another one is made.
+        if try_lock(fd) and os.fstat(fd).st_nlink:
+            return unfinished, fd
+        os.close(fd)
+
+
+def _remove_if_dead(name: str) -> bool:
+    try:
+        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        if not try_lock(fd):
+            return False
+        os.unlink(name)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True

@@ -1,0 +1,292 @@
+"""A folder in an object store: S3 and what speaks its protocol, or Google Cloud Storage, through `pyarrow.fs`.
+
+Each request is tried again with growing pauses on 500, 503, lost connections and stalled transfers, by the stores' own
+clients and, where those give up, here. A write is one put (a multipart upload where it is large): atomic by nature.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import re
+import tempfile
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from facepipe.errors import FacepipeError, InputError, OutputError
+from facepipe.folders import OWN_PREFIX
+from facepipe.storage import READ_LIMIT_BYTES, Entry, Place, relative
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import BinaryIO
+
+T = TypeVar("T")
+
+_OPTIONS = ("endpoint_override", "scheme", "region", "anonymous")
+_SPOOL_BYTES = 32 * 2**20
+"""What an unfinished output keeps in memory before it goes to a temporary file."""
+_CLIENT_ATTEMPTS = 6
+_PAUSES_S = (0.5, 2.0, 8.0)
+_DENIED = re.compile(r"ACCESS_DENIED|HTTP status 40[13]|INVALID_ACCESS_KEY|SIGNATURE|TOKEN|PERMISSION|UNAUTH")
+_LASTING = re.compile(rf"{_DENIED.pattern}|NO_SUCH_BUCKET|NO_SUCH_KEY|HTTP status 40[04]|NOT_FOUND|INVALID_BUCKET")
+
+
+class ObjectStore(Place):
+    """A bucket, or a folder in it. Connects when it is first used; pickles without its connection."""
+
+    is_local = False
+
+    def __init__(self, scheme: str, root: str, options: tuple[tuple[str, str], ...] = ()) -> None:
+        self.scheme = scheme
+        self.root = root
+        self.options = options
+        query = "&".join(f"{name}={value}" for name, value in options)
+        self.uri = f"{scheme}://{root}" + (f"?{query}" if query else "")
+        self._client: Any = None
+
+    @classmethod
+    def parse(cls, uri: str) -> ObjectStore:
+        """Reads `s3://bucket/folder?endpoint_override=...`.
+
+        Raises:
+            InputError: it names no bucket, carries credentials, leads outside, or has an unknown option.
+        """
+        scheme, _, rest = uri.partition("://")
+        path, _, query = rest.partition("?")
+        bucket, _, folder = path.partition("/")
+        if "@" in bucket or ":" in bucket:
+            raise InputError(
+                f"this {scheme}:// URI carries credentials; put them into the environment or a profile instead"
+            )
+        if not bucket:
+            raise InputError(f"{scheme}:// names no bucket; give {scheme}://bucket/folder")
+        options = tuple(parse_qsl(query, keep_blank_values=True))
+        for name, _value in options:
+            if name not in _OPTIONS:
+                raise InputError(
+                    f"this {scheme}:// URI can't have the option {name!r}; it can have {', '.join(_OPTIONS)}"
+                )
+        inner = relative(folder.strip("/"))
+        return cls(scheme, f"{bucket}/{inner}" if inner else bucket, options)
+
+    def __reduce__(self) -> tuple[type[ObjectStore], tuple[str, str, tuple[tuple[str, str], ...]]]:
+        """Connections stay behind."""
+        return ObjectStore, (self.scheme, self.root, self.options)
+
+    @property
+    def client(self) -> Any:
+        """The `pyarrow.fs.FileSystem`."""
+        if self._client is None:
+            self._client = self._attempt("", InputError, lambda: _connect(self.scheme, self.root, dict(self.options)))
+        return self._client
+
+    def key(self, path: str) -> str:
+        """Bucket and key of `path`."""
+        inner = relative(path)
+        return f"{self.root}/{inner}" if inner else self.root
+
+    def _attempt(self, path: str, kind: type[FacepipeError], action: Callable[[], T]) -> T:
+        """Does something that may fail for a while; a lasting failure becomes one line."""
+        for pause in (*_PAUSES_S, None):
+            try:
+                return action()
+            except OSError as error:
+                if pause is None or isinstance(error, FileNotFoundError) or _LASTING.search(str(error)):
+                    raise self._explained(path, kind, error) from None
+            time.sleep(pause)
+        raise AssertionError
+
+    def _explained(self, path: str, kind: type[FacepipeError], error: OSError) -> FacepipeError:
+        """The store's words can hold request details: only its error's name is passed on."""
+        text = str(error)
+        verb = "write" if kind is OutputError else "read"
+        where = f"{self.scheme}://{self.key(path)}"
+        bucket = self.root.partition("/")[0]
+        if "NO_SUCH_BUCKET" in text or (isinstance(error, FileNotFoundError) and not self._has_bucket(bucket)):
+            return kind(f"can't {verb} {where}: there is no bucket {bucket!r}, or it is in another region")
+        if isinstance(error, FileNotFoundError) or "NO_SUCH_KEY" in text:
+            return kind(f"can't {verb} {where}: there is no such object")
+        if _DENIED.search(text):
+            return kind(f"can't {verb} {where}: access denied; check the credentials in the environment or the profile")
+        said = re.search(r"(?:AWS Error |HTTP status )[A-Z0-9_]+", text)
+        return kind(f"can't {verb} {where}: {said[0] if said else 'the store does not answer'}; try again later")
+
+    def _has_bucket(self, bucket: str) -> bool:
+        from pyarrow import fs
+
+        try:
+            return bool(self.client.get_file_info([bucket])[0].type != fs.FileType.NotFound)
+        except OSError:
+            return True
+
+    def read(self, path: str, max_bytes: int = READ_LIMIT_BYTES) -> bytes:
+        """A whole object."""
+        return self.read_admitted(path, max_bytes, lambda _: True)
+
+    def read_admitted(self, path: str, max_bytes: int, admit: Callable[[int], bool]) -> bytes:
+        """A whole object, once `admit`, told its size in bytes, has returned True."""
+
+        def action() -> bytes:
+            with self.client.open_input_file(self.key(path)) as file:
+                size = file.size()
+                if size > max_bytes:
+                    where = f"{self.scheme}://{self.key(path)}"
+                    raise InputError(f"can't read {where}: it has {size:,} bytes, {max_bytes:,} are allowed")
+                if not admit(size):
+                    raise InputError("reading was stopped")
+                return _complete(file.read(), size)
+
+        return self._attempt(path, InputError, action)
+
+    def read_range(self, path: str, offset: int, length: int) -> bytes:
+        """At most `length` bytes from `offset` on."""
+
+        def action() -> bytes:
+            with self.client.open_input_file(self.key(path)) as file:
+                wanted = max(0, min(length, file.size() - offset))
+                return _complete(file.read_at(wanted, offset), wanted) if wanted else b""
+
+        return self._attempt(path, InputError, action)
+
+    def exists(self, path: str = "") -> bool:
+        """Whether there is such an object, or any object below such a folder."""
+        from pyarrow import fs
+
+        info = self._attempt(path, InputError, lambda: self.client.get_file_info([self.key(path)])[0])
+        return bool(info.type != fs.FileType.NotFound)
+
+    def size(self, path: str) -> int:
+        """An object's size in bytes."""
+
+        def action() -> int:
+            with self.client.open_input_file(self.key(path)) as file:
+                return int(file.size())
+
+        return self._attempt(path, InputError, action)
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """Every object in the folder `prefix` and below, sorted; fetched in pages of 1,000."""
+        from pyarrow import fs
+
+        selector = fs.FileSelector(self.key(prefix), recursive=True, allow_not_found=True)
+        found = self._attempt(prefix, InputError, lambda: self.client.get_file_info(selector))
+        if not found and not self._has_bucket(self.root.partition("/")[0]):
+            raise self._explained(prefix, InputError, FileNotFoundError())
+        start = len(self.root) + 1
+        entries = [Entry(info.path[start:], info.size) for info in found if info.type == fs.FileType.File]
+        yield from sorted((entry for entry in entries if not _is_own(entry.path)), key=lambda entry: entry.path)
+
+    def write(self, path: str, data: bytes, *, durable: bool = True) -> None:  # noqa: ARG002 - a put is always durable
+        """One put."""
+        self._put(path, data)
+
+    def _put(self, path: str, data: bytes | mmap.mmap) -> None:
+        def action() -> None:
+            # One call for all bytes: pyarrow finishes the upload of a stream that is dropped, so an exception between
+            # two writes would publish half an object.
+            with self.client.open_output_stream(self.key(path)) as file:
+                file.write(data)
+
+        self._attempt(path, OutputError, action)
+
+    @contextmanager
+    def open_output(self, path: str) -> Iterator[BinaryIO]:
+        """Collects the bytes (in memory, then in a temporary file) and puts them when the block ends well."""
+        try:
+            with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
+                yield spool  # type: ignore[misc]  # a BinaryIO in all but name
+                size = spool.seek(0, os.SEEK_END)
+                spool.seek(0)
+                if size <= _SPOOL_BYTES:
+                    self._put(path, spool.read())
+                    return
+                with mmap.mmap(spool.fileno(), size, access=mmap.ACCESS_READ) as whole:
+                    self._put(path, whole)
+        except OSError as error:
+            raise OutputError(
+                f"can't gather {self.scheme}://{self.key(path)} in {tempfile.gettempdir()}: {error.strerror}; "
+                "set TMPDIR to a folder with room"
+            ) from None
+
+    def delete(self, path: str) -> None:
+        """Removes an object; one that is not there is no error."""
+
+        def action() -> None:
+            try:
+                self.client.delete_file(self.key(path))
+            except FileNotFoundError:
+                return
+
+        self._attempt(path, OutputError, action)
+
+    def open_input(self, path: str) -> Any:
+        """A file for random access: each read is one request."""
+        return self._attempt(path, InputError, lambda: self.client.open_input_file(self.key(path)))
+
+    def join(self, *parts: str) -> ObjectStore:
+        """A folder further down."""
+        return ObjectStore(self.scheme, self.key("/".join(parts)), self.options)
+
+    def local_path(self, path: str = "") -> str:
+        """There is none."""
+        raise InputError(f"{self.scheme}://{self.key(path)} is no local file; copy it to a local disk first")
+
+    def clean_leftovers(self) -> int:
+        """Nothing to do: what was not put whole is not there."""
+        return 0
+
+
+def _complete(buffer: Any, size: int) -> bytes:
+    """The bytes read, where none are missing; a store that closed the connection early is asked again."""
+    data: bytes = bytes(buffer)
+    if len(data) != size:
+        raise OSError(f"{len(data)} of {size} bytes came")
+    return data
+
+
+def _is_own(path: str) -> bool:
+    return path.rpartition("/")[2].startswith(OWN_PREFIX)
+
+
+def _connect(scheme: str, root: str, options: dict[str, str]) -> Any:
+    anonymous = options.get("anonymous", "").lower() in {"1", "true", "yes"}
+    if scheme == "gs":
+        return _connect_gs(options, anonymous)
+    return _connect_s3(root, options, anonymous)
+
+
+def _connect_gs(options: dict[str, str], anonymous: bool) -> Any:
+    from datetime import timedelta
+
+    from pyarrow import fs
+
+    return fs.GcsFileSystem(
+        anonymous=anonymous,
+        endpoint_override=options.get("endpoint_override"),
+        scheme=options.get("scheme"),
+        retry_time_limit=timedelta(seconds=60),
+    )
+
+
+def _connect_s3(root: str, options: dict[str, str], anonymous: bool) -> Any:
+    from pyarrow import fs
+
+    endpoint = options.get("endpoint_override") or os.environ.get("AWS_ENDPOINT_URL_S3")
+    address = urlsplit(endpoint or os.environ.get("AWS_ENDPOINT_URL") or "")
+    if address.netloc:
+        options = {"scheme": address.scheme, **options, "endpoint_override": address.netloc}
+    region = options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if not region:
+        # Otherwise the client asks the EC2 metadata service, and waits for it on machines that have none.
+        region = "us-east-1" if "endpoint_override" in options else fs.resolve_s3_region(root.partition("/")[0])
+    return fs.S3FileSystem(
+        anonymous=anonymous,
+        region=region,
+        scheme=options.get("scheme"),
+        endpoint_override=options.get("endpoint_override"),
+        allow_delayed_open=True,  # small objects: one put instead of three requests
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_CLIENT_ATTEMPTS),
+    )

@@ -1,0 +1,112 @@
+"""Reading many files in order while others are already on their way."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from facepipe.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from facepipe.objectstore import ObjectStore
+    from facepipe.storage import Place
+
+Outcome = bytes | InputError
+"""A file's bytes, or the error that reading it gave."""
+
+
+def read_plainly(root: Place, paths: Iterable[str], max_bytes: int) -> Iterator[tuple[str, Outcome]]:
+    """One file after the other."""
+    for path in paths:
+        try:
+            outcome: Outcome = root.read(path, max_bytes)
+        except InputError as error:
+            outcome = error
+        yield path, outcome
+
+
+class _Budget:
+    """Bytes that may be held, granted in the order of the files: so the file that is needed first never starves."""
+
+    def __init__(self, bound_bytes: int) -> None:
+        self._bound = bound_bytes
+        self._held = 0
+        self._turn = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def take(self, turn: int, size: int) -> bool:
+        """Waits for its turn and for room; False when nobody wants the bytes any more."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or (turn == self._turn and (not self._held or self._held + size <= self._bound))
+            )
+            self._held += size
+            self._turn = max(self._turn, turn + 1)
+            self._changed.notify_all()
+            return not self._closed
+
+    def pass_by(self, turn: int) -> None:
+        """Lets the next file have its turn, where this one has not had its own (it could not be opened)."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or turn <= self._turn)
+            self._turn = max(self._turn, turn + 1)
+            self._changed.notify_all()
+
+    def give_back(self, size: int) -> None:
+        """Room again."""
+        with self._changed:
+            self._held -= size
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Wakes everyone who waits."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+def read_concurrently(
+    store: ObjectStore, paths: Iterable[str], ahead: int, bound_bytes: int, max_bytes: int
+) -> Iterator[tuple[str, Outcome]]:
+    """Up to `ahead` files on their way at once, at most `bound_bytes` held, handed out in order."""
+    budget = _Budget(bound_bytes)
+
+    def fetch(turn: int, path: str) -> tuple[str, Outcome, int]:
+        taken = 0
+
+        def admit(size: int) -> bool:
+            nonlocal taken
+            if turn_taken[0]:  # a retry: its room is still its own
+                return True
+            turn_taken[0] = True
+            taken = size
+            return budget.take(turn, size)
+
+        turn_taken = [False]
+        try:
+            return path, store.read_admitted(path, max_bytes, admit), taken
+        except InputError as error:
+            return path, error, taken
+        finally:
+            budget.pass_by(turn)
+
+    numbered = enumerate(paths)
+    on_the_way: deque[Future[tuple[str, Outcome, int]]] = deque()
+    pool = ThreadPoolExecutor(max_workers=ahead, thread_name_prefix="read-ahead")
+    try:
+        on_the_way.extend(pool.submit(fetch, *item) for item in islice(numbered, ahead))
+        while on_the_way:
+            path, outcome, size = on_the_way.popleft().result()
+            on_the_way.extend(pool.submit(fetch, *item) for item in islice(numbered, 1))
+            yield path, outcome
+            del outcome
+            budget.give_back(size)
+    finally:
+        budget.close()
+        pool.shutdown(wait=True, cancel_futures=True)
