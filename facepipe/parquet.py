@@ -1,0 +1,258 @@
+"""The tables facepipe writes: their columns, and Parquet files that are read back whole or not at all.
+
+Every page carries a checksum, which every read verifies; text is compressed with zstd, crops (compressed already) are
+stored as they are. The same table gives the same bytes. All of it goes through a `storage.Place`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from facepipe import schemas
+from facepipe.errors import DamagedFile, InputError
+from facepipe.records import FaceRow, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from facepipe.storage import Place
+
+Table: TypeAlias = pa.Table
+"""What the readers give and the writer takes: a `pyarrow.Table`."""
+
+_TYPES = {
+    "string": pa.string(),
+    "binary": pa.binary(),
+    "bool": pa.bool_(),
+    "int16": pa.int16(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "list<string>": pa.list_(pa.string()),
+    "list<float32>": pa.list_(pa.float32()),
+    "list<float64>": pa.list_(pa.float64()),
+    "image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+}
+
+
+def _schema(columns: Mapping[str, str], metadata: Mapping[str, str] | None = None) -> pa.Schema:
+    return pa.schema({name: _TYPES[kind] for name, kind in columns.items()}, metadata=metadata)
+
+
+# Hugging Face's `datasets` shows a column as pictures where the schema's metadata says so.
+FACES = _schema(schemas.FACES, {"huggingface": json.dumps({"info": {"features": {"crop": {"_type": "Image"}}}})})
+TARGETS = _schema(schemas.TARGETS)
+PAIRS = _schema(schemas.PAIRS)
+PLAN = _schema(schemas.PLAN)
+
+_PART = re.compile(r"part-(\d{5,})\.parquet")
+_REPEATING = ("identity", "video", "status", "error", "subset", "target_key", "target_path", "reason")
+_READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError)
+
+
+def part_name(number: int) -> str:
+    """12 -> `part-00012.parquet`."""
+    return f"part-{number:05d}.parquet"
+
+
+def part_number(name: str) -> int | None:
+    """`part-00012.parquet` -> 12; None for any other name."""
+    match = _PART.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def list_parts(place: Place) -> list[int]:
+    """Numbers of the parts that lie in a folder, ascending."""
+    numbers = (part_number(entry.path) for entry in place.list())
+    return sorted(number for number in numbers if number is not None)
+
+
+def encode_table(table: Table, metadata: Mapping[str, str] | None = None, groups: Sequence[int] | None = None) -> bytes:
+    """The bytes of a Parquet file.
+
+    Args:
+        table: Its own schema metadata is kept.
+        metadata: More entries for the schema metadata, such as the settings' hash.
+        groups: Rows of each row group, in order; one group holds everything where it is left out.
+    """
+    kept = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    table = table.replace_schema_metadata(dict(sorted({**kept, **(metadata or {})}.items())) or None)
+    sink = pa.BufferOutputStream()
+    plain = {"crop.bytes": "none"} if "crop" in table.column_names else {}
+    codecs = {leaf: plain.get(leaf, "zstd") for leaf in _leaves(table.schema)}
+    with pq.ParquetWriter(
+        sink,
+        table.schema,
+        compression=codecs,
+        use_dictionary=[name for name in _REPEATING if name in table.column_names],
+        write_statistics=False,
+        write_page_checksum=True,
+        store_schema=True,
+    ) as writer:
+        start = 0
+        for rows in groups if groups is not None else [table.num_rows]:
+            writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
+            start += rows
+    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """Parquet's dotted column paths of a schema."""
+    empty = pa.BufferOutputStream()
+    pq.write_table(schema.empty_table(), empty)
+    described = pq.ParquetFile(pa.BufferReader(empty.getvalue())).schema
+    return [described.column(i).path for i in range(len(described))]
+
+
+def write_table(
+    place: Place,
+    path: str,
+    table: Table,
+    metadata: Mapping[str, str] | None = None,
+    groups: Sequence[int] | None = None,
+) -> str:
+    """Writes a table whole or not at all; gives the SHA-256 (hex) of the file."""
+    content = encode_table(table, metadata, groups)
+    place.write(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def _opened(place: Place, path: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file to read; whatever is wrong with it becomes one `DamagedFile`."""
+    advice = "run the command that makes it again, only this piece is made anew"
+    try:
+        with place.open_input(path) as source:
+            yield pq.ParquetFile(source, page_checksum_verification=True)
+    except InputError:
+        if place.exists(path):
+            raise
+        raise DamagedFile(f"{place}/{path} is missing; {advice}") from None
+    except _READ_ERRORS as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DamagedFile(f"{place}/{path} is damaged ({why}); {advice}") from error
+
+
+def read_table(place: Place, path: str, columns: Sequence[str] | None = None, group: int | None = None) -> Table:
+    """A table, or some of its columns, or one row group; every page's checksum is verified.
+
+    `crop.bytes` reads the pictures without their names.
+
+    Raises:
+        DamagedFile: the file is missing, cut, changed, or has not these columns.
+    """
+    with _opened(place, path) as file:
+        names = set(file.schema_arrow.names)
+        wanted = None if columns is None else list(columns)
+        missing = [name for name in wanted or () if name.split(".")[0] not in names]
+        if missing:
+            raise ValueError(f"it has no column {missing[0]!r}")
+        if group is None:
+            return file.read(columns=wanted, use_threads=False)
+        return file.read_row_group(group, columns=wanted, use_threads=False)
+
+
+def read_metadata(place: Place, path: str) -> dict[str, str]:
+    """The schema metadata of a file, without its rows."""
+    with _opened(place, path) as file:
+        return {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
+
+
+def count_rows(place: Place, path: str) -> list[int]:
+    """Rows of each row group of a file."""
+    with _opened(place, path) as file:
+        return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+
+
+def iterate_parts(place: Place, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Table]]:
+    """Every part of a folder in order: its number and its table (only `columns`)."""
+    for number in list_parts(place):
+        yield number, read_table(place, part_name(number), columns)
+
+
+def rows_to_table(rows: Sequence[FaceRow]) -> Table:
+    """Face rows as a table of the schema FACES. A crop's `path` is its key with the picture's suffix."""
+    columns: dict[str, Any] = {
+        name: pa.array([getattr(row, name) for row in rows], type=FACES.field(name).type, from_pandas=False)
+        for name in FACES.names
+        if name != "crop"
+    }
+    crops = [{"bytes": row.crop, "path": row.key + _suffix(row.crop)} if row.crop else None for row in rows]
+    columns["crop"] = pa.array(crops, type=_TYPES["image"])
+    return pa.table(columns, schema=FACES)
+
+
+def _suffix(picture: bytes) -> str:
+    """The file-name suffix that goes with an encoded picture."""
+    if picture.startswith(b"\x89PNG"):
+        return ".png"
+    return ".webp" if picture[8:12] == b"WEBP" else ".jpg"
+
+
+def sources_to_table(sources: Iterable[Source]) -> Table:
+    """What is to be read, as a table of the schema PLAN; `file` is the name as the file system has it."""
+    listed = list(sources)
+    columns: dict[str, Any] = {
+        name: pa.array([getattr(source, name) for source in listed], type=PLAN.field(name).type)
+        for name in PLAN.names
+        if name != "file"
+    }
+    columns["file"] = pa.array([os.fsencode(source.file) for source in listed], type=pa.binary())
+    return pa.table(columns, schema=PLAN)
+
+
+def table_to_sources(table: Table) -> list[Source]:
+    """The way back from `sources_to_table`."""
+    return [
+        Source(**{**row, "file": os.fsdecode(row["file"]), "box": tuple(row["box"]) if row["box"] else None})
+        for row in table.to_pylist()
+    ]
+
+
+def make_table(schema: pa.Schema, columns: Mapping[str, Any]) -> Table:
+    """A table of lists and arrays, one a column of the schema."""
+    return pa.table(
+        {name: pa.array(columns[name], type=schema.field(name).type) for name in schema.names}, schema=schema
+    )
+
+
+def numbers(table: Table, column: str) -> NDArray[Any]:
+    """A column of numbers as an array; floats that are missing are NaN, integers -1."""
+    values = table.column(column)
+    if values.null_count:
+        values = pc.fill_null(values, pa.scalar(float("nan") if pa.types.is_floating(values.type) else -1, values.type))
+    return np.asarray(values.to_numpy())
+
+
+def codes(table: Table, column: str) -> tuple[NDArray[np.int64], list[str]]:
+    """A text column as (n,) int64 indexes into its distinct values, which are sorted."""
+    encoded = pc.dictionary_encode(table.column(column)).combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], type=encoded.type)
+    values: list[str] = encoded.dictionary.to_pylist()
+    order = sorted(range(len(values)), key=values.__getitem__)
+    rank = np.empty(len(values), dtype=np.int64)
+    rank[order] = np.arange(len(values))
+    return rank[encoded.indices.to_numpy().astype(np.int64)], [values[i] for i in order]
+
+
+def take(table: Table, rows: NDArray[Any]) -> Table:
+    """Some rows of a table, in the order given."""
+    return table.take(pa.array(rows, type=pa.int64()))
+
+
+def concatenate(tables: Sequence[Table]) -> Table:
+    """Tables of one schema, one after the other."""
+    return pa.concat_tables([table.replace_schema_metadata(None) for table in tables])

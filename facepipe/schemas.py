@@ -1,0 +1,72 @@
+"""The columns of every table facepipe writes, in order, with Arrow types; docs/formats.md says what each means."""
+
+from __future__ import annotations
+
+FACES = {
+    "key": "string",
+    "path": "string",
+    "identity": "string",
+    "video": "string",
+    "frame_index": "int32",
+    "face_index": "int16",
+    "status": "string",
+    "error": "string",
+    "width": "int32",
+    "height": "int32",
+    "bbox": "list<float32>",
+    "landmarks": "list<float32>",
+    "score": "float32",
+    "yaw": "float32",
+    "pitch": "float32",
+    "roll": "float32",
+    "frontal_angle": "float32",
+    "sharpness": "float32",
+    "crop_scale": "float32",
+    "label": "int64",
+    "crop": "image",
+}
+"""`faces/part-*.parquet`: a row a face, or one for an image that gave none."""
+
+TARGETS = {
+    "identity": "string",
+    "video": "string",
+    "target_key": "string",
+    "target_path": "string",
+    "target_angle": "float32",
+    "runner_up_keys": "list<string>",
+    "runner_up_angles": "list<float32>",
+    "frames": "int32",
+    "reason": "string",
+}
+"""`targets/targets.parquet`: a row an identity (or video); `target_key` is empty where none was chosen."""
+
+PAIRS = {
+    "key": "string",
+    "identity": "string",
+    "video": "string",
+    "subset": "string",
+    "feature_key": "string",
+    "target_key": "string",
+    "feature_angle": "float32",
+    "target_angle": "float32",
+    "feature_yaw": "float32",
+    "label": "int64",
+    "feature_part": "int32",
+    "feature_row": "int32",
+    "target_part": "int32",
+    "target_row": "int32",
+}
+"""`pairs/part-*.parquet`: a row a pair; part and row say where each crop lies in `faces`."""
+
+PLAN = {
+    "path": "string",
+    "file": "binary",
+    "identity": "string",
+    "video": "string",
+    "frame_index": "int32",
+    "box": "list<float64>",
+    "label": "int64",
+    "is_video": "bool",
+    "repeat": "int32",
+}
+"""`faces/plan.parquet`: a row a file to read, a row group a part."""

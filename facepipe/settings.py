@@ -1,0 +1,116 @@
+"""`settings.json`: what decided the bytes of a stage's output, so that a rerun knows whether it may go on.
+
+The file is deterministic and carries its own SHA-256. One that is damaged counts as missing: the stage writes it anew,
+and keeps only such outputs as `checksums.sha256` says belong to these very settings.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from facepipe.errors import DamagedFile, SettingsChanged
+
+if TYPE_CHECKING:
+    from facepipe.storage import Place
+
+NAME = "settings.json"
+FORMAT = 1
+"""Raised when the same settings give other bytes than before."""
+_SHOWN = 60
+
+
+def encode_settings(settings: Mapping[str, Any]) -> bytes:
+    """The bytes of `settings.json` for JSON-ready settings."""
+    body = {"format": FORMAT, "settings": settings}
+    return (json.dumps({**body, "sha256": _digest(body)}, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def digest_settings(settings: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of the file that these settings give."""
+    return hashlib.sha256(encode_settings(settings)).hexdigest()
+
+
+def read_settings(place: Place) -> dict[str, Any]:
+    """The settings that a folder's output was made with.
+
+    Raises:
+        DamagedFile: the file is missing or not as it was written.
+    """
+    if not place.exists(NAME):
+        raise DamagedFile(f"{place}/{NAME} is missing; run the command that makes it again")
+    try:
+        return _parse(place.read(NAME, 1 << 24))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedFile(f"{place}/{NAME} is damaged ({error}); run the command that makes it again") from error
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    body = json.loads(content)
+    digest = body.pop("sha256")
+    settings = dict(body["settings"])
+    if digest != _digest(body):
+        raise ValueError("its checksum is another")
+    # Another format differs from every settings of today: `check_settings` then names it.
+    return settings if body["format"] == FORMAT else {**settings, "format": body["format"]}
+
+
+def write_settings(place: Place, settings: Mapping[str, Any]) -> str:
+    """Writes `settings.json`; gives the file's SHA-256 (hex)."""
+    content = encode_settings(settings)
+    place.write(NAME, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def check_settings(place: Place, settings: Mapping[str, Any], overwrite: bool) -> bool:
+    """Whether the outputs in a folder are of these settings, so that a run goes on from them.
+
+    False where there are none, where `settings.json` is damaged, or where `overwrite` allows other settings: then the
+    caller removes what is not of these settings, and only after that calls `write_settings`.
+
+    Raises:
+        SettingsChanged: the settings are others and `overwrite` is not given; each difference is named.
+    """
+    try:
+        before = read_settings(place)
+    except DamagedFile:
+        return False
+    differences = compare_settings(before, settings)
+    if differences and not overwrite:
+        raise SettingsChanged(
+            f"{place} was made with other settings ({'; '.join(differences)}); "
+            "give the old ones, another --output, or --overwrite to make it anew"
+        )
+    return not differences
+
+
+def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """One `name: old -> new` for every setting that differs."""
+    old, new = _flatten(before), _flatten(after)
+    return [
+        f"{name}: {_show(old.get(name))} -> {_show(new.get(name))}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names, as JSON reads them back."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = json.loads(json.dumps(value))
+    return flat
+
+
+def _show(value: Any) -> str:
+    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

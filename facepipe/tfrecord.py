@@ -1,0 +1,251 @@
+"""TFRecord files and the `tf.train.Example` messages in them, written and read without TensorFlow.
+
+A record is its length (uint64), the masked CRC-32C of these eight bytes, the payload, and the payload's masked
+CRC-32C, all little-endian (tensorflow/core/lib/io/record_writer.h). A message's features are written in the order of
+their names, so equal features give equal bytes.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import google_crc32c
+import numpy as np
+
+from facepipe.errors import DamagedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Value = bytes | str | int | float | Sequence[bytes] | Sequence[str] | Sequence[int] | Sequence[float] | NDArray[Any]
+    """What a feature can be: text is UTF-8; arrays are flattened, whole numbers become int64, others float32."""
+
+_HEADER = struct.Struct("<QI")
+_CRC = struct.Struct("<I")
+_LENGTH = struct.Struct("<Q")
+_FLOAT = struct.Struct("<f")
+_READ_AHEAD = 1 << 24
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
+
+
+def masked_crc(content: bytes) -> int:
+    """CRC-32C, rotated and shifted as TFRecord wants it."""
+    crc: int = google_crc32c.value(content)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@lru_cache(maxsize=4096)
+def _frame_header(length: int) -> bytes:
+    return _HEADER.pack(length, masked_crc(_LENGTH.pack(length)))
+
+
+def frame_record(payload: bytes) -> bytes:
+    """One record as it stands in the file."""
+    return b"".join((_frame_header(len(payload)), payload, _CRC.pack(masked_crc(payload))))
+
+
+def write_records(file: BinaryIO, records: Iterable[bytes]) -> int:
+    """Writes records to a binary file; gives how many."""
+    count = 0
+    for record in records:
+        file.write(frame_record(record))
+        count += 1
+    return count
+
+
+def _read_exactly(file: BinaryIO, length: int) -> bytes:
+    """`length` bytes, or fewer at the end of the file; a wrong length can't ask for more memory than the file has."""
+    first = file.read(min(length, _READ_AHEAD))
+    if len(first) == length or not first:
+        return first
+    pieces = [first]
+    missing = length - len(first)
+    while missing and pieces[-1]:
+        pieces.append(file.read(min(missing, _READ_AHEAD)))
+        missing -= len(pieces[-1])
+    return b"".join(pieces)
+
+
+def read_records(file: BinaryIO) -> Iterator[bytes]:
+    """The payloads of a binary file, in order.
+
+    Raises:
+        DamagedFile: a checksum is wrong, or the file ends within a record.
+    """
+    number = 0
+    while header := _read_exactly(file, _HEADER.size):
+        if len(header) < _HEADER.size:
+            raise _damaged(file, f"it ends within record {number}")
+        length, crc = _HEADER.unpack(header)
+        if crc != masked_crc(header[: _LENGTH.size]):
+            raise _damaged(file, f"the length of record {number} has another checksum")
+        payload, tail = _read_exactly(file, length), _read_exactly(file, _CRC.size)
+        if len(payload) < length or len(tail) < _CRC.size:
+            raise _damaged(file, f"it ends within record {number}")
+        if _CRC.unpack(tail)[0] != masked_crc(payload):
+            raise _damaged(file, f"record {number} has another checksum")
+        yield payload
+        number += 1
+
+
+def _damaged(file: BinaryIO, why: str) -> DamagedFile:
+    name = getattr(file, "name", "the TFRecord file")
+    return DamagedFile(f"{name} is damaged ({why}); run `facepipe shard` again, only this file is made anew")
+
+
+@lru_cache(maxsize=65536)
+def _varint(value: int) -> bytes:
+    """A number in groups of seven bits, the lowest first; negative ones as 64-bit two's complement."""
+    value &= 0xFFFFFFFFFFFFFFFF
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A length-delimited protobuf field."""
+    return b"".join((_varint(number << 3 | _BYTES), _varint(len(content)), content))
+
+
+@lru_cache(maxsize=1024)
+def _name_field(name: str) -> bytes:
+    return _field(1, name.encode())
+
+
+def _feature(name: str, value: Value) -> bytes:
+    """The content of a `tf.train.Feature`. The single values, which nearly all are, come first."""
+    kind = type(value)
+    if kind is bytes:
+        return _field(_BYTES_LIST, _field(1, value))  # type: ignore[arg-type]
+    if kind is str:
+        return _field(_BYTES_LIST, _field(1, value.encode()))  # type: ignore[union-attr]
+    if kind is float:
+        return b"\x12\x06\x0a\x04" + _FLOAT.pack(value)
+    if kind is int:
+        return _field(_INT64_LIST, _field(1, _varint(value)))  # type: ignore[arg-type]
+    if isinstance(value, np.ndarray | np.generic):
+        return _array_feature(name, np.atleast_1d(value).reshape(-1))
+    return _list_feature(name, [value] if isinstance(value, bool | int | float | bytes | str) else list(value))
+
+
+def _list_feature(name: str, values: list[Any]) -> bytes:
+    if values and all(isinstance(value, bytes | str) for value in values):
+        raw = [value.encode() if isinstance(value, str) else value for value in values]
+        return _field(_BYTES_LIST, b"".join(_field(1, value) for value in raw))
+    if not values:
+        raise TypeError(f"feature {name!r} is an empty list; give an empty array, whose dtype tells its kind")
+    return _array_feature(name, np.array(values))
+
+
+def _array_feature(name: str, values: NDArray[Any]) -> bytes:
+    """A flat array as the list that goes with its dtype."""
+    if values.dtype.kind == "f":
+        packed = values.astype("<f4").tobytes()
+        return _field(_FLOAT_LIST, _field(1, packed) if packed else b"")
+    if values.dtype.kind in "iub":
+        packed = b"".join(_varint(int(value)) for value in values)
+        return _field(_INT64_LIST, _field(1, packed) if packed else b"")
+    if values.dtype.kind in "OSU" and len(values):
+        return _list_feature(name, values.tolist())
+    raise TypeError(f"feature {name!r} can't be of dtype {values.dtype}")
+
+
+def encode_example(features: Mapping[str, Value]) -> bytes:
+    """The bytes of a `tf.train.Example`; names in sorted order, as C++'s deterministic serialisation has them.
+
+    Args:
+        features: Bytes and text become a bytes list, whole numbers and flags an int64 list, other numbers a float list.
+
+    Raises:
+        TypeError: a value is none of these, or an empty list, which has no kind.
+    """
+    entries: list[bytes] = []
+    for name in sorted(features, key=str.encode):
+        entry = b"".join((_name_field(name), _field(2, _feature(name, features[name]))))
+        entries += (b"\x0a", _varint(len(entry)), entry)
+    content = b"".join(entries)
+    return _field(1, content)
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value & 0xFFFFFFFFFFFFFFFF, at
+        shift += 7
+        if shift > 63:
+            raise ValueError("a number is too long")
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
+    """(field number, wire type, int or bytes) of a protobuf message."""
+    at = 0
+    while at < len(data):
+        tag, at = _read_varint(data, at)
+        wire = tag & 7
+        if wire == _VARINT:
+            value, at = _read_varint(data, at)
+            yield tag >> 3, wire, value
+            continue
+        if wire == _BYTES:
+            length, at = _read_varint(data, at)
+        else:
+            length = {_FIXED64: 8, _FIXED32: 4}[wire]
+        if at + length > len(data):
+            raise ValueError("it ends within a field")
+        yield tag >> 3, wire, data[at : at + length]
+        at += length
+
+
+def _values(kind: int, message: bytes) -> list[Any]:
+    """The values of a BytesList, FloatList or Int64List; numbers packed or not."""
+    values: list[Any] = []
+    for _, wire, content in _fields(message):
+        if kind == _BYTES_LIST:
+            values.append(content)
+        elif kind == _FLOAT_LIST:
+            values += np.frombuffer(content, dtype="<f4").tolist()
+        else:
+            values += _int64s([content] if wire == _VARINT else _packed(content))
+    return values
+
+
+def _packed(content: bytes) -> Iterator[int]:
+    at = 0
+    while at < len(content):
+        value, at = _read_varint(content, at)
+        yield value
+
+
+def _int64s(values: Iterable[int]) -> list[int]:
+    """Two's complement back to signed numbers."""
+    return [value - (1 << 64) if value >> 63 else value for value in values]
+
+
+def decode_example(message: bytes) -> dict[str, list[Any]]:
+    """The features of a `tf.train.Example`: name -> list of bytes, floats or ints.
+
+    Raises:
+        DamagedFile: the bytes are no such message.
+    """
+    try:
+        features: dict[str, list[Any]] = {}
+        for _, _, content in _fields(message):
+            for _, _, entry in _fields(content):
+                parts = {number: value for number, _, value in _fields(entry)}
+                lists = list(_fields(parts.get(2, b"")))
+                features[parts.get(1, b"").decode()] = _values(lists[-1][0], lists[-1][2]) if lists else []
+    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedFile(f"a record is no tf.train.Example ({error})") from error
+    return features

@@ -1,0 +1,144 @@
+"""Tables are written whole, the same each time, and read back or called damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from facepipe import parquet
+from facepipe.errors import DamagedFile
+from facepipe.records import FaceRow, Source
+from facepipe.storage import place
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return place(str(tmp_path))
+
+
+def make_rows(count: int = 40) -> list[FaceRow]:
+    """Rows with and without a face; every third has none."""
+    rng = random.Random(0)
+    rows = [FaceRow(f"a/é {i}.jpg#0", f"a/é {i}.jpg", "a", "", i, 0, "ok") for i in range(count)]
+    for row in rows[::3]:
+        row.face_index, row.status, row.error = -1, "no_face", "no face was found"
+    for row in (row for row in rows if row.status == "ok"):
+        row.bbox, row.landmarks, row.yaw, row.label = [1, 2, 30.5, 40], [0.5] * 10, 12.25, row.frame_index
+        row.crop = b"\xff\xd8" + rng.randbytes(900)
+    return rows
+
+
+def plain(table) -> list[str]:
+    """Rows for comparison; NaN equals NaN."""
+    return [repr(row) for row in table.to_pylist()]
+
+
+def test_faces_read_back(folder):
+    """Every column comes back; what a face lacks is null, an angle that can't be told NaN."""
+    digest = parquet.write_table(folder, "part-00000.parquet", parquet.rows_to_table(make_rows()), {"settings": "x"})
+    table = parquet.read_table(folder, "part-00000.parquet")
+    rows = table.to_pylist()
+    assert plain(table) == plain(parquet.rows_to_table(make_rows()))
+    assert rows[1]["crop"] == {"bytes": make_rows()[1].crop, "path": "a/é 1.jpg#0.jpg"}
+    assert (rows[0]["crop"], rows[0]["bbox"], rows[0]["label"], str(rows[0]["yaw"])) == (None, None, None, "nan")
+    assert parquet.read_metadata(folder, "part-00000.parquet")["settings"] == "x"
+    assert digest == hashlib.sha256(folder.read("part-00000.parquet")).hexdigest()
+
+
+def test_same_rows_same_bytes():
+    """Writing a table twice gives the same file."""
+    files = {parquet.encode_table(parquet.rows_to_table(make_rows()), {"b": "1", "a": "2"}) for _ in range(3)}
+    assert len(files) == 1
+
+
+def test_crops_are_declared_as_pictures(folder):
+    """The schema metadata is what Hugging Face's `datasets` looks for, and crops are not compressed again."""
+    parquet.write_table(folder, "p.parquet", parquet.rows_to_table(make_rows()))
+    file = pq.ParquetFile(folder.local_path("p.parquet"))
+    features = json.loads(file.schema_arrow.metadata[b"huggingface"])["info"]["features"]
+    leaves = [file.metadata.row_group(0).column(i) for i in range(file.metadata.num_columns)]
+    assert features == {"crop": {"_type": "Image"}}
+    assert {leaf.path_in_schema: leaf.compression for leaf in leaves}["crop.bytes"] == "UNCOMPRESSED"
+    assert {leaf.compression for leaf in leaves if leaf.path_in_schema != "crop.bytes"} == {"ZSTD"}
+
+
+@pytest.mark.parametrize("reader", ["duckdb", "polars", "pandas"])
+def test_other_readers_agree(folder, reader):
+    """The keys are the same for the readers people use."""
+    module = pytest.importorskip(reader)
+    parquet.write_table(folder, "p.parquet", parquet.rows_to_table(make_rows()))
+    path = folder.local_path("p.parquet")
+    if reader == "duckdb":
+        keys = [key for (key,) in module.sql(f"select key from '{path}'").fetchall()]
+    else:
+        keys = list(module.read_parquet(path)["key"])
+    assert keys == [row.key for row in make_rows()]
+
+
+def test_plan_reads_back_a_part_at_a_time(folder):
+    """Sources keep their boxes, labels and names that are no valid UTF-8; a row group is a part."""
+    sources = [
+        Source("a/1.jpg", "a", box=(1.0, 2.5, 3.0, 4.1), label=7),
+        Source("b/�.jpg", "b", "v", 3, file="b/\udce9.jpg"),
+        Source("c.mp4", "c", "c", is_video=True),
+    ]
+    parquet.write_table(folder, "plan.parquet", parquet.sources_to_table(sources), groups=[2, 1])
+    assert parquet.count_rows(folder, "plan.parquet") == [2, 1]
+    assert parquet.table_to_sources(parquet.read_table(folder, "plan.parquet")) == sources
+    assert parquet.table_to_sources(parquet.read_table(folder, "plan.parquet", group=1)) == sources[2:]
+
+
+def test_parts_are_listed_in_order(folder):
+    """Parts come by number, other files are left out, and only the columns asked for are read."""
+    for number in (100000, 7, 12):
+        parquet.write_table(folder, parquet.part_name(number), parquet.rows_to_table(make_rows(2)))
+    folder.write("run.json", b"{}")
+    parts = list(parquet.iterate_parts(folder, ["key", "crop.bytes"]))
+    assert [number for number, _ in parts] == [7, 12, 100000]
+    assert parts[0][1].column_names == ["key", "crop"]
+    assert parquet.part_number("part-00012.parquet.tmp") is None
+
+
+def test_damage_is_noticed(folder):
+    """A cut, an empty file, a missing column or file, and flipped bits: DamagedFile, or the very same rows."""
+    good = parquet.encode_table(parquet.rows_to_table(make_rows()))
+    expected = plain(parquet.rows_to_table(make_rows()))
+    rng = random.Random(1)
+    damaged = 0
+    for _ in range(300):
+        content = bytearray(good)
+        content[rng.randrange(len(good))] ^= 1 << rng.randrange(8)
+        folder.write("p.parquet", bytes(content), durable=False)
+        try:
+            assert plain(parquet.read_table(folder, "p.parquet")) == expected
+        except DamagedFile:
+            damaged += 1
+    assert damaged > 200
+    for content in (b"", good[:-1], good[: len(good) // 2], b"PAR1", bytes(2000)):
+        folder.write("p.parquet", content)
+        with pytest.raises(DamagedFile, match=r"p\.parquet is damaged"):
+            parquet.read_table(folder, "p.parquet")
+    with pytest.raises(DamagedFile, match="is missing"):
+        parquet.read_table(folder, "q.parquet")
+    folder.write("p.parquet", good)
+    with pytest.raises(DamagedFile, match="no column 'nose'"):
+        parquet.read_table(folder, "p.parquet", ["nose"])
+
+
+def test_columns_as_arrays():
+    """Text becomes indexes into its sorted distinct values; missing numbers are NaN or -1."""
+    rows = make_rows(6)
+    for row, identity in zip(rows, "babcab", strict=True):
+        row.identity = identity
+    table = parquet.rows_to_table(rows)
+    codes, names = parquet.codes(table, "identity")
+    assert (codes.tolist(), names) == ([1, 0, 1, 2, 0, 1], ["a", "b", "c"])
+    assert parquet.numbers(table, "label").tolist() == [-1, 1, 2, -1, 4, 5]
+    assert np.isnan(parquet.numbers(table, "yaw")).tolist() == [True, False, False, True, False, False]
+    assert parquet.take(table, np.array([3, 1])).column("key").to_pylist() == [rows[3].key, rows[1].key]
+    assert parquet.codes(table.slice(0, 0), "identity")[1] == []
