@@ -53,6 +53,8 @@ class Source:
     box: Box | None = None
     label: int | None = None
     is_video: bool = False
+    repeat: int = 0
+    """How often the same path was listed before: a manifest may name a picture once for each person in it."""
     file: str = ""
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import DamagedFile, SettingsChanged
@@ -68,11 +68,12 @@ def write_settings(place: Place, settings: Mapping[str, Any]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def check_settings(place: Place, settings: Mapping[str, Any], overwrite: bool) -> bool:
+def check_settings(place: Place, settings: Mapping[str, Any], overwrite: bool, ignore: Collection[str] = ()) -> bool:
     """Whether the outputs in a folder are of these settings, so that a run goes on from them.
 
     False where there are none, where `settings.json` is damaged, or where `overwrite` allows other settings: then the
-    caller removes what is not of these settings, and only after that calls `write_settings`.
+    caller removes what is not of these settings, and only after that calls `write_settings`. Names in `ignore` stand in
+    the file for its readers and are not compared.
 
     Raises:
         SettingsChanged: the settings are others and `overwrite` is not given; each difference is named.
@@ -81,7 +82,8 @@ def check_settings(place: Place, settings: Mapping[str, Any], overwrite: bool) -
         before = read_settings(place)
     except DamagedFile:
         return False
-    differences = compare_settings(before, settings)
+    kept = {name: value for name, value in before.items() if name not in ignore}
+    differences = compare_settings(kept, {name: value for name, value in settings.items() if name not in ignore})
     if differences and not overwrite:
         raise SettingsChanged(
             f"{place} was made with other settings ({'; '.join(differences)}); "

@@ -1,0 +1,334 @@
+"""The command line: options -> config -> stage -> report and exit code. Stages are imported inside the commands."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from facepipe.errors import FacepipeError, Interrupted, UsageError
+from facepipe.options import EXTRACT, SELECT, SHARD, SPLIT, STAGES, Option, options_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+app = typer.Typer(
+    name="facepipe",
+    help="Photographs and videos of people in, training sets of faces out: offline, in one pass, on all cores.\n\n"
+    "In a folder that holds data/images, `facepipe run` does everything; each step is a command of its own as well: "
+    "extract, select, split, shard. Every one can be stopped and started again at any time.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+DataOption = Annotated[
+    str,
+    typer.Option(
+        "--data", envvar="FACEPIPE_DATA", metavar="DIR", help="The workspace: every path's default lies in it."
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and the summary.")]
+PATHS: dict[str, dict[str, tuple[str, str]]] = {
+    EXTRACT: {"input": ("images", "Folder or URI of images and videos."), "output": ("faces", "Where the faces go.")},
+    SELECT: {"input": ("faces", "What extract wrote."), "output": ("targets", "Where the choice goes.")},
+    SPLIT: {
+        "faces": ("faces", "What extract wrote."),
+        "targets": ("targets", "What select wrote."),
+        "output": ("pairs", "Where the pairs go."),
+    },
+    SHARD: {
+        "input": ("pairs", "What split wrote."),
+        "faces": ("faces", "What extract wrote."),
+        "output": ("shards", "Where the shards go."),
+    },
+}
+"""Stage -> config field -> (its folder in the workspace, help)."""
+SHORT = {"input": "-i", "output": "-o"}
+
+
+def _parameter(name: str, kind: Any, option: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
+
+
+def _option_parameter(option: Option) -> inspect.Parameter:
+    flag = f"--{option.name}" + (f"/--{option.negative}" if option.negative else "")
+    kind = list[str] | None if option.repeatable else option.kind | None
+    shown = {"metavar": option.metavar} if option.metavar else {}
+    declared = typer.Option(flag, help=option.shown_help, show_default=False, **shown)  # type: ignore[arg-type]
+    return _parameter(option.name.replace("-", "_"), kind, declared)
+
+
+def _path_parameters(stage: str) -> list[inspect.Parameter]:
+    found = []
+    for field, (folder, text) in PATHS[stage].items():
+        names = [f"--{field}", *([SHORT[field]] if field in SHORT else [])]
+        if field == "faces" and stage == SPLIT:
+            names = ["--input", "-i", "--faces"]
+        help_text = f"{text} [DATA/{folder}]"
+        found.append(
+            _parameter(field, str | None, typer.Option(*names, metavar="DIR", help=help_text, show_default=False))
+        )
+    return found
+
+
+def _with_options(
+    parameters: list[inspect.Parameter],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command that takes `**given` the named parameters that typer reads."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        common = [
+            _parameter("data", *_unpack(DataOption), "data"),
+            _parameter("quiet", *_unpack(QuietOption), default=False),
+        ]
+        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        every = [*own, *parameters, *common]
+        command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in every} | {"return": None}
+        return command
+
+    return decorate
+
+
+def _unpack(annotated: Any) -> tuple[Any, Any]:
+    return annotated.__origin__, annotated.__metadata__[0]
+
+
+def _stage_parameters(*stages: str) -> list[inspect.Parameter]:
+    return [_option_parameter(option) for option in options_of(*stages)]
+
+
+def _given(stages: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
+    return {o.name: given.get(o.name.replace("-", "_")) for o in options_of(*stages)}
+
+
+def _run_stage(stage: str, given: dict[str, Any]) -> None:
+    from facepipe.config import join
+    from facepipe.progress import make_progress
+    from facepipe.stages import pipeline
+    from facepipe.summary import print_report
+    from facepipe.workers import interruptible
+
+    paths = {field: given[field] or join(given["data"], folder) for field, (folder, _) in PATHS[stage].items()}
+    config = pipeline.make_config(stage, paths, _given((stage,), given))
+    with interruptible():
+        report = pipeline.run_stage(config, make_progress(quiet=given["quiet"]))
+    print_report(report)
+
+
+@app.command(EXTRACT)
+@_with_options([*_path_parameters(EXTRACT), *_stage_parameters(EXTRACT)])
+def extract(**given: Any) -> None:
+    """Find the face in every image: where it is, where it looks, and a square crop of it.
+
+    Reads photographs and videos, writes DATA/faces/part-*.parquet: one row a face, and one for each image that gave
+    none, with the reason. Stop it at any time; the same command goes on from the last finished part.
+    """
+    _run_stage(EXTRACT, given)
+
+
+@app.command(SELECT)
+@_with_options([*_path_parameters(SELECT), *_stage_parameters(SELECT)])
+def select(**given: Any) -> None:
+    """Choose the most frontal frame of every identity.
+
+    Writes DATA/targets/targets.parquet: the choice, the runners-up with their angles, and the reason.
+    """
+    _run_stage(SELECT, given)
+
+
+@app.command(SPLIT)
+@_with_options([*_path_parameters(SPLIT), *_stage_parameters(SPLIT)])
+def split(**given: Any) -> None:
+    """Pair every other frame with its identity's target, and keep some identities for validation.
+
+    Writes DATA/pairs/part-*.parquet. No identity is in two subsets, and adding people moves nobody.
+    """
+    _run_stage(SPLIT, given)
+
+
+@app.command(SHARD)
+@_with_options([*_path_parameters(SHARD), *_stage_parameters(SHARD)])
+def shard(**given: Any) -> None:
+    """Add noise, shuffle, and write TFRecord shards.
+
+    Writes DATA/shards/pairs/1.0.0 (or faces/1.0.0), which tf.data, tfds and PyTorch read.
+    """
+    _run_stage(SHARD, given)
+
+
+def _path(*names: str, help: str, metavar: str = "DIR") -> Any:  # noqa: A002 - typer's own word
+    return typer.Option(*names, metavar=metavar, help=help, show_default=False)
+
+
+RecipeArgument = Annotated[
+    str | None, typer.Argument(metavar="[RECIPE]", help="A TOML file, or a shipped recipe's name.")
+]
+ImagesOption = Annotated[str | None, _path("--input", "-i", help="Folder or URI of images. [DATA/images]")]
+WorkspaceOption = Annotated[str | None, _path("--output", "-o", help="Where everything goes. [DATA]")]
+CheckedOption = Annotated[str | None, _path("--input", "-i", help="A workspace or one stage's folder. [DATA]")]
+WorkersOption = Annotated[int | None, _path("--workers", metavar="N", help="Processes to use. [the usable cores]")]
+PageOption = Annotated[str | None, _path("--output", "-o", metavar="FILE", help="The page. [DATA/report.html]")]
+OverridesOption = Annotated[
+    str | None, _path("--output", "-o", metavar="FILE", help="The overrides. [DATA/overrides.csv]")
+]
+FingerprintsOption = Annotated[
+    str | None, _path(metavar="FILE", help="Fingerprints by `python -m train fingerprint`: lists likely wrong people.")
+]
+EmbedderOption = Annotated[str | None, _path(metavar="MODEL.onnx", help="The same by a face embedding model of yours.")]
+
+
+@app.command("run")
+@_with_options(_stage_parameters(*STAGES))
+def run(
+    recipe: RecipeArgument = None, images: ImagesOption = None, workspace: WorkspaceOption = None, **given: Any
+) -> None:
+    """Do it all: extract, select, split, shard (pairs and single faces), verify.
+
+    RECIPE sets the options of every stage; options on the command line win over it. Shipped recipes: youtube_faces,
+    celeba, lfw, vggface2, demo.
+    """
+    from facepipe.config import join
+    from facepipe.progress import make_progress
+    from facepipe.recipes import read_recipe
+    from facepipe.stages import pipeline
+    from facepipe.summary import print_report
+    from facepipe.workers import interruptible
+
+    tables = read_recipe(recipe) if recipe else {}
+    data, progress = workspace or given["data"], make_progress(quiet=given["quiet"])
+    with interruptible():
+        for report in pipeline.run_all(
+            images or join(given["data"], "images"), data, tables, _given(STAGES, given), progress
+        ):
+            print_report(report)
+    typer.echo(f"{data}: done and verified; `facepipe report --data {data}` shows it")
+
+
+@app.command("verify")
+def verify(folder: CheckedOption = None, data: DataOption = "data", quiet: QuietOption = False) -> None:
+    """Open every file that facepipe wrote and check it; exit 1 with the list of what is wrong.
+
+    Checksums, every input accounted for, no identity in two subsets, clean targets, lengths as declared.
+    """
+    from facepipe.progress import make_progress
+    from facepipe.stages import verify as stage
+    from facepipe.summary import print_problems
+    from facepipe.workers import interruptible
+
+    with interruptible():
+        problems = stage.run(folder or data, make_progress(quiet=quiet))
+    print_problems(folder or data, problems)
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command("demo")
+def demo(
+    output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Where the demo goes.")] = "demo-data",
+    seed: Annotated[int, typer.Option(help="Seed of the faces that are made.")] = 0,
+    identities: Annotated[int, typer.Option(help="How many people.")] = 101,
+    workers: WorkersOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """See it work: make a small data set from embedded faces, run every stage over it, and check the result.
+
+    The faces are turned by known angles, so the demo also says how closely the estimated pose follows the truth.
+    """
+    from facepipe.progress import make_progress
+    from facepipe.stages import pipeline
+    from facepipe.summary import print_demo, print_report
+    from facepipe.workers import interruptible
+
+    with interruptible():
+        for report in pipeline.run_demo(output, seed, identities, workers or 0, make_progress(quiet=quiet)):
+            print_report(report)
+    print_demo(output)
+
+
+@app.command("bench")
+def bench(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of your own images.")],
+    images: Annotated[int, typer.Option(help="How many images to time.")] = 500,
+    count: Annotated[int, typer.Option("--for", metavar="N", help="Say what this many images will take.")] = 621_126,
+    workers: WorkersOption = None,
+) -> None:
+    """Time extract on your files and your machine: images a second, time by step, and what a large set will take."""
+    from facepipe.stages import bench as stage
+    from facepipe.summary import print_bench
+    from facepipe.workers import interruptible
+
+    with interruptible():
+        print_bench(stage.run(folder, images, workers), count)
+
+
+@app.command("report")
+def report(
+    output: PageOption = None,
+    data: DataOption = "data",
+    fingerprints: FingerprintsOption = None,
+    embedder: EmbedderOption = None,
+) -> None:
+    """Write one HTML page that shows what the pipeline did: how many, which, how well, and what to look at."""
+    from facepipe.config import join
+    from facepipe.report import page
+    from facepipe.workers import interruptible
+
+    target = output or join(data, "report.html")
+    with interruptible():
+        page.build(data, target, fingerprints=fingerprints or "", embedder=embedder or "")
+    typer.echo(f"report: {target}")
+
+
+@app.command("review")
+def review(
+    corrections: Annotated[str, typer.Argument(metavar="FILE", help="CSV: key, action (drop or target).")],
+    output: OverridesOption = None,
+    data: DataOption = "data",
+) -> None:
+    """Check a person's list of corrections against the faces, and write it as overrides for `select --overrides`."""
+    from facepipe.config import join
+    from facepipe.stages import review as stage
+
+    typer.echo(stage.run(corrections, join(data, "faces"), output or join(data, "overrides.csv")))
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    from facepipe import __version__
+
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Runs the command line; known errors become one line and their exit code."""
+    try:
+        app(standalone_mode=True)
+    except Interrupted as error:
+        _fail(str(error) or "stopped", error.exit_code)
+    except KeyboardInterrupt:
+        _fail("stopped; what is finished is kept, and the same command goes on from there", Interrupted.exit_code)
+    except UsageError as error:
+        _fail(str(error), error.exit_code)
+    except FacepipeError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        # Whoever read the output has left (`| head`): there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"facepipe: {message}", file=sys.stderr, flush=True)
+    sys.exit(code)
+
+
+__all__ = ["app", "main"]

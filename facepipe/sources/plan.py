@@ -1,0 +1,106 @@
+"""What is to be read, cut into parts: written beside the output, so that every process reads its part from there."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from facepipe import parquet
+from facepipe.errors import DamagedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facepipe.records import Source
+    from facepipe.storage import Place
+
+PLAN_FILE = "plan.parquet"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sources in their one order, cut into parts.
+
+    `fingerprints[i]` is a hash of the settings and of all that part i reads: a part file that carries it is up to date.
+    """
+
+    table: parquet.Table
+    groups: tuple[int, ...]
+    fingerprints: tuple[str, ...]
+
+    @property
+    def hash(self) -> str:
+        """One hash over everything."""
+        return hashlib.sha256("".join(self.fingerprints).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        """The number of parts."""
+        return len(self.groups)
+
+    @property
+    def sources(self) -> int:
+        """The number of files to read."""
+        return int(self.table.num_rows)
+
+
+def make_plan(table: parquet.Table, groups: Sequence[int], settings_hash: str) -> Plan:
+    """Cuts a table of the schema PLAN into parts of `groups[i]` rows."""
+    fingerprints, start = [], 0
+    for rows in groups:
+        fingerprints.append(fingerprint_of(table.slice(start, rows), settings_hash))
+        start += rows
+    return Plan(table, tuple(groups), tuple(fingerprints))
+
+
+def fingerprint_of(table: parquet.Table, settings_hash: str) -> str:
+    """A hash of the settings and of all that a part reads."""
+    return hashlib.sha256(f"{settings_hash}\n{_lines(table)}".encode()).hexdigest()[:32]
+
+
+def _lines(table: parquet.Table) -> str:
+    """A line a source, every column in it."""
+    columns = []
+    for name in table.column_names:
+        column = table.column(name)
+        if pa.types.is_list(column.type):
+            columns += [
+                pc.list_element(pc.fill_null(column, pa.scalar([float("nan")] * 4, column.type)), i) for i in range(4)
+            ]
+        elif not pa.types.is_binary(column.type):
+            columns.append(column)
+    texts = [pc.fill_null(pc.cast(column, pa.string()), "") for column in columns]
+    return "\n".join(pc.binary_join_element_wise(*texts, "\t").to_pylist())
+
+
+def write_plan(place: Place, plan: Plan) -> None:
+    """Writes `plan.parquet`, a row group a part, unless the same one is there."""
+    if _read_hash(place) != plan.hash:
+        parquet.write_table(place, PLAN_FILE, plan.table, {"facepipe.plan": plan.hash}, plan.groups)
+
+
+def _read_hash(place: Place) -> str:
+    if not place.exists(PLAN_FILE):
+        return ""
+    try:
+        parquet.read_table(place, PLAN_FILE, ["path"])
+        return parquet.read_metadata(place, PLAN_FILE).get("facepipe.plan", "")
+    except DamagedFile:
+        return ""
+
+
+def removed_sources(place: Place, plan: Plan) -> int:
+    """How many files the plan that lies there would have read and this one would not."""
+    if _read_hash(place) in ("", plan.hash):
+        return 0
+    before = parquet.read_table(place, PLAN_FILE, ["path"]).column("path")
+    return int(pc.sum(pc.invert(pc.is_in(before, plan.table.column("path")))).as_py() or 0)
+
+
+def read_part(place: Place, number: int, settings_hash: str) -> tuple[list[Source], str]:
+    """The sources of one part, and its fingerprint."""
+    table = parquet.read_table(place, PLAN_FILE, group=number)
+    return parquet.table_to_sources(table), fingerprint_of(table, settings_hash)

@@ -1,0 +1,222 @@
+"""Images and videos in, one row a face out: list, cut into parts, make the parts that are missing, count."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from facepipe import parquet
+from facepipe.checksums import Journal, file_sha256
+from facepipe.config import settings_of
+from facepipe.cores import usable_cores
+from facepipe.errors import DamagedFile, InputError, SettingsChanged, TooManyFailed
+from facepipe.locks import share_lock
+from facepipe.records import FAILED, StageReport, Status
+from facepipe.settings import check_settings, encode_settings, write_settings
+from facepipe.sources import list_sources
+from facepipe.sources.plan import Plan, make_plan, removed_sources, write_plan
+from facepipe.stages.extract_part import FINGERPRINT, ExtractJob
+from facepipe.stages.runfile import write_run_file
+from facepipe.storage import place
+from facepipe.workers import run_parts
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from facepipe.config import ExtractConfig
+    from facepipe.progress import Progress
+    from facepipe.storage import Place
+    from facepipe.workers import PartReport
+
+STAGE = "extract"
+INPUT_KEYS = ("parts", "images", "plan")
+"""What `settings.json` says of the input: for its readers; images that were added are no change of settings."""
+
+
+def run(config: ExtractConfig, progress: Progress) -> StageReport:
+    """Makes `config.output`: `part-*.parquet`, `plan.parquet`, `settings.json`, `checksums.sha256`, `run.json`.
+
+    A rerun makes only the parts that are missing, damaged, or whose inputs have changed.
+
+    Raises:
+        InputError: there is no image.
+        SettingsChanged: the output was made with other settings, or images have gone since.
+        OutputError: the output can't be written, or another run is writing it.
+        TooManyFailed: more images failed than `max_failed` allows (all parts are kept).
+    """
+    started = time.monotonic()
+    out = place(config.output)
+    settings = {name: value for name, value in settings_of(config).items() if name != "limit"}
+    plan = _plan(config, settings)
+    if config.execution.dry_run:
+        return _dry_report(config, plan)
+    with share_lock(out, config.part_of.k, config.part_of.n):
+        _prepare(config, out, settings, plan)
+        journal = Journal(out, config.part_of.k, config.part_of.n)
+        missing = _missing_parts(config, out, plan, journal)
+        report = StageReport(STAGE, done_before=_owned(config, plan) - len(missing))
+        steps = _make_parts(config, settings, plan, missing, journal, progress)
+        journal.finish()
+        report.counts, complete = _count(config, out, plan)
+        report.steps_s, report.wall_s = steps, time.monotonic() - started
+        _write_run_file(config, out, plan, report, missing, complete)
+    _tell(config, plan, report, complete)
+    return report
+
+
+def _plan(config: ExtractConfig, settings: dict[str, Any]) -> Plan:
+    listing = list_sources(place(config.input), config)
+    if not len(listing):
+        raise InputError(f"{config.input} holds no image or video; give another --input, or a --manifest")
+    groups = [len(rows) for rows in listing.parts(config.part_size)]
+    return make_plan(listing.to_arrow(), groups, _settings_hash(settings))
+
+
+def _settings_hash(settings: dict[str, Any]) -> str:
+    return hashlib.sha256(encode_settings(settings)).hexdigest()
+
+
+def _prepare(config: ExtractConfig, out: Place, settings: dict[str, Any], plan: Plan) -> None:
+    """Leaves the output holding nothing that doesn't belong to these settings and this input."""
+    shown = settings | {"parts": len(plan), "images": plan.sources, "plan": plan.hash}
+    overwrite = config.execution.overwrite
+    if overwrite:
+        for number in parquet.list_parts(out):
+            out.delete(parquet.part_name(number))
+    else:
+        check_settings(out, shown, overwrite=False, ignore=INPUT_KEYS)
+        _refuse_fewer_images(config, out, plan)
+    out.clean_leftovers()
+    write_plan(out, plan)
+    write_settings(out, shown)
+    for number in parquet.list_parts(out):
+        if number >= len(plan):
+            out.delete(parquet.part_name(number))
+
+
+def _refuse_fewer_images(config: ExtractConfig, out: Place, plan: Plan) -> None:
+    """A mount that is missing must not cost what was made from it."""
+    removed = removed_sources(out, plan)
+    if removed:
+        raise SettingsChanged(
+            f"{config.input} has lost {removed:,} images that {config.output} was made from; bring them back, give "
+            "another --output, or --overwrite to go on with those that are there"
+        )
+
+
+def _owned(config: ExtractConfig, plan: Plan) -> int:
+    return sum(config.part_of.owns(number) for number in range(len(plan)))
+
+
+def _missing_parts(config: ExtractConfig, out: Place, plan: Plan, journal: Journal) -> list[int]:
+    """This share's parts that are not there, not of this plan, or not as they were written."""
+    known = journal.known()
+
+    def is_missing(number: int) -> bool:
+        name = parquet.part_name(number)
+        if not out.exists(name):
+            return True
+        try:
+            if parquet.read_metadata(out, name).get(FINGERPRINT) != plan.fingerprints[number]:
+                return True
+            if name in known:
+                return file_sha256(out, name) != known[name]
+            parquet.read_table(out, name)  # every page's checksum
+            journal.add(name, file_sha256(out, name))
+        except DamagedFile:
+            return True
+        return False
+
+    owned = [number for number in range(len(plan)) if config.part_of.owns(number)]
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
+        return [number for number, missing in zip(owned, pool.map(is_missing, owned), strict=True) if missing]
+
+
+def _make_parts(
+    config: ExtractConfig,
+    settings: dict[str, Any],
+    plan: Plan,
+    missing: list[int],
+    journal: Journal,
+    progress: Progress,
+) -> dict[str, float]:
+    """Runs the job over the missing parts; gives the seconds by step, added up over all workers."""
+    total = sum(plan.groups[number] for number in missing)
+    counts: Counter[str] = Counter()
+    steps: Counter[str] = Counter()
+
+    def on_done(_number: int, part: PartReport) -> None:
+        for name, digest in part.files.items():
+            journal.add(name, digest)
+        counts.update(part.counts)
+        steps.update(part.steps_s)
+        progress.advance(part.items, counts)
+        _refuse_failures(config, counts, max(total, 1))
+
+    if missing:
+        progress.start(STAGE, total, "images")
+        try:
+            run_parts(
+                ExtractJob(config, _settings_hash(settings)),
+                missing,
+                execution=config.execution,
+                timeout_s=config.timeout_s,
+                on_done=on_done,
+            )
+        finally:
+            progress.finish()
+    return dict(steps)
+
+
+def _refuse_failures(config: ExtractConfig, counts: Counter[str], images: int) -> None:
+    failed = sum(counts[status] for status in FAILED)
+    if failed > config.max_failed * images:
+        worst = ", ".join(f"{counts[s]:,} {s.value}" for s in sorted(FAILED) if counts[s])
+        raise TooManyFailed(
+            f"{failed:,} of {images:,} images failed ({worst}), more than --max-failed {config.max_failed:g}; "
+            f"the rows in {config.output} say why; what is finished is kept"
+        )
+
+
+def _count(config: ExtractConfig, out: Place, plan: Plan) -> tuple[dict[str, int], bool]:
+    """Rows by status over all parts that are there, and whether that is all of them."""
+    counts: Counter[str] = Counter()
+    there = set(parquet.list_parts(out))
+    for number in sorted(there):
+        counts.update(parquet.read_table(out, parquet.part_name(number), ["status"]).column("status").to_pylist())
+    images = sum(n for status, n in counts.items() if status != Status.OTHER_FACE)
+    complete = len(there) == len(plan)
+    if complete:
+        _refuse_failures(config, counts, images)
+    return {status.value: counts[status] for status in Status if counts[status]}, complete
+
+
+def _write_run_file(
+    config: ExtractConfig, out: Place, plan: Plan, report: StageReport, missing: list[int], complete: bool
+) -> None:
+    images = sum(plan.groups[number] for number in missing)
+    facts = {
+        "plan": plan.hash,
+        "images": plan.sources,
+        "parts": len(plan),
+        "parts_made": len(missing),
+        "images_made": images,
+        "images_per_second": round(images / max(report.wall_s, 1e-9), 2),
+    }
+    name = "run.json" if complete else f"run.{config.part_of.k}-of-{config.part_of.n}.json"
+    write_run_file(out, config, report, facts, name)
+
+
+def _tell(config: ExtractConfig, plan: Plan, report: StageReport, complete: bool) -> None:
+    report.outputs["faces"] = config.output
+    if not complete:
+        report.notes.append(f"share {config.part_of} of the {len(plan)} parts is done; the others are still missing")
+
+
+def _dry_report(config: ExtractConfig, plan: Plan) -> StageReport:
+    report = StageReport(STAGE, counts={"images": plan.sources, "parts": len(plan)})
+    report.notes.append(f"dry run: would read {config.input} and write {config.output}")
+    return report

@@ -1,0 +1,171 @@
+"""Makes one part of `faces`: a pure function of its sources and the settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from facepipe import parquet
+from facepipe.detection import make_refiner
+from facepipe.errors import ImageError, InputError
+from facepipe.records import Status
+from facepipe.sources.plan import read_part
+from facepipe.sources.videos import iter_frames
+from facepipe.stages.frame import FrameExtractor, failure_row
+from facepipe.stopwatch import Stopwatch
+from facepipe.storage import place, read_ahead
+from facepipe.tracking import Tracker
+from facepipe.workers import Guard, PartReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from facepipe.config import ExtractConfig
+    from facepipe.detection.onet import Refiner
+    from facepipe.records import Box, Face, FaceRow, Image, Source
+
+FINGERPRINT = "facepipe.part"
+"""Key of the schema metadata that says what a part was made from."""
+MAX_FILE_BYTES = 512 * 2**20
+"""A still image's file may not be larger; videos may."""
+BLAMED = {
+    Status.WORKER_CRASH: "reading this file ended the process twice; it may be damaged on purpose",
+    Status.TIMEOUT: "this file took longer than --timeout",
+}
+
+
+@dataclass(frozen=True)
+class ExtractJob:
+    """Part number -> the part's file. Small and picklable: what a worker reads stands in the plan."""
+
+    config: ExtractConfig
+    settings_hash: str
+
+    def __call__(self, number: int, guard: Guard) -> PartReport:
+        """Makes part `number` and writes it whole; `guard` is told of every file before it is touched."""
+        watch = Stopwatch()
+        out = place(self.config.output)
+        with watch.step("plan"):
+            sources, fingerprint = read_part(out, number, self.settings_hash)
+        rows = list(PartExtractor(self.config, guard, watch).rows(sources))
+        with watch.step("write"):
+            name = parquet.part_name(number)
+            digest = parquet.write_table(out, name, parquet.rows_to_table(rows), {FINGERPRINT: fingerprint})
+        counts = Counter(row.status for row in rows)
+        return PartReport(counts=dict(counts), steps_s=dict(watch.seconds), items=len(sources), files={name: digest})
+
+
+@lru_cache(maxsize=1)
+def _networks(detector: str, model: str, min_score: float, _pid: int) -> tuple[object, Refiner]:
+    """The networks of this process, loaded once. The process id keeps a forked child from using its parent's."""
+    from facepipe.detection import make_detector
+
+    return make_detector(detector, model, min_score), make_refiner()
+
+
+class PartExtractor:
+    """Turns a part's sources into rows, in order."""
+
+    def __init__(self, config: ExtractConfig, guard: Guard, watch: Stopwatch) -> None:
+        self._config = config
+        self._guard = guard
+        self._watch = watch
+        self._inputs = place(config.input)
+        detector, self._refiner = _networks(config.detector, config.model, config.min_score, os.getpid())
+        self._extractor = FrameExtractor(config, detector, watch)  # type: ignore[arg-type]
+
+    def rows(self, sources: Sequence[Source]) -> Iterator[FaceRow]:
+        """At least one row for every source, none of them ever an exception."""
+        blamed = self._guard.blamed
+        wanted = [s.file for i, s in enumerate(sources) if not s.is_video and i not in blamed]
+        files = read_ahead(self._inputs, wanted, max_bytes=MAX_FILE_BYTES)
+        previous: Box | None = None
+        before: tuple[str, str] | None = None
+        for index, source in enumerate(sources):
+            self._guard.on(index)
+            group = (source.identity, source.video) if source.video else None
+            previous = previous if group is not None and group == before else None
+            before = group
+            if index in blamed:
+                status = Status(blamed[index])
+                yield failure_row(source, status, BLAMED[status])
+            elif source.is_video:
+                yield from self._video(source, index)
+            else:
+                with self._watch.step("read"):
+                    _, data = next(files)
+                rows = self._still(source, data, previous)
+                previous = _box_of(rows) or previous
+                yield from rows
+
+    def _still(self, source: Source, data: bytes | InputError, previous: Box | None) -> list[FaceRow]:
+        if isinstance(data, InputError):
+            return [failure_row(source, Status.READ_ERROR, str(data))]
+        try:
+            return self._extractor.still(source, data, previous)
+        except ImageError as error:
+            return [failure_row(source, error.status, error.message)]
+
+    def _video(self, source: Source, index: int) -> Iterator[FaceRow]:
+        """The rows of a video file's frames; where it breaks off, a row that says so."""
+        find = self._search_in_video()
+        previous: Box | None = None
+        last = -1
+        try:
+            with self._local_copy(source) as path:
+                frames = iter_frames(path, self._config.every, self._config.max_pixels)
+                while True:
+                    self._guard.on(index)
+                    with self._watch.step("decode"):
+                        found = next(frames, None)
+                    if found is None:
+                        break
+                    last, image = found
+                    rows = self._extractor.frame(source, last, image, find(image), previous)
+                    previous = _box_of(rows) or previous
+                    yield from rows
+        except ImageError as error:
+            yield failure_row(source, error.status, error.message, last + 1)
+        except InputError as error:
+            yield failure_row(source, Status.READ_ERROR, str(error), last + 1)
+
+    def _search_in_video(self) -> object:
+        """What finds the faces of one video's frames, in order."""
+
+        def search(image: Image) -> list[Face]:
+            return self._extractor.detect(image, self._config.min_face)
+
+        if not self._config.track or self._config.every > 3 or self._config.cropped:
+            return search  # frames further apart show the face elsewhere
+        tracker = Tracker(search, self._refiner)
+
+        def follow(image: Image) -> list[Face]:
+            with self._watch.step("track"):
+                return tracker.faces(image)
+
+        return follow
+
+    @contextmanager
+    def _local_copy(self, source: Source) -> Iterator[str]:
+        """A path that a video decoder can open; what lies in an object store is copied first."""
+        if self._inputs.is_local:
+            yield self._inputs.local_path(source.file)
+            return
+        suffix = os.path.splitext(source.path)[1]
+        with tempfile.NamedTemporaryFile(suffix=suffix) as copy, self._inputs.open_input(source.file) as remote:
+            with self._watch.step("read"):
+                shutil.copyfileobj(remote, copy, 2**22)
+                copy.flush()
+            yield copy.name
+
+
+def _box_of(rows: Sequence[FaceRow]) -> Box | None:
+    """Where the identity's face is, in px of the full-size image."""
+    box = next((row.bbox for row in rows if row.status == Status.OK and row.bbox), None)
+    return (box[0], box[1], box[2], box[3]) if box else None

@@ -1,0 +1,260 @@
+"""One picture to its rows: detect, choose the identity's face, tell its pose, cut its crop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from facepipe.choosing import best_overlap, choose_face, size_of
+from facepipe.cropping import cut_crop, encode_crop
+from facepipe.pose import estimate_pose
+from facepipe.quality import sharpness
+from facepipe.records import Face, FaceRow, Status
+from facepipe.stages.photo import Photo, View, whole_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from facepipe.config import ExtractConfig
+    from facepipe.detection import Detector
+    from facepipe.records import Box, Image, Source
+    from facepipe.stopwatch import Stopwatch
+
+LOOK_AGAIN_PX = 96
+"""Side to which a labelled box is brought when the first search found nothing there."""
+CROPPED_BORDER = 0.25
+"""Room put around pictures that are face crops already, as a share of their side: detectors want to see some."""
+
+
+def failure_row(source: Source, status: str, message: str, frame_index: int | None = None) -> FaceRow:
+    """The row of an image that gave no face, `message` a sentence for a person."""
+    frame = source.frame_index if frame_index is None else frame_index
+    return FaceRow(
+        key=_key(source, frame, -1),
+        path=source.path,
+        identity=source.identity,
+        video=source.video,
+        frame_index=frame,
+        face_index=-1,
+        status=status,
+        error=" ".join(message.split()),
+        label=source.label,
+    )
+
+
+def _key(source: Source, frame_index: int, face_index: int) -> str:
+    frame = f"@{frame_index}" if source.is_video else ""
+    repeat = f"~{source.repeat}" if source.repeat else ""
+    return f"{source.path}{repeat}{frame}#{'-' if face_index < 0 else face_index}"
+
+
+class FrameExtractor:
+    """Turns pictures into rows."""
+
+    def __init__(self, config: ExtractConfig, detector: Detector, watch: Stopwatch) -> None:
+        self._config = config
+        self._watch = watch
+        self._detector = detector
+
+    def still(self, source: Source, data: bytes, previous: Box | None = None) -> list[FaceRow]:
+        """The rows of a still image.
+
+        Args:
+            source: Where it comes from.
+            data: The file's bytes.
+            previous: Where the identity's face was in the video's frame before, in px of the full-size image.
+
+        Raises:
+            ImageError: the picture can't be decoded, or is too large.
+        """
+        with self._watch.step("decode"):
+            photo = Photo(data, self._config.max_pixels)
+            view = photo.view(photo.reduction_for(self._config.min_face))
+        return self._rows(source, source.frame_index, view, photo.view, previous)
+
+    def frame(
+        self, source: Source, frame_index: int, image: Image, faces: list[Face], previous: Box | None
+    ) -> list[FaceRow]:
+        """The rows of a video frame, (H, W, 3) uint8 RGB, whose faces are known."""
+        view = whole_view(image)
+        if self._config.cropped:
+            return [self._whole_row(source, frame_index, view)]
+        return self._make_rows(source, frame_index, view, None, faces, previous)
+
+    def detect(self, image: Image, min_face: float) -> list[Face]:
+        """All faces in a picture, timed as the step `detect`."""
+        with self._watch.step("detect"):
+            return self._detector.detect(image, min_face)
+
+    def _rows(
+        self, source: Source, frame_index: int, view: View, reread: Callable[[int], View], previous: Box | None
+    ) -> list[FaceRow]:
+        if self._config.cropped:
+            return [self._whole_row(source, frame_index, view)]
+        faces = self.detect(view.image, self._config.min_face / view.scale)
+        if source.box is not None and best_overlap(faces, view.to_view(source.box)) is None:
+            faces = faces + self._look_again(view, view.to_view(source.box))
+        return self._make_rows(source, frame_index, view, reread, faces, previous)
+
+    def _make_rows(
+        self,
+        source: Source,
+        frame_index: int,
+        view: View,
+        reread: Callable[[int], View] | None,
+        faces: list[Face],
+        previous: Box | None,
+    ) -> list[FaceRow]:
+        good = [face for face in faces if self._is_good(face, view)]
+        chosen = self._choose(source, view, faces, good, previous)
+        if chosen is None and not (self._config.face == "all" and good):
+            others = [self._row(source, frame_index, i, Status.OTHER_FACE, f, view) for i, f in enumerate(good, 1)]
+            if source.box is None:
+                others = []
+            return [self._missing_row(source, frame_index, view, faces), *others]
+        rows = []
+        ordered = ([chosen] if chosen is not None else []) + [face for face in good if face is not chosen]
+        for index, face in enumerate(ordered):
+            if face is chosen or self._config.face == "all":
+                rows.append(self._ok_row(source, frame_index, index, face, view, reread))
+            else:
+                rows.append(self._row(source, frame_index, index, Status.OTHER_FACE, face, view))
+        return rows
+
+    def _is_good(self, face: Face, view: View) -> bool:
+        return face.score >= self._config.min_score and size_of(face) * view.scale >= self._config.min_face
+
+    def _choose(
+        self, source: Source, view: View, faces: list[Face], good: list[Face], previous: Box | None
+    ) -> Face | None:
+        """The identity's face. A label is evidence of its own: a face there needs neither size nor score."""
+        if source.box is not None:
+            index = best_overlap(faces, view.to_view(source.box))
+            return None if index is None else faces[index]
+        if self._config.face == "largest":
+            return max(good, key=size_of, default=None)
+        height, width = view.image.shape[:2]
+        before = None if previous is None else view.to_view(previous)
+        index = choose_face(good, width, height, previous=before)
+        return None if index is None else good[index]
+
+    def _look_again(self, view: View, box: Box) -> list[Face]:
+        """Searches the labelled box's surroundings alone, at a size at which faces are found best."""
+        x1, y1, x2, y2 = box
+        side = max(x2 - x1, y2 - y1, 1.0)
+        height, width = view.image.shape[:2]
+        left, top = max(int(x1 - side), 0), max(int(y1 - side), 0)
+        region = view.image[top : min(int(y2 + side), height), left : min(int(x2 + side), width)]
+        if min(region.shape[:2]) < 2:
+            return []
+        scale = LOOK_AGAIN_PX / side
+        size = (max(round(region.shape[1] * scale), 8), max(round(region.shape[0] * scale), 8))
+        enlarged = np.asarray(cv2.resize(region, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR))
+        ratio = np.array([region.shape[1] / size[0], region.shape[0] / size[1]], np.float32)
+        offset = np.array([left, top], np.float32)
+        return [
+            Face((face.box.reshape(2, 2) * ratio + offset).reshape(4), face.landmarks * ratio + offset, face.score)
+            for face in self.detect(enlarged.astype(np.uint8), LOOK_AGAIN_PX / 3)
+        ]
+
+    def _missing_row(self, source: Source, frame_index: int, view: View, faces: list[Face]) -> FaceRow:
+        """Why there is no face: none at all, none at the labelled box, too small, or too unsure."""
+        if not faces or source.box is not None:
+            where = "at the labelled box" if source.box is not None else "in the picture"
+            row = failure_row(source, Status.NO_FACE, f"no face was found {where}", frame_index)
+            row.width, row.height = view.width, view.height
+            return row
+        sure = [face for face in faces if face.score >= self._config.min_score]
+        best = max(sure, key=size_of) if sure else max(faces, key=lambda face: face.score)
+        row = self._row(source, frame_index, 0, Status.SMALL_FACE if sure else Status.LOW_SCORE, best, view)
+        size = size_of(best) * view.scale
+        row.error = (
+            f"the largest face is {size:.0f} px, smaller than --min-face {self._config.min_face:g}"
+            if sure
+            else f"the best face has a score of {best.score:.2f}, under --min-score {self._config.min_score:g}"
+        )
+        return row
+
+    def _row(self, source: Source, frame_index: int, face_index: int, status: str, face: Face, view: View) -> FaceRow:
+        with self._watch.step("pose"):
+            pose = estimate_pose(face.landmarks, face.box)
+        return FaceRow(
+            key=_key(source, frame_index, face_index),
+            path=source.path,
+            identity=source.identity,
+            video=source.video,
+            frame_index=frame_index,
+            face_index=face_index,
+            status=status,
+            width=view.width,
+            height=view.height,
+            bbox=view.to_full(face.box),
+            landmarks=view.to_full(face.landmarks.reshape(-1)),
+            score=float(face.score),
+            yaw=pose.yaw,
+            pitch=pose.pitch,
+            roll=pose.roll,
+            frontal_angle=pose.frontal_angle,
+            label=source.label,
+        )
+
+    def _ok_row(
+        self,
+        source: Source,
+        frame_index: int,
+        face_index: int,
+        face: Face,
+        view: View,
+        reread: Callable[[int], View] | None,
+    ) -> FaceRow:
+        needed = view.reduction_needed(face.box, self._config.margin, self._config.crop_size)
+        if reread is not None and needed < view.reduction:
+            with self._watch.step("decode"):
+                closer = reread(needed)
+            box: Box = tuple(closer.to_view(view.to_full(face.box)))  # type: ignore[assignment]
+            again = self._look_again(closer, box)
+            index = best_overlap(again, box)
+            face, view = (again[index], closer) if index is not None else (view.moved(face, closer), closer)
+        row = self._row(source, frame_index, face_index, Status.OK, face, view)
+        with self._watch.step("crop"):
+            roll = row.roll if row.roll == row.roll else 0.0
+            crop = cut_crop(view.image, face.box, roll, self._config.crop_size, self._config.margin)
+        row.crop_scale = crop.scale / view.scale
+        self._finish(row, crop.image)
+        return row
+
+    def _finish(self, row: FaceRow, crop: Image) -> None:
+        with self._watch.step("sharpness"):
+            row.sharpness = sharpness(crop)
+        with self._watch.step("encode"):
+            row.crop = encode_crop(crop)
+
+    def _whole_row(self, source: Source, frame_index: int, view: View) -> FaceRow:
+        """The row of a picture that is a face crop already: kept whole, whatever is found in it."""
+        height, width = view.image.shape[:2]
+        side = max(height, width)
+        border = round(side * CROPPED_BORDER)
+        edges = ((side - height) // 2, side - height - (side - height) // 2)
+        sides = ((side - width) // 2, side - width - (side - width) // 2)
+        square = cv2.copyMakeBorder(view.image, *edges, *sides, cv2.BORDER_REPLICATE)
+        padded = cv2.copyMakeBorder(square, border, border, border, border, cv2.BORDER_REPLICATE)
+        faces = self.detect(np.asarray(padded), side / 4)
+        offset = np.array([border + sides[0], border + edges[0]], np.float32)
+        if faces:
+            face = faces[choose_face(faces, padded.shape[1], padded.shape[0]) or 0]
+            inside = Face((face.box.reshape(2, 2) - offset).reshape(4), face.landmarks - offset, face.score)
+            row = self._row(source, frame_index, 0, Status.OK, inside, view)
+        else:
+            row = failure_row(source, Status.OK, "", frame_index)
+            row.key, row.face_index = _key(source, frame_index, 0), 0
+            row.width, row.height = view.width, view.height
+            row.bbox = [0.0, 0.0, float(view.width), float(view.height)]
+        size = self._config.crop_size
+        with self._watch.step("crop"):
+            method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+            crop = np.asarray(cv2.resize(square, (size, size), interpolation=method), np.uint8)
+        row.crop_scale = size / (side * view.scale)
+        self._finish(row, crop)
+        return row

@@ -1,0 +1,101 @@
+"""A still picture read at the size its faces need, and the arithmetic between that view and the full size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facepipe.decoding import decode, read_header
+from facepipe.records import Face
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facepipe.records import Box, Image
+
+SEEN_PX = 20
+"""A detector finds faces of this size."""
+LARGE_PIXELS = 1_500_000
+"""Smaller pictures are decoded whole at once: a second decoding would cost more than the first saves."""
+REDUCTIONS = (8, 4, 2)
+"""What a JPEG decoder gives for less than the whole price."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture, perhaps reduced: (h, w, 3) uint8 RGB, with the full size (px, upright) that it stands for."""
+
+    image: Image
+    width: int
+    height: int
+    reduction: int = 1
+
+    @property
+    def scale(self) -> float:
+        """Full-size px per px of the view."""
+        return self.width / self.image.shape[1]
+
+    def _ratios(self) -> tuple[float, float]:
+        return self.width / self.image.shape[1], self.height / self.image.shape[0]
+
+    def to_full(self, numbers: np.ndarray) -> list[float]:
+        """x, y, x, y, ... of the view -> of the full-size picture."""
+        x, y = self._ratios()
+        return [float(value) * (y if i % 2 else x) for i, value in enumerate(numbers)]
+
+    def to_view(self, numbers: Sequence[float]) -> Box:
+        """x, y, x, y of the full-size picture -> of the view."""
+        x, y = self._ratios()
+        a, b, c, d = numbers
+        return a / x, b / y, c / x, d / y
+
+    def moved(self, face: Face, other: View) -> Face:
+        """A face of this view in the coordinates of another view of the same picture."""
+        x1, y1 = self._ratios()
+        x2, y2 = other._ratios()
+        ratio = np.array([x1 / x2, y1 / y2], np.float32)
+        return Face((face.box.reshape(2, 2) * ratio).reshape(4), face.landmarks * ratio, face.score)
+
+    def reduction_needed(self, box: np.ndarray, margin: float, crop_size: int) -> int:
+        """The strongest reduction at which a crop of this face need not be enlarged more than at full size."""
+        side = float(max(box[2] - box[0], box[3] - box[1])) * (1 + 2 * margin) * self.scale
+        return next((r for r in REDUCTIONS if r <= self.reduction and side / r >= crop_size), 1)
+
+
+def whole_view(image: Image) -> View:
+    """A picture at its full size."""
+    return View(image, image.shape[1], image.shape[0])
+
+
+class Photo:
+    """The bytes of a still picture, decoded as small as is enough.
+
+    Args:
+        data: The file.
+        max_pixels: Larger pictures are refused from their header.
+
+    Raises:
+        ImageError: no picture, a broken one, or too large.
+    """
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        self._data = data
+        self._max_pixels = max_pixels
+        self.header = read_header(data)
+
+    def reduction_for(self, min_face: float) -> int:
+        """The strongest reduction that keeps the smallest wanted face (px) visible to a detector."""
+        if self.header.format != "JPEG" or self.header.width * self.header.height < LARGE_PIXELS:
+            return 1
+        return next((r for r in REDUCTIONS if min_face / r >= SEEN_PX), 1)
+
+    def view(self, reduction: int) -> View:
+        """The upright picture at `1 / reduction` of its size."""
+        image = decode(self._data, max_pixels=self._max_pixels, reduction=reduction)
+        if reduction == 1:
+            return whole_view(image)
+        turned = self.header.orientation >= 5  # EXIF's four quarter turns
+        width, height = self.header.width, self.header.height
+        return View(image, height if turned else width, width if turned else height, reduction)

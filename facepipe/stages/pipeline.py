@@ -1,0 +1,107 @@
+"""The stages by name, and all of them in a row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from facepipe.config import EXAMPLES, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, join
+from facepipe.errors import FacepipeError, UsageError
+from facepipe.options import EXTRACT, SELECT, SHARD, SPLIT, STAGES, config_values
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from facepipe.config import StageConfig
+    from facepipe.progress import Progress
+    from facepipe.records import StageReport
+
+CONFIGS: dict[str, Any] = {EXTRACT: ExtractConfig, SELECT: SelectConfig, SPLIT: SplitConfig, SHARD: ShardConfig}
+
+
+def make_config(stage: str, paths: Mapping[str, str], given: dict[str, Any]) -> StageConfig:
+    """A stage's checked config, from its paths and the options that were given (None: not given).
+
+    Raises:
+        UsageError: an option that can't be meant.
+    """
+    config: StageConfig = CONFIGS[stage](**paths, **config_values(stage, given))
+    return config
+
+
+def run_stage(config: StageConfig, progress: Progress) -> StageReport:
+    """Runs the stage that a config is for."""
+    if isinstance(config, ExtractConfig):
+        from facepipe.stages import extract
+
+        return extract.run(config, progress)
+    if isinstance(config, SelectConfig):
+        from facepipe.stages import select
+
+        return select.run(config, progress)
+    if isinstance(config, SplitConfig):
+        from facepipe.stages import split
+
+        return split.run(config, progress)
+    from facepipe.stages import shard
+
+    return shard.run(config, progress)
+
+
+def workspace_paths(stage: str, images: str, workspace: str) -> dict[str, str]:
+    """Where a stage of a whole run reads and writes."""
+    faces, targets, pairs = (join(workspace, name) for name in ("faces", "targets", "pairs"))
+    return {
+        EXTRACT: {"input": images, "output": faces},
+        SELECT: {"input": faces, "output": targets},
+        SPLIT: {"faces": faces, "targets": targets, "output": pairs},
+        SHARD: {"input": pairs, "faces": faces, "output": join(workspace, "shards")},
+    }[stage]
+
+
+def plan_run(
+    images: str, workspace: str, recipe: Mapping[str, dict[str, Any]], given: dict[str, Any]
+) -> list[StageConfig]:
+    """The configs of a whole run, all checked before the first one starts; shards are made of both kinds."""
+    configs = []
+    for stage in STAGES:
+        options = {**recipe.get(stage, {}), **{name: value for name, value in given.items() if value not in (None, [])}}
+        for examples in EXAMPLES if stage == SHARD and "examples" not in options else (options.get("examples"),):
+            own = dict(options)
+            if stage == SHARD and "examples" not in options:
+                own["examples"] = examples
+                if examples == "faces":  # noise and gray are for pairs: single faces are for GANs
+                    own.pop("noise", None)
+                    own.pop("color", None)
+            configs.append(make_config(stage, workspace_paths(stage, images, workspace), own))
+    return configs
+
+
+def run_all(
+    images: str, workspace: str, recipe: Mapping[str, dict[str, Any]], given: dict[str, Any], progress: Progress
+) -> Iterator[StageReport]:
+    """Extract, select, split, shard (pairs, then faces), verify; yields each stage's report.
+
+    Raises:
+        UsageError: `--part-of`, which is for `extract` alone.
+        FacepipeError: what a stage raises, or `verify` found something.
+    """
+    if given.get("part-of") not in (None, "1/1"):
+        raise UsageError("--part-of is for `facepipe extract`: run that on every machine, then the other stages on one")
+    for config in plan_run(images, workspace, recipe, given):
+        yield run_stage(config, progress)
+    if not given.get("dry-run"):
+        from facepipe.stages import verify
+
+        problems = verify.run(workspace, progress)
+        if problems:
+            raise FacepipeError(f"verify found {len(problems)} problems, the first: {problems[0]}")
+
+
+def run_demo(folder: str, seed: int, identities: int, workers: int, progress: Progress) -> Iterator[StageReport]:
+    """Makes the demo's images below `folder`, then a whole run over them by the recipe `demo`."""
+    from facepipe.recipes import read_recipe
+    from facepipe.stages import demo
+
+    images = join(folder, "images")
+    yield demo.run(images, seed, identities, progress)
+    yield from run_all(images, folder, read_recipe("demo"), {"workers": workers or None}, progress)

@@ -1,0 +1,53 @@
+"""What a command prints at its end."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from facepipe.progress import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facepipe.records import StageReport
+    from facepipe.stages.bench import Bench
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+
+
+def print_report(report: StageReport, stream: Any = None) -> None:
+    """Counts, speed, what to know, and where the results are."""
+    rows = [(name, f"{n:,}") for name, n in report.counts.items()]
+    rows += [(name, where) for name, where in report.outputs.items()]
+    before = f", {report.done_before:,} of its pieces were there already" if report.done_before else ""
+    print(f"{report.stage}: {format_duration(report.wall_s)}{before}", file=stream or sys.stdout)
+    if rows:
+        print(_table(rows), file=stream or sys.stdout)
+    for note in report.notes:
+        print(f"  {note}", file=stream or sys.stdout)
+
+
+def print_problems(root: str, problems: Sequence[Any]) -> None:
+    """The list that `verify` gives, a line each."""
+    for problem in problems:
+        print(problem)
+    print(f"{root}: {len(problems)} problems" if problems else f"{root}: everything is as it should be")
+
+
+def print_bench(bench: Bench, count: int) -> None:
+    """Rate, time by step, and what a set of `count` images will take."""
+    rows = [
+        ("images", f"{bench.images:,} at {bench.workers} workers"),
+        ("rate", f"{bench.rate:,.1f} images a second, {bench.rate / bench.workers:,.1f} a worker"),
+        ("start", f"{bench.start_s:.1f} s, once"),
+    ]
+    total = sum(bench.steps_s.values()) or 1.0
+    done = sum(bench.counts.values()) or 1
+    for step, seconds in sorted(bench.steps_s.items(), key=lambda item: -item[1]):
+        rows.append((f"  {step}", f"{1000 * seconds / done:6.2f} ms an image, {100 * seconds / total:3.0f} %"))
+    rows.append((f"{count:,} images", f"{format_duration(count / bench.rate)} on this machine (extrapolated)"))
+    print(_table(rows))

@@ -1,0 +1,92 @@
+"""Who may import what, and what a bare import costs."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FACEPIPE = sorted((ROOT / "facepipe").rglob("*.py"))
+TRAIN = sorted((ROOT / "train").rglob("*.py"))
+STANDARD = set(sys.stdlib_module_names)
+LEAVES = {
+    "choosing", "cropping", "decoding", "mesh", "noise", "pose", "quality", "seeding", "selection", "splitting", "tracking",
+}  # fmt: skip
+LEAF_PACKAGES = {"numpy", "cv2", "PIL", "onnx", "onnxruntime", "ai_edge_litert"}
+ONLY_IN = {
+    "pyarrow": ("parquet.py", "storage.py", "folders.py", "objectstore.py", "sources/"),
+    "typer": ("cli.py",),
+    "joblib": ("workers", "detection/weights.py"),
+    "dask": ("workers",),
+    "distributed": ("workers",),
+    "tensorflow": (),
+    "keras": (),
+    "jax": (),
+    "train": (),
+}
+FOR_TRAIN = {"facepipe", "facepipe.tfrecord", "facepipe.storage", "facepipe.errors"}
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of all modules a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def tops(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(path)}
+
+
+@pytest.mark.parametrize("name", ["config.py", "errors.py", "records.py"])
+def test_foundations_import_only_the_standard_library_and_numpy(name):
+    """What flows everywhere depends on nothing heavy."""
+    assert tops(ROOT / "facepipe" / name) - STANDARD <= {"facepipe", "numpy"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in FACEPIPE if p.stem in LEAVES or p.parent.name == "detection"],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_leaves_know_nothing_of_files_processes_and_configuration(path):
+    """A leaf module imports array libraries, records, errors and other leaves."""
+    assert tops(path) - STANDARD - LEAF_PACKAGES - ({"joblib"} if path.name == "weights.py" else set()) <= {"facepipe"}
+    ours = {name for name in imported(path) if name.startswith("facepipe.")}
+    allowed = {f"facepipe.{leaf}" for leaf in LEAVES} | {"facepipe.records", "facepipe.errors"}
+    assert {name for name in ours if not name.startswith("facepipe.detection")} <= allowed
+
+
+@pytest.mark.parametrize("package", ONLY_IN)
+def test_a_package_stays_where_it_belongs(package):
+    """Each heavy or replaceable package has its few places."""
+    users = {str(p.relative_to(ROOT / "facepipe")) for p in FACEPIPE if package in tops(p)}
+    assert {user for user in users if not user.startswith(ONLY_IN[package])} == set()
+
+
+@pytest.mark.parametrize("path", TRAIN, ids=lambda p: str(p.relative_to(ROOT)))
+def test_train_uses_the_public_names(path):
+    """`train` depends on what facepipe offers, not on how it is made."""
+    assert {name for name in imported(path) if name.split(".")[0] == "facepipe"} <= FOR_TRAIN
+
+
+def test_stages_know_nothing_of_processes():
+    """A stage hands numbers to `workers` and never starts a process itself."""
+    for path in (ROOT / "facepipe" / "stages").glob("*.py"):
+        assert not tops(path) & {"multiprocessing", "subprocess", "joblib", "dask", "distributed"}, path.name
+
+
+def test_the_command_line_loads_nothing_heavy():
+    """`facepipe --help` answers at once."""
+    code = "import sys, facepipe.cli; print(sorted({'numpy','cv2','pyarrow','onnxruntime','PIL'} & set(sys.modules)))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "[]"
+    )

@@ -1,0 +1,57 @@
+"""Recipes: what is read, and how mistakes are named."""
+
+from __future__ import annotations
+
+import pytest
+
+from facepipe.errors import UsageError
+from facepipe.recipes import read_recipe, shipped_recipes
+from facepipe.stages.pipeline import plan_run
+
+
+@pytest.mark.parametrize("name", ["youtube_faces", "celeba", "lfw", "vggface2", "demo"])
+def test_every_shipped_recipe_gives_checked_configs(name):
+    """A shipped recipe names only options that exist, with values that hold."""
+    assert name in shipped_recipes()
+    assert len(plan_run("images", "data", read_recipe(name), {})) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[extract]\nlayout = 'lfw'\nmin-fac = 3\n",
+            "line 3: there is no key in [extract] called 'min-fac'; did you mean min-face?",
+        ),
+        ("[extrakt]\n", "line 1: there is no table called 'extrakt'; did you mean extract?"),
+        ("[shard]\nsize = '64'\n", "line 2: size is '64'; it must be a whole number"),
+        ("[extract]\ntrack = 1\n", "line 2: track is 1; it must be true or false"),
+        ("[split]\n\nworkers = true\n", "line 3: workers is True; it must be a whole number"),
+        ("[extract\n", "can't be read"),
+        ("x" * 10, "can't be read"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_and_the_nearest_right_key(tmp_path, text, message):
+    """The user is told where, what, and what was probably meant."""
+    file = tmp_path / "recipe.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as error:
+        read_recipe(str(file))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value).strip() or "can't be read" in message
+
+
+def test_options_win_over_the_recipe(tmp_path):
+    """`run` takes every stage's options, and what is given on the command line counts."""
+    file = tmp_path / "recipe.toml"
+    file.write_text("[extract]\nmin-face = 50\ncrop-size = 96\n[shard]\nnoise = 'blur:0.2'\nsize = 32\n")
+    extract, _, _, pairs, faces = plan_run("i", "d", read_recipe(str(file)), {"min-face": 30.0, "noise": None})
+    assert (extract.min_face, extract.crop_size) == (30.0, 96)
+    assert (pairs.resolved_noise, pairs.size, pairs.resolved_color) == (("blur:0.2",), 32, "gray")
+    assert (faces.resolved_noise, faces.size, faces.resolved_color) == ((), 32, "rgb")
+
+
+def test_an_unknown_recipe_lists_the_shipped_ones():
+    """A wrong name is answered with the right ones."""
+    with pytest.raises(UsageError, match="youtube_faces"):
+        read_recipe("youtub")
