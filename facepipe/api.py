@@ -79,7 +79,7 @@ def detect(
     for face in _detector(detector).detect(image, min_face):
         if face.score >= min_score and size_of(face) >= min_face:
             pose = estimate_pose(face.landmarks, face.box)
-            roll = pose.roll if pose.roll == pose.roll else 0.0  # NaN: not levelled  # noqa: PLR0124
+            roll = pose.roll if pose.roll == pose.roll else 0.0  # NaN: not levelled
             crop = cut_crop(image, face.box, roll, crop_size, margin)
             found.append(DetectedFace(face.box, face.landmarks, face.score, pose, crop.image))
     return found
@@ -114,7 +114,7 @@ def shard(config: ShardConfig | None = None, **options: Any) -> StageReport:
 
 
 def verify(root: str = "data") -> list[str]:
-    """`facepipe verify`: what is wrong with a workspace or one stage's folder, a sentence each; empty when all is well."""
+    """`facepipe verify`: what is wrong with a workspace or one stage's folder, a sentence each; [] when all is well."""
     from facepipe.stages import verify as stage
 
     return [str(problem) for problem in stage.run(root, QuietProgress())]

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from facepipe.arguments import (
+    PATHS,
+    CheckedOption,
+    DataOption,
+    EmbedderOption,
+    FingerprintsOption,
+    ImagesOption,
+    OverridesOption,
+    PageOption,
+    QuietOption,
+    RecipeArgument,
+    WorkersOption,
+    WorkspaceOption,
+    path_parameters,
+    stage_parameters,
+    with_options,
+)
 from facepipe.errors import FacepipeError, Interrupted, UsageError
-from facepipe.options import EXTRACT, SELECT, SHARD, SPLIT, STAGES, Option, options_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+from facepipe.options import EXTRACT, SELECT, SHARD, SPLIT, STAGES, options_of
 
 app = typer.Typer(
     name="facepipe",
@@ -27,82 +39,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-DataOption = Annotated[
-    str,
-    typer.Option(
-        "--data", envvar="FACEPIPE_DATA", metavar="DIR", help="The workspace: every path's default lies in it."
-    ),
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and the summary.")]
-PATHS: dict[str, dict[str, tuple[str, str]]] = {
-    EXTRACT: {"input": ("images", "Folder or URI of images and videos."), "output": ("faces", "Where the faces go.")},
-    SELECT: {"input": ("faces", "What extract wrote."), "output": ("targets", "Where the choice goes.")},
-    SPLIT: {
-        "faces": ("faces", "What extract wrote."),
-        "targets": ("targets", "What select wrote."),
-        "output": ("pairs", "Where the pairs go."),
-    },
-    SHARD: {
-        "input": ("pairs", "What split wrote."),
-        "faces": ("faces", "What extract wrote."),
-        "output": ("shards", "Where the shards go."),
-    },
-}
-"""Stage -> config field -> (its folder in the workspace, help)."""
-SHORT = {"input": "-i", "output": "-o"}
-
-
-def _parameter(name: str, kind: Any, option: Any, default: Any = None) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
-
-
-def _option_parameter(option: Option) -> inspect.Parameter:
-    flag = f"--{option.name}" + (f"/--{option.negative}" if option.negative else "")
-    kind = list[str] | None if option.repeatable else option.kind | None
-    shown = {"metavar": option.metavar} if option.metavar else {}
-    declared = typer.Option(flag, help=option.shown_help, show_default=False, **shown)  # type: ignore[arg-type]
-    return _parameter(option.name.replace("-", "_"), kind, declared)
-
-
-def _path_parameters(stage: str) -> list[inspect.Parameter]:
-    found = []
-    for field, (folder, text) in PATHS[stage].items():
-        names = [f"--{field}", *([SHORT[field]] if field in SHORT else [])]
-        if field == "faces" and stage == SPLIT:
-            names = ["--input", "-i", "--faces"]
-        help_text = f"{text} [DATA/{folder}]"
-        found.append(
-            _parameter(field, str | None, typer.Option(*names, metavar="DIR", help=help_text, show_default=False))
-        )
-    return found
-
-
-def _with_options(
-    parameters: list[inspect.Parameter],
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command that takes `**given` the named parameters that typer reads."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        common = [
-            _parameter("data", *_unpack(DataOption), "data"),
-            _parameter("quiet", *_unpack(QuietOption), default=False),
-        ]
-        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-        every = [*own, *parameters, *common]
-        command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in every} | {"return": None}
-        return command
-
-    return decorate
-
-
-def _unpack(annotated: Any) -> tuple[Any, Any]:
-    return annotated.__origin__, annotated.__metadata__[0]
-
-
-def _stage_parameters(*stages: str) -> list[inspect.Parameter]:
-    return [_option_parameter(option) for option in options_of(*stages)]
 
 
 def _given(stages: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +60,7 @@ def _run_stage(stage: str, given: dict[str, Any]) -> None:
 
 
 @app.command(EXTRACT)
-@_with_options([*_path_parameters(EXTRACT), *_stage_parameters(EXTRACT)])
+@with_options([*path_parameters(EXTRACT), *stage_parameters(EXTRACT)])
 def extract(**given: Any) -> None:
     """Find the face in every image: where it is, where it looks, and a square crop of it.
 
@@ -135,7 +71,7 @@ def extract(**given: Any) -> None:
 
 
 @app.command(SELECT)
-@_with_options([*_path_parameters(SELECT), *_stage_parameters(SELECT)])
+@with_options([*path_parameters(SELECT), *stage_parameters(SELECT)])
 def select(**given: Any) -> None:
     """Choose the most frontal frame of every identity.
 
@@ -145,7 +81,7 @@ def select(**given: Any) -> None:
 
 
 @app.command(SPLIT)
-@_with_options([*_path_parameters(SPLIT), *_stage_parameters(SPLIT)])
+@with_options([*path_parameters(SPLIT), *stage_parameters(SPLIT)])
 def split(**given: Any) -> None:
     """Pair every other frame with its identity's target, and keep some identities for validation.
 
@@ -155,7 +91,7 @@ def split(**given: Any) -> None:
 
 
 @app.command(SHARD)
-@_with_options([*_path_parameters(SHARD), *_stage_parameters(SHARD)])
+@with_options([*path_parameters(SHARD), *stage_parameters(SHARD)])
 def shard(**given: Any) -> None:
     """Add noise, shuffle, and write TFRecord shards.
 
@@ -164,31 +100,10 @@ def shard(**given: Any) -> None:
     _run_stage(SHARD, given)
 
 
-def _path(*names: str, help: str, metavar: str = "DIR") -> Any:  # noqa: A002 - typer's own word
-    return typer.Option(*names, metavar=metavar, help=help, show_default=False)
-
-
-RecipeArgument = Annotated[
-    str | None, typer.Argument(metavar="[RECIPE]", help="A TOML file, or a shipped recipe's name.")
-]
-ImagesOption = Annotated[str | None, _path("--input", "-i", help="Folder or URI of images. [DATA/images]")]
-WorkspaceOption = Annotated[str | None, _path("--output", "-o", help="Where everything goes. [DATA]")]
-CheckedOption = Annotated[str | None, _path("--input", "-i", help="A workspace or one stage's folder. [DATA]")]
-WorkersOption = Annotated[int | None, _path("--workers", metavar="N", help="Processes to use. [the usable cores]")]
-PageOption = Annotated[str | None, _path("--output", "-o", metavar="FILE", help="The page. [DATA/report.html]")]
-OverridesOption = Annotated[
-    str | None, _path("--output", "-o", metavar="FILE", help="The overrides. [DATA/overrides.csv]")
-]
-FingerprintsOption = Annotated[
-    str | None, _path(metavar="FILE", help="Fingerprints by `python -m train fingerprint`: lists likely wrong people.")
-]
-EmbedderOption = Annotated[str | None, _path(metavar="MODEL.onnx", help="The same by a face embedding model of yours.")]
-
-
 @app.command("run")
-@_with_options(_stage_parameters(*STAGES))
+@with_options(stage_parameters(*STAGES))
 def run(
-    recipe: RecipeArgument = None, images: ImagesOption = None, workspace: WorkspaceOption = None, **given: Any
+    recipe: RecipeArgument = None, source: ImagesOption = None, workspace: WorkspaceOption = None, **given: Any
 ) -> None:
     """Do it all: extract, select, split, shard (pairs and single faces), verify.
 
@@ -206,7 +121,7 @@ def run(
     data, progress = workspace or given["data"], make_progress(quiet=given["quiet"])
     with interruptible():
         for report in pipeline.run_all(
-            images or join(given["data"], "images"), data, tables, _given(STAGES, given), progress
+            source or join(given["data"], "images"), data, tables, _given(STAGES, given), progress
         ):
             print_report(report)
     typer.echo(f"{data}: done and verified; `facepipe report --data {data}` shows it")

@@ -19,7 +19,7 @@ LEAVES = {
 LEAF_PACKAGES = {"numpy", "cv2", "PIL", "onnx", "onnxruntime", "ai_edge_litert"}
 ONLY_IN = {
     "pyarrow": ("parquet.py", "storage.py", "folders.py", "objectstore.py", "sources/"),
-    "typer": ("cli.py",),
+    "typer": ("cli.py", "arguments.py"),
     "joblib": ("workers", "detection/weights.py"),
     "dask": ("workers",),
     "distributed": ("workers",),
