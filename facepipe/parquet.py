@@ -1,7 +1,8 @@
 """The tables facepipe writes: their columns, and Parquet files that are read back whole or not at all.
 
-Every page carries a checksum, which every read verifies; text is compressed with zstd, crops (compressed already) are
-stored as they are. The same table gives the same bytes. All of it goes through a `storage.Place`.
+Every page carries a checksum, and the footer's SHA-256 stands before it, where other Parquet readers do not look;
+every read verifies both. Text is compressed with zstd, crops (compressed already) are stored as they are. The same
+table gives the same bytes. All of it goes through a `storage.Place`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -57,9 +59,11 @@ TARGETS = _schema(schemas.TARGETS)
 PAIRS = _schema(schemas.PAIRS)
 PLAN = _schema(schemas.PLAN)
 
+_TAIL = struct.Struct("<I4s")
+_DIGEST_BYTES = 32
 _PART = re.compile(r"part-(\d{5,})\.parquet")
 _REPEATING = ("identity", "video", "status", "error", "subset", "target_key", "target_path", "reason")
-_READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError)
+_READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError, struct.error)
 
 
 def part_name(number: int) -> str:
@@ -105,7 +109,9 @@ def encode_table(table: Table, metadata: Mapping[str, str] | None = None, groups
         for rows in groups if groups is not None else [table.num_rows]:
             writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
             start += rows
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+    content = sink.getvalue().to_pybytes()
+    start = len(content) - _TAIL.size - _TAIL.unpack(content[-_TAIL.size :])[0]
+    return b"".join((content[:start], hashlib.sha256(content[start:]).digest(), content[start:]))
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
@@ -135,6 +141,7 @@ def _opened(place: Place, path: str) -> Iterator[pq.ParquetFile]:
     advice = "run the command that makes it again, only this piece is made anew"
     try:
         with place.open_input(path) as source:
+            _check_footer(source)
             yield pq.ParquetFile(source, page_checksum_verification=True)
     except InputError:
         if place.exists(path):
@@ -143,6 +150,17 @@ def _opened(place: Place, path: str) -> Iterator[pq.ParquetFile]:
     except _READ_ERRORS as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DamagedFile(f"{place}/{path} is damaged ({why}); {advice}") from error
+
+
+def _check_footer(source: pa.NativeFile) -> None:
+    """Page checksums do not cover the footer, which says what the pages mean."""
+    size = source.size()
+    length, magic = _TAIL.unpack(source.read_at(_TAIL.size, max(size - _TAIL.size, 0)))
+    if magic != b"PAR1" or length + _TAIL.size + _DIGEST_BYTES > size:
+        raise ValueError("it does not end as a Parquet file does")
+    end = source.read_at(_DIGEST_BYTES + length + _TAIL.size, size - _DIGEST_BYTES - length - _TAIL.size)
+    if hashlib.sha256(end[_DIGEST_BYTES:]).digest() != end[:_DIGEST_BYTES]:
+        raise ValueError("its footer has another checksum")
 
 
 def read_table(place: Place, path: str, columns: Sequence[str] | None = None, group: int | None = None) -> Table:
