@@ -45,6 +45,7 @@ def test_other_settings_are_refused(folder, changed, difference):
         settings.check_settings(folder, {**GIVEN, **changed}, overwrite=False)
     assert difference in str(caught.value)
     assert settings.check_settings(folder, {**GIVEN, **changed}, overwrite=True) is False
+    assert settings.check_settings(folder, {**GIVEN, **changed}, overwrite=False, ignore=changed) is True
 
 
 def test_every_damaged_byte_is_noticed(folder):
