@@ -1,0 +1,232 @@
+"""Bytes of an image file -> RGB pixels, upright.
+
+OpenCV decodes what it decodes right and fast (8-bit JPEG, PNG and WebP without transparency), Pillow the rest, and
+OpenCV again what Pillow does not know. What comes out is sRGB by assumption: colour profiles (ICC) are not applied.
+
+- EXIF orientation (all eight) is applied, from JPEG, PNG, WebP and TIFF.
+- Transparent pixels show mid-gray (128): hair and skin of any shade keep an edge against it. A picture that is
+  transparent everywhere shows its colours.
+- 16 bits are scaled by 1/257. Whole numbers and floats of other widths: 0..1, 0..255 or 0..65535, whichever holds
+  the largest value, else from least to largest.
+- Animations and multi-page files: the first frame.
+- A baseline JPEG that is cut off is used if no more than 1 % of its pixels are missing (a lost end mark, a lost last
+  byte); every other file that ends early is a `decode_error`: a gray lower half is no photograph of a face.
+
+Memory: besides the file itself, at most 16 bytes a pixel that the header claims, and what it claims is refused above
+`max_pixels` before a decoder is called (`too_large`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import threading
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from facepipe.chatter import captured_chatter
+from facepipe.errors import ImageError
+from facepipe.headers import Header, png_chunks, read_header
+from facepipe.records import Status
+from facepipe.samples import gray_to_rgb, over_background, picture_to_rgb, shrink, to_8_bit, upright
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from facepipe.records import Image
+
+__all__ = ["Header", "check_size", "decode", "read_header"]
+
+MISSING = 0.01
+"""Share of a cut-off JPEG's pixels that may be missing."""
+_BYTES_PER_PIXEL = 16
+_COLOR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_FLAGS = {  # the reduced flags with the bit that says BGR taken out
+    1: _COLOR,
+    2: _COLOR | cv2.IMREAD_REDUCED_COLOR_2 & ~1,
+    4: _COLOR | cv2.IMREAD_REDUCED_COLOR_4 & ~1,
+    8: _COLOR | cv2.IMREAD_REDUCED_COLOR_8 & ~1,
+}
+_PICTURE_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_PILLOW_NAMES = {"PNM": "PPM", "HEIC": "HEIF"}
+_PLUGINS = {"HEIC": "pillow_heif", "JXL": "pillow_jxl"}
+_PILLOW_LOCK = threading.Lock()
+
+
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raises ImageError `too_large` where a picture has more than `max_pixels`."""
+    if width * height > max_pixels:
+        raise ImageError(
+            Status.TOO_LARGE, f"{width} x {height} pixels, more than --max-pixels {max_pixels}: give a larger limit"
+        )
+
+
+def decode(data: bytes, *, max_pixels: int, reduction: int = 1) -> Image:
+    """Decodes one image.
+
+    Args:
+        data: the file's bytes.
+        max_pixels: refuse images that claim more pixels.
+        reduction: 1, 2, 4 or 8: the result's sides are those of the upright image divided by it, rounded up. A JPEG
+            is decoded at that size, at a fraction of the cost; others are decoded whole and shrunk by area.
+
+    Returns:
+        (height, width, 3) uint8, RGB, 0..255, C-contiguous.
+
+    Raises:
+        ImageError: `decode_error` or `too_large`, with a sentence.
+    """
+    header = read_header(data)
+    if not header.format:
+        raise ImageError(Status.DECODE_ERROR, f"not an image that can be read: it starts with {data[:16]!r}")
+    check_size(header.width, header.height, max_pixels)
+    if header.width * header.height * header.bytes_per_pixel > max_pixels * _BYTES_PER_PIXEL:
+        raise ImageError(Status.TOO_LARGE, "its samples or tiles would take more memory than --max-pixels allows")
+    try:
+        image = _decode_plain(data, header, reduction) if header.plain else None
+        if image is not None:
+            return upright(image, header.orientation)
+        return shrink(_decode_other(data, header, max_pixels), reduction)
+    except MemoryError:
+        raise ImageError(Status.TOO_LARGE, "there is not enough memory to decode it") from None
+
+
+def _decode_plain(data: bytes, header: Header, reduction: int) -> Image | None:
+    """By OpenCV; None where it gives nothing, or not what the header promised."""
+    if header.format == "JPEG":
+        whole = data.rfind(b"\xff\xd9", header.start) >= 0
+        if not whole and header.progressive:
+            raise ImageError(Status.DECODE_ERROR, "the JPEG is cut off")
+        data = data if whole else data + b"\xff\xd9"
+    elif header.format == "PNG":
+        data = _bare_png(data)
+    scaled = reduction if header.format == "JPEG" else 1
+    with captured_chatter() as chatter:
+        image = _cv2_decode(data, _FLAGS[scaled])
+    if image is None or image.shape != _stored_shape(header, scaled):
+        return None
+    if header.format == "JPEG" and any("remature end" in line for line in chatter):
+        _check_missing(image)
+    return image if scaled == reduction else shrink(image, reduction)
+
+
+def _stored_shape(header: Header, reduction: int) -> tuple[int, int, int]:
+    return -(-header.height // reduction), -(-header.width // reduction), 3
+
+
+def _cv2_decode(data: bytes, flags: int) -> Any:
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:  # assertions inside OpenCV; Pillow then says what is wrong
+        return None
+
+
+def _check_missing(image: Image) -> None:
+    """Refuses a JPEG whose data ended early: libjpeg leaves the missing blocks at exactly mid-gray."""
+    missing = float((image == 128).all(axis=2).mean())
+    if missing > MISSING:
+        raise ImageError(
+            Status.DECODE_ERROR, f"the JPEG is cut off or damaged: {missing:.0%} of the picture is missing"
+        )
+
+
+def _bare_png(data: bytes) -> bytes:
+    """The chunks that make the picture: no texts, profiles (which may unpack to gigabytes) or animation frames.
+
+    A chunk that is cut off stays, so that the decoder notices.
+    """
+    chunks = png_chunks(data)
+    end = chunks[-1][2] if chunks else 8
+    chunks.append((data[end + 4 : end + 8], end, len(data)))
+    return data[:8] + b"".join(data[start:end] for name, start, end in chunks if name in _PICTURE_CHUNKS)
+
+
+def _decode_other(data: bytes, header: Header, max_pixels: int) -> Image:
+    """By Pillow, else by OpenCV; Pillow turns TIFFs upright itself."""
+    try:
+        image = _decode_pillow(data, header, max_pixels)
+    except ImageError:
+        raise
+    except Exception as error:  # decoders of broken files raise anything
+        if not header.width:
+            raise _unreadable(header, error) from None
+        unusual = _decode_unusual(data, header)
+        if unusual is None:
+            raise _unreadable(header, error) from None
+        return upright(unusual, header.orientation)
+    return image if header.format == "TIFF" else upright(image, header.orientation)
+
+
+def _decode_unusual(data: bytes, header: Header) -> Image | None:
+    """What Pillow has no mode for, such as float or 16-bit colour TIFFs, by OpenCV; None if it can't either."""
+    if header.format not in ("TIFF", "BMP"):
+        return None
+    with captured_chatter():
+        samples = _cv2_decode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if samples is None or samples.shape[:2] != _stored_shape(header, 1)[:2]:
+        return None
+    if samples.ndim == 2 or samples.shape[2] == 1:
+        return gray_to_rgb(to_8_bit(samples.reshape(samples.shape[:2])))
+    samples = to_8_bit(samples)
+    if samples.shape[2] == 4:
+        return over_background(cv2.cvtColor(samples, cv2.COLOR_BGRA2RGBA))
+    return np.ascontiguousarray(samples[..., 2::-1]) if samples.shape[2] == 3 else None
+
+
+@contextmanager
+def _pillow_limits(max_pixels: int) -> Iterator[None]:
+    """Pillow's limit is global and its warnings go to the terminal: both are set aside while one image is decoded."""
+    from PIL import Image
+
+    with _PILLOW_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = max(1, max_pixels // 2)  # it raises above twice this
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _decode_pillow(data: bytes, header: Header, max_pixels: int) -> Image:
+    from PIL import Image
+
+    if header.format == "PNG":
+        data = _bare_png(data)
+    _load_plugin(header.format)
+    with _pillow_limits(max_pixels), captured_chatter():
+        try:
+            with Image.open(io.BytesIO(data), formats=(_PILLOW_NAMES.get(header.format, header.format),)) as picture:
+                check_size(*picture.size, max_pixels)
+                picture.load()
+                return picture_to_rgb(picture)
+        except Image.DecompressionBombError:
+            raise ImageError(Status.TOO_LARGE, f"it holds a picture of more than --max-pixels {max_pixels}") from None
+
+
+def _load_plugin(name: str) -> None:
+    """HEIC and JPEG XL are read where their Pillow plugin is installed."""
+    if name not in _PLUGINS:
+        return
+    try:
+        plugin = importlib.import_module(_PLUGINS[name])
+    except ImportError:
+        package = _PLUGINS[name].replace("_", "-")
+        raise ImageError(Status.DECODE_ERROR, f"{name} images need a plugin: pip install {package}") from None
+    register = getattr(plugin, "register_heif_opener", None)
+    if register:
+        register()
+
+
+def _unreadable(header: Header, error: Exception) -> ImageError:
+    """The sentence for the row: what the file seems to be, and what its decoder said."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if "truncated" in reason:
+        reason = "the file is cut off"
+    elif "cannot identify" in reason:
+        reason = "its header is broken"
+    return ImageError(Status.DECODE_ERROR, f"the {header.format} can't be decoded: {reason[:200]}")

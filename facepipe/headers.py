@@ -1,0 +1,225 @@
+"""What an image file says of itself, read without decoding it: format, size, orientation.
+
+Everything here walks bytes that nobody vouches for: offsets and counts are checked against the file's length, and no
+loop runs longer than the file. A size that a header claims is compared with `--max-pixels` before a decoder sees it.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from facepipe.errors import ImageError
+from facepipe.exif import exif_orientation, tiff_tags
+from facepipe.records import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the file claims.
+
+    format: "JPEG", "PNG", ... width, height: px, as stored: an orientation (EXIF's, 1..8) from 5 on exchanges them.
+    bytes_per_pixel: what one decoded pixel takes in the file's own sample format. plain: 8-bit gray or RGB without
+    transparency, which OpenCV decodes right. start: where a JPEG's pixel data begin. progressive: a JPEG in scans.
+    """
+
+    format: str
+    width: int
+    height: int
+    orientation: int = 1
+    bytes_per_pixel: float = 3
+    plain: bool = False
+    start: int = 0
+    progressive: bool = False
+
+
+_FORMATS = (  # offset, signature, format
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"GIF87a", "GIF"),
+    (0, b"GIF89a", "GIF"),
+    (8, b"WEBP", "WEBP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"II+\0", "TIFF"),
+    (0, b"MM\0+", "TIFF"),
+    (0, b"BM", "BMP"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftypavis", "AVIF"),
+    (4, b"ftypheic", "HEIC"),
+    (4, b"ftypheix", "HEIC"),
+    (4, b"ftypmif1", "HEIC"),
+    (4, b"ftypmsf1", "HEIC"),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG2000"),
+    (0, b"\xff\x0a", "JXL"),
+    (0, b"\0\0\0\x0cJXL \r\n\x87\n", "JXL"),
+    (0, b"8BPS", "PSD"),
+    (0, b"qoif", "QOI"),
+    (0, b"\0\0\x01\0", "ICO"),
+    (0, b"\x59\xa6\x6a\x95", "SUN"),
+    (0, b"\x01\xda", "SGI"),
+    (0, b"\x0a\x05\x01", "PCX"),
+    (0, b"\x0a\x03\x01", "PCX"),
+    (0, b"\x0a\x02\x01", "PCX"),
+)
+
+
+def sniff(data: bytes) -> str:
+    """The format by its signature, "" where none is known."""
+    for offset, signature, name in _FORMATS:
+        if data.startswith(signature, offset):
+            return name
+    if data[:1] == b"P" and data[1:2] in b"1234567Ff" and data[2:3].isspace():
+        return "PNM"
+    if len(data) > 18 and data[1] in (0, 1) and data[2] in (1, 2, 3, 9, 10, 11) and data[16] in (8, 15, 16, 24, 32):
+        return "TGA"  # has no signature, only few values that fit
+    return ""
+
+
+def read_header(data: bytes) -> Header:
+    """Format, size in px and orientation, from the bytes alone.
+
+    Formats other than JPEG, PNG, GIF, WebP, TIFF and BMP give width and height 0: their decoder tells the size, before
+    it decodes.
+
+    Raises:
+        ImageError: `decode_error`, where the file is empty, no image, or its header is broken.
+    """
+    if not data:
+        raise ImageError(Status.DECODE_ERROR, "the file is empty")
+    name = sniff(data)
+    reader = _READERS.get(name)
+    try:
+        header = reader(data) if reader else Header(name, 0, 0, bytes_per_pixel=4)
+    except (struct.error, IndexError, ValueError):
+        raise ImageError(Status.DECODE_ERROR, f"the {name} header is broken or cut off") from None
+    if reader and (header.width < 1 or header.height < 1):
+        raise ImageError(Status.DECODE_ERROR, f"the {name} header says {header.width} x {header.height} pixels")
+    return header
+
+
+_NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})  # Huffman tables, extensions, arithmetic coding: among the frame markers
+_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
+
+
+def _jpeg(data: bytes) -> Header:
+    """Walks the markers to the frame header and on to the first scan."""
+    at, end = 2, len(data)
+    orientation, frame = 1, None
+    while at < end:
+        at = data.index(b"\xff", at)  # libjpeg too skips stray bytes between markers
+        while data[at] == 0xFF:
+            at += 1
+        marker = data[at]
+        at += 1
+        if marker in _BARE or marker == 0:
+            continue
+        if marker == 0xD9:
+            break
+        (length,) = struct.unpack_from(">H", data, at)
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME and frame is None:
+            frame = (marker, *struct.unpack_from(">BHHB", data, at + 2))
+        elif marker == 0xE1 and data.startswith(b"Exif\0\0", at + 2):
+            orientation = exif_orientation(data[at + 8 : at + length])
+        elif marker == 0xDA:
+            break
+        at += max(length, 2)
+    if frame is None:
+        raise ValueError
+    marker, precision, height, width, components = frame
+    plain = precision == 8 and components in (1, 3) and marker in (0xC0, 0xC1, 0xC2)
+    return Header("JPEG", width, height, orientation, max(3, components), plain, at, marker in (0xC2, 0xCA))
+
+
+def png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
+    """(type, start, end) of every whole chunk, start and end with its length and CRC."""
+    chunks, at = [], 8
+    while at + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        end = at + 12 + length
+        if end > len(data):
+            break
+        chunks.append((data[at + 4 : at + 8], at, end))
+        at = end
+    return chunks
+
+
+def _png(data: bytes) -> Header:
+    width, height, depth, color = struct.unpack_from(">IIBB", data, 16)
+    if data[12:16] != b"IHDR":
+        raise ValueError
+    orientation, transparent = 1, False
+    for name, start, end in png_chunks(data):
+        if name == b"eXIf":
+            orientation = exif_orientation(data[start + 8 : end - 4])
+        transparent = transparent or name == b"tRNS"
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color, 4)
+    plain = depth == 8 and color in (0, 2) and not transparent
+    return Header("PNG", width, height, orientation, max(4.0, samples * depth / 8), plain)
+
+
+def _gif(data: bytes) -> Header:
+    """The logical screen, or the first frame where that is larger."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    while at < len(data):
+        block = data[at]
+        if block == 0x2C:
+            left, top, w, h = struct.unpack_from("<HHHH", data, at + 1)
+            width, height = max(width, left + w), max(height, top + h)
+            break
+        if block != 0x21:
+            break
+        at += 2
+        while data[at]:
+            at += data[at] + 1
+        at += 1
+    return Header("GIF", width, height, bytes_per_pixel=4)
+
+
+def _webp(data: bytes) -> Header:
+    if data[:4] != b"RIFF":
+        raise ValueError
+    width = height = 0
+    orientation, at, extended = 1, 12, False
+    while at + 8 <= len(data):
+        name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        body = at + 8
+        if name == b"VP8X":
+            extended = True
+            width = int.from_bytes(data[body + 4 : body + 7], "little") + 1
+            height = int.from_bytes(data[body + 7 : body + 10], "little") + 1
+        elif name == b"VP8 " and not width:
+            width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, body + 6))
+        elif name == b"VP8L" and not width:
+            (bits,) = struct.unpack_from("<I", data, body + 1)
+            width, height, extended = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1, True
+        elif name == b"EXIF":
+            exif = data[body : body + length]
+            orientation = exif_orientation(exif.removeprefix(b"Exif\0\0"))
+        at = body + length + (length & 1)
+    return Header("WEBP", width, height, orientation, 4, plain=not extended)
+
+
+def _bmp(data: bytes) -> Header:
+    (size,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if size == 12 else "<ii", data, 18)
+    return Header("BMP", abs(width), abs(height), bytes_per_pixel=4)
+
+
+def _tiff(data: bytes) -> Header:
+    """The first directory. Tiles count too: a decoder sets aside memory for a whole one."""
+    tags = tiff_tags(data, frozenset({256, 257, 258, 274, 277, 322, 323}))
+    width, height = tags.get(256, 0), tags.get(257, 0)
+    samples, bits = max(1, tags.get(277, 1)), max(8, tags.get(258, 8))
+    tile_w, tile_h = tags.get(322, 0), tags.get(323, 0)
+    per_pixel = max(4.0, samples * bits / 8)
+    if tile_w and tile_h and width and height:
+        covered = -(-width // tile_w) * tile_w * -(-height // tile_h) * tile_h
+        per_pixel *= max(1.0, covered / (width * height))
+    orientation = tags.get(274, 1)
+    return Header("TIFF", width, height, orientation if 1 <= orientation <= 8 else 1, per_pixel)
+
+
+_READERS = {"JPEG": _jpeg, "PNG": _png, "GIF": _gif, "WEBP": _webp, "BMP": _bmp, "TIFF": _tiff}

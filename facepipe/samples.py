@@ -1,0 +1,116 @@
+"""Samples of any depth, colour model or orientation -> RGB uint8, upright.
+
+Large arrays are turned in strips of rows, so that the passing float and 16-bit copies stay small.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import PIL.Image
+    from numpy.typing import NDArray
+
+    from facepipe.records import Image
+
+BACKGROUND = 128
+"""Gray level, 0..255, behind transparent pixels."""
+_STRIP_ROWS = 256
+
+
+def upright(image: Image, orientation: int) -> Image:
+    """Undoes an EXIF orientation (1..8): (h, w, 3) -> (h, w, 3), or (w, h, 3) from 5 on; contiguous."""
+    if orientation in (5, 6, 7, 8):
+        image = image.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def shrink(image: Image, reduction: int) -> Image:
+    """(h, w, 3) -> its sides divided by `reduction`, rounded up; each pixel the mean of those it covers."""
+    if reduction == 1:
+        return image
+    height, width = image.shape[:2]
+    size = (-(-width // reduction), -(-height // reduction))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def gray_to_rgb(gray: NDArray[np.uint8]) -> Image:
+    """(h, w) -> (h, w, 3)."""
+    return np.asarray(cv2.cvtColor(gray, cv2.COLOR_GRAY2RGB), np.uint8)
+
+
+def over_background(rgba: NDArray[np.uint8]) -> Image:
+    """(h, w, 4), alpha not premultiplied -> (h, w, 3) over mid-gray; wholly transparent pictures keep their colours."""
+    alpha = rgba[..., 3]
+    if alpha.min() == 255 or alpha.max() == 0:
+        return np.ascontiguousarray(rgba[..., :3])
+    rgb = np.empty((*alpha.shape, 3), np.uint8)
+    for rows in _strips(len(alpha)):
+        weight = rgba[rows, :, 3:].astype(np.uint32)
+        mixed = rgba[rows, :, :3] * weight + BACKGROUND * (255 - weight)
+        rgb[rows] = (mixed + 127) // 255
+    return rgb
+
+
+def to_8_bit(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    """Any whole-number or float samples -> uint8 of the same shape.
+
+    uint16 is scaled by 1/257. Other types: 0..1 (floats), 0..255 or 0..65535, whichever holds the largest value; with
+    larger or negative values, from the least to the largest. NaN is black.
+    """
+    if samples.dtype == np.uint8:
+        return np.asarray(samples, np.uint8)
+    low, high = _value_range(samples)
+    out = np.empty(samples.shape, np.uint8)
+    for rows in _strips(len(samples)):
+        scaled = (np.nan_to_num(samples[rows].astype(np.float64), nan=low, posinf=high, neginf=low) - low) * (
+            255 / (high - low)
+        )
+        out[rows] = np.clip(scaled + 0.5, 0, 255)
+    return out
+
+
+def _value_range(samples: NDArray[Any]) -> tuple[float, float]:
+    """What is black and what is white."""
+    if samples.dtype == np.uint16:
+        return 0.0, 65535.0
+    if samples.dtype == np.bool_:
+        return 0.0, 1.0
+    low, high = 0.0, 0.0
+    for rows in _strips(len(samples)):
+        strip = samples[rows]
+        finite = strip[np.isfinite(strip)]
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    if low < 0 or high > 65535:
+        return low, max(high, np.nextafter(low, np.inf))
+    floats = samples.dtype.kind == "f"
+    return 0.0, 1.0 if floats and high <= 1 else 255.0 if high <= 255 else 65535.0
+
+
+def _strips(height: int) -> Iterator[slice]:
+    for top in range(0, height, _STRIP_ROWS):
+        yield slice(top, top + _STRIP_ROWS)
+
+
+def picture_to_rgb(picture: PIL.Image.Image) -> Image:
+    """A loaded Pillow picture of any mode -> (h, w, 3) uint8 RGB, in its own orientation."""
+    mode = picture.mode
+    if mode == "RGB" and "transparency" not in picture.info:
+        return np.array(picture)
+    if mode in ("L", "1") and "transparency" not in picture.info:
+        return gray_to_rgb(np.asarray(picture.convert("L")))
+    if mode in ("F", "I") or mode.startswith("I;16"):
+        return gray_to_rgb(to_8_bit(np.asarray(picture)))
+    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
+        return over_background(np.asarray(picture.convert("RGBA")))
+    return np.array(picture.convert("RGB"))

@@ -1,0 +1,431 @@
+"""Every kind of file that ends up in a folder of photographs: it gives the right pixels, or says what is wrong."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import sys
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from facepipe.decoding import decode, read_header
+from facepipe.errors import ImageError
+from facepipe.records import Status
+from facepipe.samples import BACKGROUND
+
+LIMIT = 10_000_000
+SMALL = (120, 90)
+
+
+@pytest.fixture(scope="module")
+def photo(astronaut):
+    """A real photograph, 120 x 90, with a face in it."""
+    return Image.fromarray(astronaut[0:225, 100:400]).resize(SMALL, Image.Resampling.LANCZOS)
+
+
+def encode(picture, kind, **options):
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def rgb(picture):
+    return np.asarray(picture.convert("RGB"))
+
+
+def difference(image, expected):
+    """Mean absolute difference, gray levels."""
+    assert (image.dtype, image.shape) == (np.uint8, expected.shape)
+    return float(np.abs(image.astype(int) - expected).mean())
+
+
+def refused(data, limit=LIMIT):
+    with pytest.raises(ImageError) as caught:
+        decode(data, max_pixels=limit)
+    assert "\n" not in caught.value.message
+    return caught.value
+
+
+FORMATS = [
+    ("JPEG", {"quality": 95}, 3), ("JPEG", {"quality": 95, "progressive": True}, 3), ("PNG", {}, 0),
+    ("WEBP", {"quality": 95}, 4), ("WEBP", {"lossless": True}, 0), ("GIF", {}, 12), ("BMP", {}, 0), ("TIFF", {}, 0),
+    ("TIFF", {"compression": "tiff_lzw"}, 0), ("TIFF", {"compression": "jpeg", "quality": 95}, 3),
+    ("TIFF", {"compression": "tiff_adobe_deflate", "big_tiff": True}, 0), ("PPM", {}, 0), ("TGA", {}, 0),
+    ("JPEG2000", {}, 1), ("AVIF", {"quality": 90}, 4), ("ICO", {"sizes": [SMALL]}, 0), ("PCX", {}, 0), ("SGI", {}, 0),
+    ("QOI", {}, 0), ("DIB", {}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "options", "tolerance"), FORMATS)
+def test_formats(photo, kind, options, tolerance):
+    """Each format gives the photograph, within what its compression loses; its name plays no role."""
+    data = encode(photo, kind, **options)
+    if tolerance is None:  # a headerless BMP is no file format of its own
+        assert refused(data).status == Status.DECODE_ERROR
+        return
+    assert difference(decode(data, max_pixels=LIMIT), rgb(photo)) <= tolerance
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation(photo, kind, orientation):
+    """All eight EXIF orientations come out upright, whatever the format."""
+    turns = [
+        None, Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM,
+        Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_90, Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_270,
+    ]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    turn = turns[orientation - 1]
+    stored = photo if turn is None else photo.transpose(turn)
+    data = encode(stored, kind, exif=exif)
+    header = read_header(data)
+    assert (header.width, header.height, header.orientation) == (*stored.size, orientation)
+    image = decode(data, max_pixels=LIMIT)
+    assert image.flags.c_contiguous
+    assert difference(image, rgb(photo)) < 5
+
+
+@pytest.mark.parametrize(
+    "orientation", [b"", b"\0" * 40, b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff" + b"\1" * 30]
+)
+def test_broken_exif_is_ignored(photo, orientation):
+    """EXIF that can't be read leaves the picture as it is stored."""
+    data = encode(photo, "JPEG", quality=95)
+    block = b"Exif\0\0" + orientation
+    data = data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
+    assert read_header(data).orientation == 1
+    assert difference(decode(data, max_pixels=LIMIT), rgb(photo)) < 3
+
+
+MODES = [
+    ("L", "JPEG", {}), ("L", "PNG", {}), ("1", "PNG", {}), ("1", "TIFF", {}), ("1", "TIFF", {"compression": "group4"}),
+    ("L", "TIFF", {}), ("P", "PNG", {}), ("P", "BMP", {}), ("P", "TIFF", {}), ("LA", "PNG", {}), ("LA", "WEBP", {}),
+    ("RGBA", "PNG", {}), ("RGBA", "TIFF", {}), ("RGBA", "WEBP", {"lossless": True}), ("CMYK", "JPEG", {"quality": 95}),
+    ("CMYK", "TIFF", {}), ("YCbCr", "TIFF", {}), ("LAB", "TIFF", {}), ("I;16", "PNG", {}), ("I;16", "TIFF", {}),
+    ("F", "TIFF", {}), ("I", "TIFF", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("mode", "kind", "options"), MODES)
+def test_pixel_modes(photo, mode, kind, options):
+    """Gray, palette, alpha, CMYK, one bit, 16 bits and floats show the same photograph."""
+    if mode == "LAB":
+        from PIL import ImageCms
+
+        lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
+        stored, expected = ImageCms.applyTransform(photo, lab), rgb(photo)
+    elif mode in ("I;16", "F", "I"):
+        gray = np.asarray(photo.convert("L"))
+        wide = {"I;16": gray.astype(np.uint16) * 257, "F": gray.astype(np.float32) / 255, "I": gray.astype(np.int32)}
+        stored, expected = Image.fromarray(wide[mode]), rgb(photo.convert("L"))
+    else:
+        stored = photo.convert(mode)
+        expected = rgb(stored)
+    assert difference(decode(encode(stored, kind, **options), max_pixels=LIMIT), expected) < 3
+
+
+def test_inverted_cmyk(photo):
+    """Adobe's CMYK JPEGs, inks inverted, come out in the right colours."""
+    data = encode(photo.convert("CMYK"), "JPEG", quality=95)
+    assert b"Adobe" in data
+    assert difference(decode(data, max_pixels=LIMIT), rgb(photo)) < 8
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_16_bits_are_scaled(photo, kind, channels):
+    """16-bit pictures span 0..255 again, with any number of channels."""
+    colors = rgb(photo)
+    wide = {1: colors[..., :1], 3: colors, 4: np.dstack([colors, np.full(colors.shape[:2], 255, np.uint8)])}[channels]
+    wide = wide.astype(np.uint16) * 257
+    wide = wide[..., [2, 1, 0, 3][:channels] if channels > 1 else [0]]
+    data = cv2.imencode("." + kind.lower(), wide)[1].tobytes()
+    expected = colors if channels > 1 else np.repeat(colors[..., :1], 3, axis=2)
+    assert difference(decode(data, max_pixels=LIMIT), expected) <= 1
+
+
+def test_float_colour_tiff(photo):
+    """Floats of 0..1 in three channels, which Pillow does not read."""
+    data = cv2.imencode(".tiff", rgb(photo)[..., ::-1].astype(np.float32) / 255)[1].tobytes()
+    assert difference(decode(data, max_pixels=LIMIT), rgb(photo)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("PNG", "RGBA"), ("WEBP", "RGBA"), ("TIFF", "RGBA"), ("PNG", "LA"), ("PNG", "P"), ("GIF", "P")]
+)
+def test_transparency_shows_gray(photo, kind, mode):
+    """Where a picture is transparent, mid-gray shows; elsewhere the picture."""
+    mask = Image.new("L", photo.size, 255)
+    mask.paste(0, (0, 0, 60, 90))
+    if mode == "P":
+        stored = photo.quantize(200)
+        stored.putpalette(stored.getpalette()[:600] + [0] * 168)
+        stored.paste(255, (0, 0, 60, 90))
+        data = encode(stored, kind, transparency=255)
+    else:
+        stored = photo.convert("RGBA")
+        stored.putalpha(mask)
+        data = encode(stored.convert(mode), kind, **({"lossless": True, "exact": True} if kind == "WEBP" else {}))
+    image = decode(data, max_pixels=LIMIT)
+    assert (image[:, :60] == BACKGROUND).all()
+    expected = rgb(photo.convert("L") if mode == "LA" else photo)
+    assert difference(image[:, 60:], expected[:, 60:]) < 12
+
+
+def test_half_transparency_mixes(photo):
+    """Alpha 128 of 255 gives the mean of picture and gray."""
+    stored = photo.convert("RGBA")
+    stored.putalpha(128)
+    expected = np.rint((rgb(photo) * 128.0 + BACKGROUND * 127.0) / 255)
+    assert difference(decode(encode(stored, "PNG"), max_pixels=LIMIT), expected.astype(int)) == 0
+
+
+def test_wholly_transparent_pictures_keep_their_colours(photo):
+    """Exporters that write alpha 0 everywhere lose nothing."""
+    stored = photo.convert("RGBA")
+    stored.putalpha(0)
+    assert difference(decode(encode(stored, "PNG"), max_pixels=LIMIT), rgb(photo)) == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "tolerance"),
+    [("GIF", {}, 12), ("WEBP", {"lossless": True}, 0), ("PNG", {}, 0), ("TIFF", {}, 0)],
+)
+def test_first_frame(photo, kind, options, tolerance):
+    """An animation or a file of several pages gives its first frame."""
+    others = [Image.new("RGB", SMALL, "red"), Image.new("RGB", SMALL, "blue")]
+    data = encode(photo, kind, save_all=True, append_images=others, **options)
+    assert difference(decode(data, max_pixels=LIMIT), rgb(photo)) <= tolerance
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_reduction(astronaut, kind, reduction, orientation):
+    """A reduced picture shows the same, its sides divided and rounded up."""
+    picture = Image.fromarray(astronaut[:304, :504])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(picture, kind, exif=exif)
+    size = (504 // reduction, 304 // reduction)
+    expected = picture if orientation == 1 else picture.transpose(Image.Transpose.ROTATE_270)
+    expected = expected.resize(size if orientation == 1 else size[::-1], Image.Resampling.BOX)
+    assert difference(decode(data, max_pixels=LIMIT, reduction=reduction), rgb(expected)) < 6
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_reduced_sides_are_rounded_up(astronaut, kind, reduction):
+    """A side that the reduction does not divide is rounded up, in every format alike."""
+    data = encode(Image.fromarray(astronaut[:301, :510]), kind)
+    expected = (-(-301 // reduction), -(-510 // reduction), 3)
+    assert decode(data, max_pixels=LIMIT, reduction=reduction).shape == expected
+
+
+def cut(share):
+    return lambda data: data[: int(len(data) * share)]
+
+
+BROKEN = [
+    ("JPEG", {}, cut(0.5), "missing"), ("JPEG", {}, cut(0.9), "missing"), ("JPEG", {"progressive": True}, cut(0.5), "cut off"),
+    ("JPEG", {}, cut(0.01), ""), ("PNG", {}, cut(0.5), "cut off"), ("PNG", {}, cut(0.9), "cut off"), ("WEBP", {}, cut(0.5), ""),
+    ("GIF", {}, cut(0.5), "cut off"), ("BMP", {}, cut(0.5), "cut off"), ("TIFF", {}, cut(0.5), ""), ("AVIF", {}, cut(0.5), ""),
+    ("PNG", {}, lambda d: d[:200] + bytes(200) + d[400:], ""), ("JPEG", {}, lambda _: b"", "empty"),
+    ("JPEG", {}, lambda _: b"<!DOCTYPE html><html><body>404 not found", "not an image"),
+    ("JPEG", {}, lambda _: bytes(5000), "not an image"), ("JPEG", {}, lambda d: d[:2], ""), ("PNG", {}, lambda d: d[:8], ""),
+    ("JPEG", {}, lambda d: d[:600] + d[-2:], ""), ("JPEG", {}, lambda _: os.urandom(4000), ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "options", "damage", "said"), BROKEN)
+def test_broken_files(photo, kind, options, damage, said):
+    """A file that is cut off, empty, or something else is a `decode_error` with a sentence."""
+    error = refused(damage(encode(photo, kind, **options)))
+    assert error.status == Status.DECODE_ERROR
+    assert said in error.message
+
+
+@pytest.mark.parametrize("lost", [1, 2, 12])
+def test_a_lost_end_is_no_loss(photo, lost):
+    """A JPEG without its last few bytes is still whole to the eye."""
+    big = photo.resize((480, 360))
+    assert difference(decode(encode(big, "JPEG", quality=95)[:-lost], max_pixels=LIMIT), rgb(big)) < 3
+
+
+def test_bytes_after_the_end(photo):
+    """Telephones put more behind a JPEG's end mark."""
+    assert difference(decode(encode(photo, "JPEG", quality=95) + bytes(3000), max_pixels=LIMIT), rgb(photo)) < 3
+
+
+def png_chunk(name, body):
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def bomb(kind):  # noqa: PLR0911 - a kind, a file
+    """A file of a few bytes that claims 50,000 x 50,000 pixels."""
+    tiny = Image.new("RGB", (8, 8))
+    side = 50_000
+    if kind == "PNG":
+        body = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+        return (
+            b"\x89PNG\r\n\x1a\n"
+            + png_chunk(b"IHDR", body)
+            + png_chunk(b"IDAT", zlib.compress(bytes(1000)))
+            + png_chunk(b"IEND", b"")
+        )
+    if kind == "JPEG":
+        data = encode(tiny, "JPEG")
+        at = data.index(b"\xff\xc0") + 5
+        return data[:at] + struct.pack(">HH", side, side) + data[at + 4 :]
+    if kind == "GIF":
+        data = encode(tiny, "GIF")
+        return data[:6] + struct.pack("<HH", side, side) + data[10:]
+    if kind == "GIF frame":
+        data = encode(tiny, "GIF")
+        at = data.index(b",\0\0\0\0\x08\0\x08\0") + 5
+        return data[:at] + struct.pack("<HH", side, side) + data[at + 4 :]
+    if kind == "BMP":
+        data = encode(tiny, "BMP")
+        return data[:18] + struct.pack("<ii", side, -side) + data[26:]
+    if kind == "WEBP":
+        body = b"\x10\0\0\0" + (side - 1).to_bytes(3, "little") * 2
+        inner = b"WEBPVP8X" + struct.pack("<I", len(body)) + body + encode(tiny, "WEBP")[12:]
+        return b"RIFF" + struct.pack("<I", len(inner)) + inner
+    if kind == "TIFF tile":
+        return tiff(
+            {
+                256: 64,
+                257: 64,
+                258: 8,
+                259: 1,
+                262: 1,
+                277: 1,
+                322: side - side % 16,
+                323: side - side % 16,
+                324: 8,
+                325: 9,
+            }
+        )
+    if kind == "TIFF samples":
+        return tiff({256: 3000, 257: 3000, 258: 32, 259: 1, 262: 1, 277: 60_000, 273: 8, 279: 9})
+    if kind == "ICO":
+        inner = bomb("PNG")
+        return struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 64, 64, 0, 0, 1, 32, len(inner), 22) + inner
+    if kind == "PSD":
+        return b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, side, side, 8, 3) + bytes(64)
+    if kind == "PNM":
+        return f"P6 {side} {side} 255\n".encode() + bytes(100)
+    if kind == "JPEG2000":
+        data = encode(Image.new("RGB", (64, 64)), "JPEG2000")
+        return data.replace(struct.pack(">II", 64, 64), struct.pack(">II", side, side))
+    return tiff({256: side, 257: side, 258: 8, 259: 1, 262: 1, 277: 1, 273: 8, 279: 9})
+
+
+def tiff(tags):
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
+BOMBS = [
+    "PNG",
+    "JPEG",
+    "GIF",
+    "GIF frame",
+    "BMP",
+    "WEBP",
+    "TIFF",
+    "TIFF tile",
+    "TIFF samples",
+    "ICO",
+    "PSD",
+    "PNM",
+    "JPEG2000",
+]
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_bombs_are_refused_from_the_header(kind):
+    """A claim of 50,000 x 50,000 pixels is refused before anything is decoded."""
+    assert refused(bomb(kind), 200_000_000).status == Status.TOO_LARGE
+
+
+def test_max_pixels_is_exact(photo):
+    """A picture of exactly `max_pixels` passes, one pixel more does not."""
+    data = encode(photo, "JPEG")
+    assert decode(data, max_pixels=120 * 90).shape == (90, 120, 3)
+    assert refused(data, 120 * 90 - 1).status == Status.TOO_LARGE
+
+
+def test_compressed_texts_and_profiles_are_never_unpacked(photo):
+    """A PNG whose texts and colour profile would unpack to gigabytes shows its picture."""
+    data = encode(photo, "PNG")
+    packed = zlib.compress(bytes(30_000_000), 9)
+    chunks = [png_chunk(b"zTXt", b"a\0\0" + packed)] * 5 + [
+        png_chunk(b"iCCP", b"a\0\0" + packed),
+        png_chunk(b"iTXt", b"a\0\1\0\0\0" + packed),
+    ]
+    data = data[:33] + b"".join(chunks) + data[33:]
+    assert difference(decode(data, max_pixels=LIMIT), rgb(photo)) == 0
+
+
+def test_decoders_do_not_flood_the_terminal(tmp_path, photo):
+    """Damaged files write nothing to the terminal, from Python or from C; what others write there passes."""
+    jpeg, png = encode(photo, "JPEG"), encode(photo, "PNG")
+    files = [
+        jpeg[:-100],
+        jpeg[:700] + b"\xff\x55" + jpeg[702:],
+        png[: len(png) // 2],
+        encode(photo, "TIFF")[:5000],
+        bomb("ICO"),
+    ]
+    for number, data in enumerate(files):
+        (tmp_path / str(number)).write_bytes(data)
+    code = """
+import os, sys
+from facepipe.decoding import decode
+from facepipe.errors import ImageError
+for name in sorted(os.listdir(sys.argv[1])):
+    try:
+        decode(open(os.path.join(sys.argv[1], name), "rb").read(), max_pixels=10**8)
+    except ImageError:
+        pass
+os.write(2, b"mine")
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "mine")
+
+
+def test_memory_is_bounded(tmp_path, astronaut):
+    """Decoding the dearest kinds of a 9-megapixel picture stays under 16 bytes a pixel and the file."""
+    big = Image.fromarray(astronaut).resize((3000, 3000))
+    kinds = {
+        "png16": cv2.imencode(".png", np.asarray(big).astype(np.uint16) * 257, [cv2.IMWRITE_PNG_COMPRESSION, 0])[
+            1
+        ].tobytes(),
+        "rgba": encode(big.convert("RGBA"), "PNG", compress_level=1),
+        "progressive": encode(big, "JPEG", progressive=True, subsampling=0),
+    }
+    code = """
+import resource, sys
+from PIL import Image
+from facepipe.decoding import decode
+data = open(sys.argv[1], "rb").read()
+decode(open(sys.argv[2], "rb").read(), max_pixels=10**6)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+decode(data, max_pixels=30_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    small = tmp_path / "small.png"
+    small.write_bytes(encode(big.resize((64, 64)).convert("RGBA"), "PNG"))
+    for name, data in kinds.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        done = subprocess.run([sys.executable, "-c", code, path, small], capture_output=True, text=True, check=True)
+        assert int(done.stdout) * 1024 < 9e6 * 16 + len(data), name
