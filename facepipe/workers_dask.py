@@ -1,0 +1,190 @@
+"""Runs numbered parts on a Dask cluster: the same jobs under the same supervisors, inside the cluster's workers.
+
+Futures are handled here rather than by joblib's Dask backend: that one waits for ever for a task whose workers were
+killed, and `n_jobs` is no cap there. A task's arguments stay under a kilobyte: part numbers and paths, never images.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import uuid
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from facepipe import __version__
+from facepipe.cores import default_workers
+from facepipe.errors import FacepipeError, MissingExtra
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from facepipe.config import Execution
+    from facepipe.parts import Job, PartReport
+    from facepipe.workers_supervision import Crew
+
+CONNECT_S = 15
+WORKERS_S = 60
+"""How long to wait for a cluster's first worker."""
+
+_crews: dict[str, Crew] = {}
+"""In a cluster's worker: run -> its children."""
+_crews_lock = threading.Lock()
+
+
+def run_on_cluster(
+    job: Job,
+    numbers: Sequence[int],
+    execution: Execution,
+    timeout_s: float,
+    on_done: Callable[[int, PartReport], None],
+) -> None:
+    """Makes the parts on `execution.scheduler`'s cluster, or on one started here for this run.
+
+    At most `execution.workers` parts are on their way at any time; without that number, as many as the cluster's
+    workers have threads, twice, so that workers that join are used.
+
+    Raises:
+        MissingExtra: Dask is not installed.
+        FacepipeError: the cluster can't be reached or is lost, or a part's own error.
+    """
+    if not numbers:
+        return
+    run = uuid.uuid4().hex
+    with _connected(execution) as client:
+        try:
+            _dispatch(client, (job, timeout_s, run, os.getcwd(), __version__), numbers, execution.workers, on_done)
+        finally:
+            with suppress(Exception):  # the cluster may be gone, or a worker be leaving
+                client.run(dismiss, run, on_error="ignore", wait=client.status == "running")
+
+
+def _dispatch(
+    client: Any, order: tuple[Any, ...], numbers: Sequence[int], cap: int, on_done: Callable[[int, PartReport], None]
+) -> None:
+    from distributed import as_completed
+
+    to_do = iter(numbers)
+    waiting: dict[Any, int] = {}
+    done = as_completed([], loop=client.loop)
+
+    def send() -> None:
+        limit = cap or 2 * max(1, sum(client.nthreads().values()))
+        for number in islice(to_do, max(0, limit - len(waiting))):
+            future = client.submit(make_part, number, *order, key=f"part-{order[2]}-{number}", pure=False)
+            waiting[future] = number
+            done.add(future)
+
+    try:
+        send()
+        for future in done:
+            number = waiting.pop(future)
+            report = _result(client, future, number)
+            send()
+            on_done(number, report)
+    finally:
+        with suppress(Exception):
+            client.cancel(list(waiting))
+
+
+def _result(client: Any, future: Any, number: int) -> PartReport:
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+
+    try:
+        report: PartReport = future.result()
+    except FacepipeError:
+        raise
+    except FutureCancelledError:
+        raise FacepipeError(
+            f"the Dask scheduler at {client.scheduler.address} was lost; what is finished is kept: start it again and "
+            "run the same command"
+        ) from None
+    except KilledWorker:
+        raise FacepipeError(
+            f"part {number} was given to several Dask workers and all of them were killed; if memory is short there, "
+            "give them more, then run the same command again"
+        ) from None
+    except ImportError as error:
+        raise FacepipeError(
+            f"the Dask workers can't load facepipe ({error}); install facepipe {__version__} there"
+        ) from None
+    except Exception as error:
+        raise FacepipeError(f"part {number} failed on the cluster: {type(error).__name__}: {error}") from None
+    return report
+
+
+@contextmanager
+def _connected(execution: Execution) -> Iterator[Any]:
+    """A client of the cluster; one that was started here ends with it."""
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise MissingExtra("--engine dask needs Dask: pip install 'facepipe[dask]'") from None
+    # What it logs about lost connections comes as an error of ours; its tracebacks help nobody.
+    for name in ("distributed", "tornado", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if not execution.scheduler:
+        workers = execution.workers or default_workers()
+        # Threads of this process are enough: every one of them supervises a process of its own.
+        with (
+            LocalCluster(
+                n_workers=1, threads_per_worker=workers, processes=False, dashboard_address=None, silence_logs=50
+            ) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            yield client
+        return
+    try:
+        client = Client(execution.scheduler, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise FacepipeError(
+            f"no Dask scheduler answers at {execution.scheduler}: {error}; start one with `dask scheduler`, or correct "
+            "--scheduler"
+        ) from None
+    with client:
+        _await_workers(client, execution.scheduler)
+        yield client
+
+
+def _await_workers(client: Any, address: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=WORKERS_S)
+    except TimeoutError:
+        raise FacepipeError(
+            f"the Dask scheduler at {address} has no worker; start some with `dask worker {address}`"
+        ) from None
+
+
+def make_part(
+    number: int, job: Job, timeout_s: float, run: str, folder: str, version: str
+) -> PartReport:  # what a task is
+    """On a cluster's worker: makes a part in a child of this worker, in the folder where the run was started."""
+    from facepipe.workers_supervision import Crew
+
+    if version != __version__:
+        raise FacepipeError(
+            f"the run has facepipe {version}, the Dask worker on {socket.gethostname()} has {__version__}; "
+            "install the same there"
+        )
+    if not os.path.isdir(folder):
+        raise FacepipeError(
+            f"the folder {folder} is not there on {socket.gethostname()}; share it between the machines, or give "
+            "object-store URIs and start from a folder that all of them have"
+        )
+    with _crews_lock:
+        if run not in _crews:
+            _crews[run] = Crew(job, timeout_s, folder)
+        crew = _crews[run]
+    return crew.make(number)
+
+
+def dismiss(run: str) -> None:
+    """On a cluster's worker: ends the children of a run."""
+    with _crews_lock:
+        crew = _crews.pop(run, None)
+    if crew is not None:
+        crew.stop()
