@@ -1,0 +1,59 @@
+"""Face detection: what a detector is, and how to get one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from facepipe.detection.onet import Refiner
+    from facepipe.records import Face, Image
+
+
+class Detector(Protocol):
+    """Finds faces in one image at a time; no result depends on the images before it."""
+
+    def detect(self, image: Image, min_face: float) -> list[Face]:
+        """All faces of at least about `min_face` px in an image (h, w, 3) uint8 RGB, best score first.
+
+        Faces of a score below the detector's `min_score` are among them, down to 0.3: the caller decides. Landmarks
+        are O-Net's share included. Coordinates are px of `image`; a box may reach beyond its border.
+        """
+        ...
+
+
+def make_detector(name: str, model: str = "", min_score: float = 0.7) -> Detector:
+    """The detector called `yunet` or `mtcnn`.
+
+    Args:
+        name: `yunet` or `mtcnn`.
+        model: path of own weights of YuNet's shape; empty: the packaged ones.
+        min_score: the score from which the caller takes a face.
+
+    Raises:
+        UsageError: no such detector, or `model` given for MTCNN.
+        WeightsError: weights are missing, unreadable or not the expected ones.
+    """
+    from facepipe.errors import UsageError
+
+    if name == "yunet":
+        from facepipe.detection.yunet import YuNet
+
+        return YuNet(make_refiner(), model, min_score)
+    if name != "mtcnn":
+        raise UsageError(f"there is no detector {name!r}; it can be yunet or mtcnn")
+    if model:
+        raise UsageError("--model gives weights of YuNet's shape; it can't be used with --detector mtcnn")
+    from facepipe.detection.mtcnn import Mtcnn
+
+    return Mtcnn(min_score=min_score)
+
+
+def make_refiner() -> Refiner:
+    """O-Net on boxes that are already known, such as those of the frame before.
+
+    Raises:
+        WeightsError: the weights are missing or not the expected ones.
+    """
+    from facepipe.detection.onet import Refiner
+
+    return Refiner()

@@ -1,0 +1,137 @@
+"""Square crops of whole heads, roll levelled, and the bytes they are stored as."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from facepipe.errors import ImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facepipe.records import Box, Image
+
+JPEG_QUALITY = 95
+_JPEG = [
+    cv2.IMWRITE_JPEG_QUALITY,
+    JPEG_QUALITY,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+]
+SUPERSAMPLE_FROM = 1.5
+"""Up to this ratio bilinear samples average about the area a crop's pixel covers; beyond it they would alias."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Crop:
+    """A cut-out.
+
+    image: (size, size, 3) uint8 RGB. scale: crop px per px of the image it came from, above 1 where it was enlarged.
+    matrix: (2, 3) float64, from px of that image to px of the crop (pixel centres at whole numbers).
+    """
+
+    image: Image
+    scale: float
+    matrix: NDArray[np.float64]
+
+
+def crop_matrix(box: Box | NDArray[np.float32], roll: float, size: int, margin: float) -> NDArray[np.float64]:
+    """The (2, 3) similarity from px of the image to px of a square crop around a box.
+
+    Args:
+        box: x1, y1, x2, y2, px.
+        roll: degrees that the face is turned clockwise in the image; taken out.
+        size: px, the crop's side.
+        margin: share of the box's longer side that is added on each side.
+    """
+    x1, y1, x2, y2 = (float(v) for v in box)
+    scale = size / (max(x2 - x1, y2 - y1, 1.0) * (1 + 2 * margin))
+    cosine, sine = scale * math.cos(math.radians(roll)), scale * math.sin(math.radians(roll))
+    # The box's centre, in pixel-centre coordinates, lands on the crop's centre.
+    centre_x, centre_y, middle = (x1 + x2 - 1) / 2, (y1 + y2 - 1) / 2, (size - 1) / 2
+    return np.array(
+        [
+            [cosine, sine, middle - cosine * centre_x - sine * centre_y],
+            [-sine, cosine, middle + sine * centre_x - cosine * centre_y],
+        ]
+    )
+
+
+def cut_crop(image: Image, box: Box | NDArray[np.float32], roll: float, size: int, margin: float) -> Crop:
+    """Cuts the head out, upright.
+
+    Beyond the image's border the outermost pixels are repeated: black would be an edge that training learns, and a
+    reflection shows a second half of the head.
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+        box: the face's x1, y1, x2, y2, px of `image`.
+        roll: degrees that the face is turned clockwise in the image.
+        size: px, the crop's side.
+        margin: share of the box's longer side that is added on each side.
+
+    Returns:
+        The crop; averaged over areas where it is smaller than what it shows, bilinear where it is larger.
+    """
+    matrix = crop_matrix(box, roll, size, margin)
+    scale = math.hypot(matrix[0, 0], matrix[0, 1])
+    source, to_source = _averaged(image, matrix, size, int(1 / scale))
+    pixels = _sample(source, _after(matrix, to_source), size)
+    return Crop(pixels, scale, matrix)
+
+
+def _averaged(image: Image, matrix: NDArray[np.float64], size: int, blocks: int) -> tuple[Image, NDArray[np.float64]]:
+    """What the crop shows, averaged over `blocks`² px, and the (2, 3) matrix from its px to the image's."""
+    if blocks < 2:
+        return image, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]], dtype=np.float64)
+    seen = corners @ cv2.invertAffineTransform(matrix).T
+    left, top = np.maximum(np.floor(seen.min(axis=0)).astype(int) - 2 * blocks, 0)
+    right, bottom = np.ceil(seen.max(axis=0)).astype(int) + 2 * blocks
+    part = image[top : max(bottom, top + blocks), left : max(right, left + blocks)]
+    columns, rows = part.shape[1] // blocks, part.shape[0] // blocks
+    if not (columns and rows):
+        return image, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    part = part[: rows * blocks, : columns * blocks]
+    averaged = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
+    shift = (blocks - 1) / 2
+    return averaged, np.array([[blocks, 0.0, left + shift], [0.0, blocks, top + shift]])
+
+
+def _after(matrix: NDArray[np.float64], first: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The (2, 3) matrix that does `first` and then `matrix`."""
+    combined = matrix[:, :2] @ first
+    combined[:, 2] += matrix[:, 2]
+    return combined
+
+
+def _sample(source: Image, matrix: NDArray[np.float64], size: int) -> Image:
+    """The crop's pixels (size, size, 3), bilinear from `source`, from four samples a pixel where fewer would alias."""
+    flags, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    if math.hypot(matrix[0, 0], matrix[0, 1]) * SUPERSAMPLE_FROM > 1:
+        return np.asarray(cv2.warpAffine(source, matrix, (size, size), flags=flags, borderMode=border), dtype=np.uint8)
+    finer = _after(np.array([[2.0, 0.0, 0.5], [0.0, 2.0, 0.5]]), matrix)
+    large = cv2.warpAffine(source, finer, (2 * size, 2 * size), flags=flags, borderMode=border)
+    return np.asarray(cv2.resize(large, (size, size), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def encode_crop(crop: Image) -> bytes:
+    """A crop (size, size, 3) uint8 RGB as JPEG, quality 95, colour at full resolution.
+
+    Over 64 crops of 128 px: 8.4 kB, 0.08 ms to encode and 0.15 to decode, RMS error 1.4 of 255 (0.5 after reduction
+    to 64 px gray). PNG is exact at 30 kB and 0.5 ms, WebP 95 takes 4.9 kB at 1.7 ms and an error of 1.8, halved colour
+    6.8 kB and 1.8.
+
+    Raises:
+        ImageError: the encoder refused.
+    """
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), _JPEG)
+    if not done:
+        raise ImageError("decode_error", "the crop could not be encoded as JPEG")
+    encoded: bytes = data.tobytes()
+    return encoded

@@ -1,0 +1,33 @@
+"""How every network here is run: ONNX Runtime, one thread, memory that does not grow with the input shapes."""
+
+from __future__ import annotations
+
+import onnxruntime
+
+from facepipe.errors import WeightsError
+
+
+def open_session(model: bytes) -> onnxruntime.InferenceSession:
+    """A session for a serialized ONNX model.
+
+    One thread: facepipe runs one worker process a core. No memory arena: it keeps the largest block of every input
+    shape it has seen, and photographs come in thousands of shapes.
+
+    Raises:
+        WeightsError: the bytes are no model that ONNX Runtime can run.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        # ONNX Runtime raises half a dozen exception types of its own for a bad model.
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsError(f"the model can't be run: {line}") from error
