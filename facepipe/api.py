@@ -126,6 +126,7 @@ def open_faces(path: str = "data/faces") -> Any:
     Raises:
         InputError: there are no parts.
     """
-    from facepipe.storage import open_dataset
+    from facepipe.sources.dataset import open_parts
+    from facepipe.storage import place
 
-    return open_dataset(path, "part-")
+    return open_parts(place(path))

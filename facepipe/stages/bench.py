@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facepipe.config import Execution, ExtractConfig
-from facepipe.cores import usable_cores
+from facepipe.cores import default_workers
 from facepipe.progress import QuietProgress
 from facepipe.stages import extract
 
@@ -41,7 +41,7 @@ def run(images: str, limit: int, workers: int | None) -> Bench:
     Raises:
         FacepipeError: as `extract`.
     """
-    used = workers or usable_cores()
+    used = workers or default_workers()
     first = _extract(images, START_IMAGES * used, used)
     second = _extract(images, limit, used)
     small, large = sum(first.counts.values()), sum(second.counts.values())

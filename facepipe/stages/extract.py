@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from facepipe.config import ExtractConfig
+    from facepipe.parts import PartReport
     from facepipe.progress import Progress
     from facepipe.storage import Place
-    from facepipe.workers import PartReport
 
 STAGE = "extract"
 INPUT_KEYS = ("parts", "images", "plan")
@@ -59,8 +59,8 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
         missing = _missing_parts(config, out, plan, journal)
         report = StageReport(STAGE, done_before=_owned(config, plan) - len(missing))
         steps = _make_parts(config, settings, plan, missing, journal, progress)
-        journal.finish()
         report.counts, complete = _count(config, out, plan)
+        journal.finish(complete=complete)
         report.steps_s, report.wall_s = steps, time.monotonic() - started
         _write_run_file(config, out, plan, report, missing, complete)
     _tell(config, plan, report, complete)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from facepipe import parquet
 from facepipe.detection import make_refiner
 from facepipe.errors import ImageError, InputError
+from facepipe.parts import PartReport
 from facepipe.records import Status
 from facepipe.sources.plan import read_part
 from facepipe.sources.videos import iter_frames
@@ -21,13 +22,13 @@ from facepipe.stages.frame import FrameExtractor, failure_row
 from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place, read_ahead
 from facepipe.tracking import Tracker
-from facepipe.workers import Guard, PartReport
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from facepipe.config import ExtractConfig
     from facepipe.detection.onet import Refiner
+    from facepipe.parts import Guard
     from facepipe.records import Box, Face, FaceRow, Image, Source
 
 FINGERPRINT = "facepipe.part"
@@ -54,6 +55,7 @@ class ExtractJob:
         with watch.step("plan"):
             sources, fingerprint = read_part(out, number, self.settings_hash)
         rows = list(PartExtractor(self.config, guard, watch).rows(sources))
+        guard.off()
         with watch.step("write"):
             name = parquet.part_name(number)
             digest = parquet.write_table(out, name, parquet.rows_to_table(rows), {FINGERPRINT: fingerprint})
@@ -135,7 +137,7 @@ class PartExtractor:
         except InputError as error:
             yield failure_row(source, Status.READ_ERROR, str(error), last + 1)
 
-    def _search_in_video(self) -> object:
+    def _search_in_video(self) -> Callable[[Image], list[Face]]:
         """What finds the faces of one video's frames, in order."""
 
         def search(image: Image) -> list[Face]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facepipe.decoding import decode, read_header
+from facepipe.decoding import decode
+from facepipe.headers import read_header
 from facepipe.records import Face
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Photo:
 
     def reduction_for(self, min_face: float) -> int:
         """The strongest reduction that keeps the smallest wanted face (px) visible to a detector."""
-        if self.header.format != "JPEG" or self.header.width * self.header.height < LARGE_PIXELS:
+        if self.header.format != "jpeg" or self.header.width * self.header.height < LARGE_PIXELS:
             return 1
         return next((r for r in REDUCTIONS if min_face / r >= SEEN_PX), 1)
 
@@ -96,6 +97,4 @@ class Photo:
         image = decode(self._data, max_pixels=self._max_pixels, reduction=reduction)
         if reduction == 1:
             return whole_view(image)
-        turned = self.header.orientation >= 5  # EXIF's four quarter turns
-        width, height = self.header.width, self.header.height
-        return View(image, height if turned else width, width if turned else height, reduction)
+        return View(image, self.header.width, self.header.height, reduction)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from facepipe import __version__
 from facepipe.config import settings_of
-from facepipe.cores import usable_cores
+from facepipe.cores import default_workers, usable_cores
 
 if TYPE_CHECKING:
     from facepipe.config import StageConfig
@@ -32,7 +32,7 @@ def write_run_file(
         **facts,
         "wall_s": round(report.wall_s, 3),
         "steps_s": {step: round(seconds, 3) for step, seconds in sorted(report.steps_s.items())},
-        "workers": config.execution.workers or usable_cores(),
+        "workers": config.execution.workers or default_workers(),
         "machine": f"{platform.machine()}, {usable_cores()} usable cores, {platform.system()}",
         "notes": report.notes,
     }

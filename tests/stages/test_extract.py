@@ -1,0 +1,201 @@
+"""The extract stage over real photographs, in real processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+from facepipe import parquet
+from facepipe.config import Execution, ExtractConfig, PartOf
+from facepipe.errors import InputError, SettingsChanged, TooManyFailed, UsageError
+from facepipe.progress import QuietProgress
+from facepipe.stages import extract
+from facepipe.storage import place
+
+ONE = Execution(workers=1)
+
+
+def write_jpeg(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.ascontiguousarray(image[..., ::-1]))
+
+
+@pytest.fixture
+def photographs(tmp_path, astronaut):
+    """Three people's folders: the same astronaut at three sizes, a picture without a face, and one that is none."""
+    folder = tmp_path / "images"
+    for person, side in (("anna", 512), ("berta", 300), ("clara", 200)):
+        write_jpeg(folder / person / "1.jpg", cv2.resize(astronaut, (side, side), interpolation=cv2.INTER_AREA))
+        write_jpeg(
+            folder / person / "2.jpg", cv2.resize(astronaut[:300, 60:400], (side, side), interpolation=cv2.INTER_AREA)
+        )
+    write_jpeg(folder / "clara" / "3.jpg", astronaut[400:, :100])
+    (folder / "clara" / "4.jpg").write_bytes(b"not a picture")
+    return folder
+
+
+def rows_of(folder):
+    return [row for _, table in parquet.iterate_parts(place(str(folder))) for row in table.to_pylist()]
+
+
+def run(images, output, **options):
+    options = {"part_size": 4, "execution": ONE, **options}
+    return extract.run(ExtractConfig(input=str(images), output=str(output), **options), QuietProgress())
+
+
+def test_every_image_ends_in_one_row_with_its_status(photographs, tmp_path):
+    """Faces become crops with a pose; the rest becomes rows that say why."""
+    report = run(photographs, tmp_path / "faces")
+    assert report.counts == {"ok": 6, "no_face": 1, "decode_error": 1}
+    rows = {row["path"]: row for row in rows_of(tmp_path / "faces")}
+    assert len(rows) == 8
+    good = rows["anna/1.jpg"]
+    assert (good["identity"], good["width"], good["height"], good["face_index"]) == ("anna", 512, 512, 0)
+    assert good["crop"]["bytes"][:2] == b"\xff\xd8"
+    assert cv2.imdecode(np.frombuffer(good["crop"]["bytes"], np.uint8), 1).shape == (128, 128, 3)
+    x1, y1, x2, y2 = good["bbox"]
+    assert 150 < x1 < 220 < 240 < x2 < 300  # the astronaut's face
+    assert 40 < y1 < 100 < 150 < y2 < 230
+    assert rows["clara/3.jpg"]["error"] == "no face was found in the picture"
+    assert rows["clara/4.jpg"]["status"] == "decode_error"
+    assert rows["clara/4.jpg"]["error"]
+    assert np.isnan(rows["clara/4.jpg"]["yaw"])
+    described = json.loads((tmp_path / "faces" / "run.json").read_text())
+    assert described["counts"] == report.counts
+    assert {"decode", "detect", "crop", "encode", "write"} <= set(described["steps_s"])
+
+
+def test_the_bytes_do_not_depend_on_the_workers_and_a_rerun_makes_nothing(photographs, tmp_path):
+    """Two workers give what one gives; a second run finds all parts there."""
+    run(photographs, tmp_path / "one")
+    run(photographs, tmp_path / "two", execution=Execution(workers=2))
+    names = sorted(p.name for p in (tmp_path / "one").iterdir() if p.name != "run.json")
+    assert names == sorted(p.name for p in (tmp_path / "two").iterdir() if p.name != "run.json")
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    before = {p: os.stat(p).st_mtime_ns for p in (tmp_path / "one").glob("part-*")}
+    assert run(photographs, tmp_path / "one").done_before == 2
+    assert before == {p: os.stat(p).st_mtime_ns for p in (tmp_path / "one").glob("part-*")}
+
+
+@pytest.mark.parametrize("harm", ["delete", "empty", "cut", "flip"])
+def test_a_damaged_part_alone_is_made_again(photographs, tmp_path, harm):
+    """Whatever happened to a part, a rerun gives its old bytes and leaves the others."""
+    out = tmp_path / "faces"
+    run(photographs, out)
+    part = out / "part-00001.parquet"
+    good = part.read_bytes()
+    if harm == "delete":
+        part.unlink()
+    else:
+        harmed = {"empty": b"", "cut": good[:-100], "flip": good[:500] + bytes([good[500] ^ 1]) + good[501:]}[harm]
+        part.write_bytes(harmed)
+    assert run(photographs, out).done_before == 1
+    assert good == part.read_bytes()
+
+
+def test_other_settings_are_refused_with_the_difference(photographs, tmp_path):
+    """What was made one way is not mixed with what is made another way, unless asked for."""
+    run(photographs, tmp_path / "faces")
+    with pytest.raises(SettingsChanged, match="crop_size: 128 -> 64"):
+        run(photographs, tmp_path / "faces", crop_size=64)
+    run(photographs, tmp_path / "faces", crop_size=64, execution=Execution(workers=1, overwrite=True))
+    crop = next(row["crop"]["bytes"] for row in rows_of(tmp_path / "faces") if row["crop"])
+    assert cv2.imdecode(np.frombuffer(crop, np.uint8), 1).shape == (64, 64, 3)
+
+
+def test_images_that_were_added_are_extracted_and_images_that_went_are_refused(photographs, tmp_path, astronaut):
+    """A growing folder goes on; a folder that lost images (a missing mount) costs nothing."""
+    run(photographs, tmp_path / "faces", limit=3)
+    assert run(photographs, tmp_path / "faces").counts["ok"] == 6
+    write_jpeg(photographs / "zoe" / "1.jpg", astronaut)
+    assert run(photographs, tmp_path / "faces").counts["ok"] == 7
+    (photographs / "anna" / "1.jpg").unlink()
+    with pytest.raises(SettingsChanged, match="lost 1 images"):
+        run(photographs, tmp_path / "faces")
+
+
+def test_shares_of_many_machines_make_what_one_machine_makes(photographs, tmp_path):
+    """Each share makes its parts, in any order; together they are the whole."""
+    run(photographs, tmp_path / "whole")
+    run(photographs, tmp_path / "shares", part_of=PartOf(2, 2))
+    assert not (tmp_path / "shares" / "run.json").exists()
+    run(photographs, tmp_path / "shares", part_of=PartOf(1, 2))
+    run(photographs, tmp_path / "shares", part_of=PartOf(2, 2))
+    assert (tmp_path / "shares" / "run.json").exists()
+    for part in (tmp_path / "whole").glob("part-*"):
+        assert part.read_bytes() == (tmp_path / "shares" / part.name).read_bytes()
+
+
+def test_a_manifest_tells_whose_face_it_is(tmp_path, astronaut):
+    """Of two faces in a picture, the labelled one is the identity's; the other is a row of its own."""
+    face = astronaut[0:256, 96:352]
+    write_jpeg(tmp_path / "images" / "two.jpg", np.concatenate([face, face[:, ::-1]], axis=1))
+    manifest = tmp_path / "list.csv"
+    with manifest.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [["path", "identity", "x1", "y1", "x2", "y2", "label"], ["two.jpg", "left", 80, 60, 180, 190, 7]]
+        )
+    run(tmp_path / "images", tmp_path / "faces", manifest=str(manifest))
+    rows = rows_of(tmp_path / "faces")
+    assert [row["status"] for row in rows] == ["ok", "other_face"]
+    assert rows[0]["bbox"][2] < 256 < rows[1]["bbox"][0]
+    assert [row["label"] for row in rows] == [7, 7]
+    assert rows[1]["crop"] is None
+
+
+def test_cropped_pictures_are_kept_whole(tmp_path, astronaut):
+    """A face crop is shrunk as it is, and still given landmarks and a pose."""
+    write_jpeg(
+        tmp_path / "images" / "a" / "1.jpg",
+        cv2.resize(astronaut[60:210, 150:300], (64, 64), interpolation=cv2.INTER_AREA),
+    )
+    run(tmp_path / "images", tmp_path / "faces", cropped=True, crop_size=64)
+    (row,) = rows_of(tmp_path / "faces")
+    assert (row["status"], row["crop_scale"]) == ("ok", 1.0)
+    assert abs(row["yaw"]) < 30
+    picture = cv2.imread(str(tmp_path / "images" / "a" / "1.jpg")).astype(int)
+    assert np.abs(cv2.imdecode(np.frombuffer(row["crop"]["bytes"], np.uint8), 1) - picture).mean() < 4
+
+
+def test_a_large_photograph_gives_what_its_full_size_gives(tmp_path, astronaut):
+    """Reduced decoding moves neither face nor crop."""
+    rng = np.random.default_rng(0)
+    canvas = np.clip(rng.normal(120, 3, (2000, 3000, 3)), 0, 255).astype(np.uint8)
+    canvas[700:1212, 1200:1712] = astronaut
+    write_jpeg(tmp_path / "images" / "a" / "1.jpg", canvas)
+    cv2.imwrite(str(tmp_path / "images" / "a" / "2.png"), canvas[..., ::-1])
+    run(tmp_path / "images", tmp_path / "faces")
+    reduced, full = rows_of(tmp_path / "faces")
+    assert (reduced["width"], reduced["height"]) == (3000, 2000)
+    assert np.abs(np.subtract(reduced["bbox"], full["bbox"])).max() < 6
+    assert np.abs(np.subtract(reduced["landmarks"], full["landmarks"])).max() < 6
+    assert reduced["crop_scale"] == pytest.approx(full["crop_scale"], rel=0.05)
+
+
+def test_clear_errors(tmp_path, photographs):
+    """No image, too many failures, impossible options: one line each."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no image"):
+        run(tmp_path / "empty", tmp_path / "faces")
+    with pytest.raises(UsageError, match="--min-score is 2"):
+        run(photographs, tmp_path / "faces", min_score=2)
+    bad = tmp_path / "bad" / "a"
+    bad.mkdir(parents=True)
+    for i in range(3):
+        (bad / f"{i}.jpg").write_bytes(b"nothing")
+    with pytest.raises(TooManyFailed, match="3 of 3 images failed"):
+        run(tmp_path / "bad", tmp_path / "faces2")
+    assert len(rows_of(tmp_path / "faces2")) == 3
+
+
+def test_a_dry_run_writes_nothing(photographs, tmp_path):
+    """It only counts."""
+    report = run(photographs, tmp_path / "faces", execution=Execution(dry_run=True))
+    assert report.counts == {"images": 8, "parts": 2}
+    assert not (tmp_path / "faces").exists()

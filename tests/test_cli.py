@@ -1,0 +1,74 @@
+"""The command line as a person meets it: exit codes, one-line errors, help."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = ["extract", "select", "split", "shard", "run", "verify", "demo", "bench", "report", "review"]
+
+
+def facepipe(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "facepipe", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": "100", **environment},
+    )
+
+
+@pytest.mark.parametrize("command", [[], *[[c] for c in COMMANDS]], ids=lambda c: c[0] if c else "facepipe")
+def test_every_command_explains_itself(command):
+    """`--help` works everywhere, says what the command does, and names no `None`."""
+    done = facepipe(*command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "None" not in done.stdout
+    assert len(done.stdout.splitlines()) > 8
+
+
+def test_help_costs_little():
+    """Less than 0.4 s of CPU."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    facepipe("--help")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["extract"], 1, "data/images"),
+        (["select"], 1, "data/faces"),
+        (["split"], 1, "data/"),
+        (["shard"], 1, "data/"),
+        (["extract", "--min-score", "2"], 2, "--min-score is 2; it must lie between 0 and 1"),
+        (["extract", "--layout", "lwf"], 2, "--layout is 'lwf'; it can be auto, identity"),
+        (["extract", "--part-of", "4/3"], 2, "--part-of is 4/3"),
+        (["extract", "--workers", "many"], 2, "many"),
+        (["extract", "--scheduler", "tcp://x"], 2, "--scheduler needs --engine dask"),
+        (["extract", "--nonsense"], 2, "No such option"),
+        (["run", "nonsense"], 2, "there is no recipe 'nonsense'"),
+        (["run", "--part-of", "1/2"], 2, "--part-of is for `facepipe extract`"),
+        (["shard", "--noise", "gausian:0.1"], 2, "gaussian"),
+        (["split", "--validation", "0.8", "--test", "0.5"], 2, "--validation and --test together"),
+    ],
+)
+def test_errors_are_one_line_and_have_their_exit_code(tmp_path, arguments, code, message):
+    """A known error says what to do, without a traceback."""
+    done = facepipe(*arguments, cwd=tmp_path)
+    assert (code, True) == (done.returncode, message in done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+    if code == 1:
+        assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_workspace_moves_with_an_option_or_the_environment(tmp_path):
+    """`--data` and FACEPIPE_DATA move every default."""
+    assert "elsewhere/images" in facepipe("extract", "--data", "elsewhere", cwd=tmp_path).stderr
+    assert "there/images" in facepipe("extract", cwd=tmp_path, FACEPIPE_DATA="there").stderr
