@@ -1,0 +1,1 @@
+"""Generators of faces, and the discriminators that teach them."""
