@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from facepipe.detection.onet import Refiner
     from facepipe.records import Image
 
-EVERY = 10
-"""Frames between full searches: a new face is seen after a third of a second."""
+EVERY = 6
+"""Frames between full searches: a new face is seen after a fifth of a second, and offsets keep up with the pose."""
 SURE = 0.95
 """O-Net's score from which a face is taken to be still there."""
 MAX_MOVE = 0.35
