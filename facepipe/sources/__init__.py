@@ -1,0 +1,50 @@
+"""What to read: images and videos of an input folder, with the person on each, in one fixed order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from facepipe.errors import UsageError
+from facepipe.sources.layouts import find_layout
+from facepipe.sources.listing import Group, Listing, ListingBuilder
+from facepipe.sources.manifest import read_manifest
+from facepipe.sources.tree import open_tree
+
+if TYPE_CHECKING:
+    from facepipe.config import ExtractConfig
+    from facepipe.storage import Place
+
+__all__ = ["Group", "Listing", "list_sources"]
+
+_DEFAULT_LABEL = "label"
+
+
+def list_sources(place: Place, config: ExtractConfig) -> Listing:
+    """Lists what `config` says of an input: `layout` or `manifest`, `label`, `limit`.
+
+    The order is by identity, video and frame, numbers by their value; it depends on names alone, not on the disk, the
+    locale or the time. With `limit`, the first so many.
+
+    Raises:
+        InputError: the input is missing, or not what its layout says.
+        UsageError: a manifest or label file that can't be meant.
+    """
+    builder = ListingBuilder(config.limit)
+    if config.manifest:
+        for group in read_manifest(config.manifest, config.label, optional_label=config.label == _DEFAULT_LABEL):
+            builder.add(group)
+            if builder.is_full:
+                break
+        return builder.finish("manifest", [])
+    tree = open_tree(place)
+    layout = find_layout(config.layout, tree)
+    label = "" if config.label == _DEFAULT_LABEL else config.label
+    if label and layout.name != "celeba":
+        raise UsageError(
+            f"--label {label} needs a --manifest with that column, or CelebA; this input is read as {layout.name}"
+        )
+    for group in layout.groups(tree, label):
+        builder.add(group)
+        if builder.is_full:
+            break
+    return builder.finish(layout.name, tree.notes)

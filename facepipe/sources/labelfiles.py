@@ -1,0 +1,157 @@
+"""The text files that come with data sets: boxes, identities, attributes. They only ever name files of the listing."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from typing import TYPE_CHECKING
+
+from facepipe.errors import InputError, UsageError
+from facepipe.sources.names import shown, stem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from facepipe.records import Box
+    from facepipe.sources.tree import Tree
+
+_SEPARATORS = re.compile(r"[,;\s]+")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; the nearest is 'x'`, or what there is."""
+    names = list(known)
+    close = difflib.get_close_matches(name.lower(), [known_name.lower() for known_name in names], 1, 0.5)
+    if close:
+        return f"the nearest is {next(known_name for known_name in names if known_name.lower() == close[0])!r}"
+    listed = ", ".join(names[:50]) or "nothing"
+    return f"there is {listed[:500]}"
+
+
+def to_number(text: str, path: str, line: int, what: str) -> float:
+    """A finite number, or a UsageError that names file and line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"{shown(path)}, line {line}: {what} is {shown(text)[:50]!r}, not a number")
+    return value
+
+
+def _lines(tree: Tree, path: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines from 1, without the empty ones."""
+    for number, line in enumerate(tree.read_text(path).split("\n"), 1):
+        text = line.strip("\r\0 \t")
+        if text:
+            yield number, text
+
+
+def read_labeled_faces(tree: Tree, path: str) -> dict[str, Box]:
+    r"""YouTube Faces' boxes of one person.
+
+    Lines as `Name\3\3.618.jpg,0,262,165,132,132,0.0,1`: file, ignored, centre x, centre y, width, height.
+
+    Returns:
+        `Name/3/3.618.jpg` -> box; files with an empty box are left out.
+    """
+    boxes: dict[str, Box] = {}
+    for number, line in _lines(tree, path):
+        fields = line.split(",")
+        if len(fields) < 6:
+            raise UsageError(
+                f"{shown(path)}, line {number}: {len(fields)} fields; expected file,0,centre x,centre y,width,height"
+            )
+        x, y, width, height = (to_number(text, path, number, "a box field") for text in fields[2:6])
+        if width > 0 and height > 0:
+            box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+            boxes[fields[0].strip().replace("\\", "/")] = box
+    return boxes
+
+
+class BoxIndex:
+    """VGGFace2's boxes of a subset: `"n000002/0001_01",161,140,224,324` (x, y, width, height).
+
+    The file of the training subset has 3.1 million lines: they are kept as text and parsed a person at a time.
+    """
+
+    def __init__(self, tree: Tree, path: str) -> None:
+        self._path = path
+        self._text = tree.read_text(path)
+        self._runs: dict[str, list[tuple[int, int, int]]] = {}
+        self._index()
+
+    def _index(self) -> None:
+        """Person -> (first line's number, start, end) of every run of lines."""
+        start, number, first, current = 0, 0, 0, ""
+        text, at = self._text, 0
+        while at < len(text):
+            number += 1
+            end = text.find("\n", at)
+            end = len(text) if end < 0 else end
+            person = text[at : text.find("/", at, end) if "/" in text[at:end] else at].lstrip('" ')
+            if person != current:
+                self._runs.setdefault(current, []).append((first, start, at))
+                start, first, current = at, number, person
+            at = end + 1
+        self._runs.setdefault(current, []).append((first, start, len(text)))
+
+    def boxes(self, person: str) -> dict[str, Box]:
+        """`n000002/0001_01` -> box, of one person."""
+        boxes: dict[str, Box] = {}
+        for first, start, end in self._runs.get(person, []):
+            for number, line in enumerate(self._text[start:end].split("\n"), first):
+                if line.strip():
+                    self._read_line(number, line, boxes)
+        return boxes
+
+    def _read_line(self, number: int, line: str, boxes: dict[str, Box]) -> None:
+        fields = [field.strip(' "\r') for field in line.split(",")]
+        if len(fields) < 5:
+            raise UsageError(
+                f"{shown(self._path)}, line {number}: {len(fields)} fields; expected file,x,y,width,height"
+            )
+        x, y, width, height = (to_number(text, self._path, number, "a box field") for text in fields[1:5])
+        if width > 0 and height > 0:
+            boxes[stem(fields[0])] = (x, y, x + width, y + height)
+
+
+def read_columns(tree: Tree, path: str, column: str) -> dict[str, str]:
+    """One column of a CelebA label file: `000001` (a file without its extension) -> text.
+
+    The text files have the count on line 1 and the names on line 2, identity and partition no names at all; the CSV
+    copies have the names on line 1.
+
+    Raises:
+        UsageError: there is no such column, or a line has too few fields.
+    """
+    index = -1
+    values: dict[str, str] = {}
+    for number, line in _lines(tree, path):
+        fields = _SEPARATORS.split(line)
+        if number == 1 and len(fields) == 1:
+            continue
+        if index < 0:
+            if "." not in fields[0]:
+                index = _column_index(fields, column, path)
+                continue
+            index = 1
+        if len(fields) <= index:
+            raise UsageError(f"{shown(path)}, line {number}: {len(fields)} fields, {index + 1} are needed")
+        values[stem(fields[0].rpartition("/")[2])] = fields[index]
+    if not values:
+        raise InputError(f"{shown(path)} has no lines; download it again")
+    return values
+
+
+def _column_index(header: list[str], column: str, path: str) -> int:
+    """Counted with the file name as column 0; the text files leave that one unnamed."""
+    offset = 0 if header[0].lower() in ("image_id", "filename", "file", "image") else 1
+    names = header[1 - offset :]
+    if len(names) == 1 and not column:
+        return 1
+    lowered = [name.lower() for name in names]
+    if column.lower() not in lowered:
+        raise UsageError(f"{shown(path)} has no column {column!r}; {nearest(column, names)}")
+    return lowered.index(column.lower()) + 1

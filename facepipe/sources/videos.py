@@ -1,0 +1,123 @@
+"""Frames of video files, by OpenCV's own FFmpeg."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from facepipe.decoding import check_size
+from facepipe.errors import ImageError
+from facepipe.records import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from facepipe.records import Image
+
+_QUIET = "-8"
+"""FFmpeg's log level at which it says nothing: read from the environment when the first video is opened."""
+_CONTAINERS = (
+    (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"), (4, b"skip"), (8, b"AVI "), (8, b"AVIX"),
+    (0, b"\x1a\x45\xdf\xa3"), (0, b"FLV\1"), (0, b"\0\0\1\xba"), (0, b"\0\0\1\xb3"), (0, b"OggS"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), (0, b"\x47"), (4, b"\x47"),
+)  # fmt: skip
+"""Offset and bytes of what FFmpeg may be given: no playlists, which make it open other files and URLs."""
+_TOLERATED = 0.02
+"""Share of a video's frames that may be missing at its end: some containers only estimate their number."""
+
+
+def iter_frames(path: str, every: int, max_pixels: int) -> Iterator[tuple[int, Image]]:
+    """Decodes a video file.
+
+    Args:
+        path: a local file.
+        every: give frames 0, `every`, 2 * `every`, ...
+        max_pixels: refuse videos with larger frames.
+
+    Yields:
+        (frame index from 0, (H, W, 3) uint8 RGB), turned upright as the file's rotation says.
+
+    Raises:
+        ImageError: `read_error`, `decode_error` or `too_large`; for a video that breaks off, after its last frame.
+    """
+    import cv2
+
+    with _opened(path) as capture:
+        width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        check_size(width, height, max_pixels)
+        index = 0
+        while capture.grab():
+            if index % every == 0:
+                image = _retrieve(capture)
+                check_size(image.shape[1], image.shape[0], max_pixels)
+                yield index, image
+            index += 1
+        _check_end(index, capture.get(cv2.CAP_PROP_FRAME_COUNT))
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    import cv2
+
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _QUIET)
+    descriptor = _open_regular(path)
+    try:
+        # By descriptor: any name works, also one that is no UTF-8, and it is the file that was checked.
+        options = [cv2.CAP_PROP_N_THREADS, 1]
+        capture = cv2.VideoCapture(f"/dev/fd/{descriptor}", cv2.CAP_FFMPEG, options)
+        try:
+            if not capture.isOpened():
+                raise ImageError(
+                    Status.DECODE_ERROR, "the video can't be opened: it is damaged, cut off, or of an unknown codec"
+                )
+            yield capture
+        finally:
+            capture.release()
+    except cv2.error as error:
+        raise ImageError(Status.DECODE_ERROR, f"the video can't be decoded: {error.err}") from None
+    finally:
+        os.close(descriptor)
+
+
+def _open_regular(path: str) -> int:
+    """A descriptor of a regular file that begins as a video does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ImageError(Status.READ_ERROR, f"can't read the video: {(error.strerror or str(error)).lower()}") from None
+    try:
+        _check_start(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_start(descriptor: int) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise ImageError(Status.READ_ERROR, "can't read the video: it is no regular file")
+    start = os.pread(descriptor, 16, 0)
+    if not start:
+        raise ImageError(Status.DECODE_ERROR, "the file is empty")
+    if not any(start.startswith(signature, offset) for offset, signature in _CONTAINERS):
+        raise ImageError(Status.DECODE_ERROR, f"not a video that can be read: it starts with {start!r}")
+
+
+def _retrieve(capture: Any) -> Image:
+    import cv2
+    import numpy as np
+
+    found, image = capture.retrieve()
+    if not found or image is None or image.ndim != 3:
+        raise ImageError(Status.DECODE_ERROR, "a frame of the video can't be decoded")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _check_end(frames: int, expected: float) -> None:
+    """A video that ends well before the number of frames that it announces has lost its end."""
+    if frames == 0:
+        raise ImageError(Status.DECODE_ERROR, "the video holds no frame that can be decoded")
+    if expected < 2**31 and frames < expected * (1 - _TOLERATED) - 2:
+        raise ImageError(Status.DECODE_ERROR, f"the video breaks off after {frames} of {int(expected)} frames")
