@@ -1,0 +1,1 @@
+"""Trains autoencoders and GANs on the shards that `facepipe shard` writes."""

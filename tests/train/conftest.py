@@ -1,0 +1,136 @@
+"""Small shards of real faces (scikit-image's LFW subset), in the layout that `facepipe shard` writes."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import cv2
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+SUBSETS = {"train": 40, "validation": 16}
+"""Records of each subset of the pairs; four a person."""
+
+
+@pytest.fixture(scope="session")
+def lfw_faces():
+    """(100, 25, 25) uint8: scikit-image's gray faces."""
+    from skimage import data
+
+    return (data.lfw_subset()[:100] * 255).astype(np.uint8)
+
+
+def image_feature(size, channels, encoding):
+    dimensions = [str(size), str(size), str(channels)]
+    if encoding == "raw":
+        block = {"shape": {"dimensions": dimensions}, "dtype": "uint8", "encoding": "none"}
+        return {"pythonClassName": "tensorflow_datasets.core.features.tensor_feature.Tensor", "tensor": block}
+    block = {"shape": {"dimensions": dimensions}, "dtype": "uint8", "encodingFormat": encoding}
+    return {"pythonClassName": "tensorflow_datasets.core.features.image_feature.Image", "image": block}
+
+
+def encoded(image, encoding):
+    if encoding == "raw":
+        return image.tobytes()
+    return cv2.imencode(f".{encoding}", image[..., ::-1] if image.shape[2] == 3 else image)[1].tobytes()
+
+
+def write_shards(folder, examples, subsets, size=16, channels=1, encoding="raw", files=2):
+    """Writes `subsets` {name: [{feature: value, images as arrays}]} and what describes them; gives the folder."""
+    from facepipe.tfrecord import encode_example, write_records
+
+    where = folder / examples / "1.0.0"
+    where.mkdir(parents=True)
+    images = ("feature", "target") if examples == "pairs" else ("image",)
+    splits, identities = [], {}
+    for subset, rows in subsets.items():
+        packed = [{k: encoded(v, encoding) if k in images else v for k, v in row.items()} for row in rows]
+        for number in range(files):
+            name = f"{examples}-{subset}.tfrecord-{number:05d}-of-{files:05d}"
+            with (where / name).open("wb") as file:
+                write_records(file, map(encode_example, packed[number::files]))
+        splits.append({"name": subset, "shardLengths": [str(len(rows[number::files])) for number in range(files)]})
+        identities[subset] = sorted({row["identity"] for row in rows})
+    features = {name: image_feature(size, channels, encoding) for name in images}
+    (where / "features.json").write_text(json.dumps({"featuresDict": {"features": features}}))
+    (where / "dataset_info.json").write_text(json.dumps({"name": examples, "splits": splits}))
+    (where / "run.json").write_text(json.dumps({"identities": identities}))
+    return folder
+
+
+def pair_rows(faces, count, size, channels, person_from=0):
+    """`count` pairs, four a person: a face moved sideways by its made-up yaw, and the face as it is."""
+    rows = []
+    for number in range(count):
+        person, turn = divmod(number, 4)
+        face = cv2.resize(faces[person_from + person], (size, size), interpolation=cv2.INTER_AREA)
+        yaw = (-70.0, -20.0, 25.0, 50.0)[turn]
+        turned = np.roll(face, int(yaw / 90 * size / 2), axis=1)
+        feature, target = (np.repeat(image[..., None], channels, axis=2) for image in (turned, face))
+        rows.append(
+            {
+                "key": f"p{person_from + person}/{turn}",
+                "identity": f"person {person_from + person}",
+                "feature": feature,
+                "target": target,
+                "feature_angle": abs(yaw),
+                "target_angle": 2.0,
+                "feature_yaw": yaw,
+                "noise_strength": 0.0,
+                "noise": "",
+                "copy": 0,
+                "label": -1,
+            }
+        )
+    return rows
+
+
+@pytest.fixture(scope="session")
+def make_pairs(lfw_faces, tmp_path_factory):
+    """A function that writes shards of pairs: 40 for training, 16 for validation, nobody in both."""
+
+    def make(size=16, channels=1, encoding="raw", subsets=SUBSETS, **options):
+        rows, person = {}, 0
+        for subset, count in subsets.items():
+            rows[subset] = pair_rows(lfw_faces, count, size, channels, person)
+            person += -(-count // 4)
+        return write_shards(tmp_path_factory.mktemp("shards"), "pairs", rows, size, channels, encoding, **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_faces(lfw_faces, tmp_path_factory):
+    """A function that writes shards of single faces: 48 for training, 16 for validation; `labels` classes in turn."""
+
+    def make(size=16, channels=3, encoding="raw", labels=0, subsets=None, **options):
+        rows, at = {}, 0
+        for subset, count in (subsets or {"train": 48, "validation": 16}).items():
+            rows[subset] = []
+            for _ in range(count):
+                face = cv2.resize(lfw_faces[at], (size, size), interpolation=cv2.INTER_AREA)
+                image = np.repeat(face[..., None], channels, axis=2)
+                label = at % labels if labels else -1
+                rows[subset].append(
+                    {
+                        "key": f"f{at}",
+                        "identity": f"person {at}",
+                        "image": image,
+                        "yaw": 0.0,
+                        "pitch": 0.0,
+                        "label": label,
+                    }
+                )
+                at += 1
+        return write_shards(tmp_path_factory.mktemp("shards"), "faces", rows, size, channels, encoding, **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pairs(make_pairs):
+    """Shards of pairs: 16 px, gray, raw."""
+    return make_pairs()

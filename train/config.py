@@ -1,0 +1,172 @@
+"""What a training run is told: one frozen dataclass a kind of model, checked when made. Standard library only.
+
+A value comes from the class's default, then the preset's table in presets.toml, then the command line
+(`presets.resolve`). Fields marked `how` change how a run is carried out, never what it computes: a resumed run may
+have others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from facepipe.errors import UsageError
+
+BACKENDS = ("tensorflow", "jax")
+PRECISIONS = ("float32", "bfloat16")
+LOSSES = ("mse", "mae", "bce", "ms-ssim-l1")
+OPTIMIZERS = ("adam", "adamw", "rmsprop", "adadelta")
+FAMILIES = ("original", "archived-map", "archived-strided", "residual")
+DROPOUTS = ("every", "alternate", "none")
+SCALES = ("unit", "bytes", "signed")
+HOW = {"how": True}
+
+
+def choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuses a value that is none of `allowed`."""
+    if value not in allowed:
+        raise UsageError(f"{option} is {value!r}; it can be {', '.join(allowed)}")
+
+
+def at_least(option: str, value: float, low: float) -> None:
+    """Refuses a value below `low` (and NaN)."""
+    if not value >= low:
+        raise UsageError(f"{option} is {value:g}; give {low:g} or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What every run has, whatever it trains."""
+
+    preset: str = ""
+    shards: str = field(default="data/shards", metadata=HOW)
+    output: str = field(default="", metadata=HOW)
+    """The run folder; empty: data/runs/<preset>."""
+    epochs: int = field(default=50, metadata=HOW)
+    steps_per_epoch: int = 0
+    """0: one pass over the training subset."""
+    batch_size: int = 64
+    """Images a step, over all devices together."""
+    learning_rate: float = 1e-3
+    loss: str = "mse"
+    seed: int = 0
+    backend: str = "tensorflow"
+    precision: str = "float32"
+    jit: bool = False
+    """XLA on TensorFlow; JAX always compiles."""
+    devices: int = field(default=0, metadata=HOW)
+    """Local GPUs to spread a batch over; 0: all there are."""
+    steps_per_execution: int = field(default=1, metadata=HOW)
+    deterministic: bool = False
+    """Bit-equal reruns on the same machine; slower on GPUs."""
+    cache_bytes: int = 2**31
+    """Subsets smaller than this, decoded, are held in memory as uint8."""
+    resume: bool = field(default=False, metadata=HOW)
+    overwrite: bool = field(default=False, metadata=HOW)
+
+    def __post_init__(self) -> None:
+        """Checks every option."""
+        choice("--backend", self.backend, BACKENDS)
+        choice("--precision", self.precision, PRECISIONS)
+        for option in ("epochs", "batch_size", "steps_per_execution"):
+            at_least(f"--{option.replace('_', '-')}", getattr(self, option), 1)
+        for option in ("steps_per_epoch", "devices", "seed", "cache_bytes"):
+            at_least(f"--{option.replace('_', '-')}", getattr(self, option), 0)
+        if not 0 < self.learning_rate < float("inf"):
+            raise UsageError(f"--learning-rate is {self.learning_rate:g}; give a number above 0, such as 0.001")
+        if self.resume and self.overwrite:
+            raise UsageError("--resume goes on with a run and --overwrite drops it; give one of them")
+        steps = self.steps_per_epoch
+        if steps and steps % self.steps_per_execution:
+            raise UsageError(
+                f"--steps-per-epoch {steps} is no multiple of --steps-per-execution {self.steps_per_execution}"
+            )
+
+    @property
+    def run_folder(self) -> str:
+        """Where the run's files go."""
+        return self.output or f"data/runs/{self.preset}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig(TrainConfig):
+    """A side face in, a frontal face out. Sizes in px; filters outermost first."""
+
+    family: str = "original"
+    input_size: int = 64
+    output_size: int = 64
+    channels: int = 1
+    encoder: tuple[int, ...] = (128, 64, 32)
+    decoder: tuple[int, ...] = ()
+    """Empty: the encoder's reversed."""
+    latent: int = 256
+    dropout: str = "every"
+    """`every`: 0.1 after each block and 0.2 after Flatten; `alternate`: 0.2 after every other block."""
+    dropout_rate: float = -1.0
+    """-1: the rule's own rates; else this rate in every place the rule names."""
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    input_scale: str = "unit"
+    """`unit` 0..1, or `bytes` 0..255."""
+    legacy_output: bool = False
+    """The original's output bug: a ReLU before the last sigmoid, so no pixel falls below 0.5."""
+    mirror: bool = False
+    """Mirror half of the training pairs, feature and target together."""
+    patience: int = 10
+    """Epochs without a better validation loss before the run stops; 0: never."""
+    plateau: int = 4
+    """Epochs without a better validation loss before the learning rate is cut; 0: never."""
+    plateau_factor: float = 0.5
+    minimum_learning_rate: float = 1e-6
+
+    def __post_init__(self) -> None:
+        """Checks every option."""
+        super().__post_init__()
+        choice("--loss", self.loss, LOSSES)
+        choice("optimizer", self.optimizer, OPTIMIZERS)
+        choice("family", self.family, FAMILIES)
+        choice("dropout", self.dropout, DROPOUTS)
+        choice("input_scale", self.input_scale, ("unit", "bytes"))
+        if self.channels not in {1, 3}:
+            raise UsageError(f"channels is {self.channels}; it can be 1 (gray) or 3 (RGB)")
+        if not self.encoder or min((*self.encoder, *self.decoder)) < 1:
+            raise UsageError("encoder and decoder take one or more filter counts, such as --set encoder=[128,64,32]")
+        for option in ("patience", "plateau", "weight_decay"):
+            at_least(option, getattr(self, option), 0)
+        at_least("latent", self.latent, 1)
+        if self.dropout_rate != -1 and not 0 <= self.dropout_rate < 1:
+            raise UsageError(f"dropout_rate is {self.dropout_rate:g}; give 0 to below 1, or -1 for the preset's own")
+        if not 0 < self.plateau_factor < 1:
+            raise UsageError(f"plateau_factor is {self.plateau_factor:g}; give a number between 0 and 1")
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """The bottom of the network must be whole pixels, and its doublings must meet the output's size."""
+        halvings, doublings = len(self.encoder), len(self.decoder_filters)
+        if self.input_size < 1 or self.input_size % 2**halvings:
+            raise UsageError(
+                f"input_size {self.input_size} does not halve {halvings} times; give a multiple of {2**halvings}"
+            )
+        reached = (self.input_size >> halvings) << doublings
+        if reached != self.output_size:
+            raise UsageError(
+                f"{halvings} encoder and {doublings} decoder blocks turn {self.input_size} px into {reached}, "
+                f"not output_size {self.output_size}; change one of them"
+            )
+
+    @property
+    def decoder_filters(self) -> tuple[int, ...]:
+        """The decoder's filters, in the order they are applied."""
+        return self.decoder or self.encoder[::-1]
+
+
+def to_json(config: TrainConfig) -> dict[str, Any]:
+    """Every field by name, JSON-ready; `presets.from_json` reads it back."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(config).items()}
+
+
+def what_differs(old: dict[str, Any], new: TrainConfig) -> list[str]:
+    """`name: old -> new` for every field that changes what a run computes."""
+    values = to_json(new)
+    computed = [f.name for f in fields(new) if not f.metadata.get("how")]
+    return [f"{name}: {old.get(name)} -> {values[name]}" for name in computed if old.get(name) != values[name]]

@@ -1,0 +1,244 @@
+"""Shards -> batches: what a model sees, in an order that (seed, pass) alone decide.
+
+`open_feed` gives the batches of both backends: tf.data on TensorFlow (`tensorflow_input`), numpy without TensorFlow on
+JAX (`array_input`). A subset that is small enough is held in memory as uint8 and shuffled as a whole, in the same
+order on both backends; a larger one is streamed through a shuffle buffer.
+"""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from facepipe.errors import DamagedFile
+from facepipe.tfrecord import decode_example, read_records
+from train.shards import check_disjoint, need, parts_of_a_pass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from train.config import TrainConfig
+    from train.shards import Shards
+
+GRAY = np.array([0.299, 0.587, 0.114], np.float32)
+"""ITU-R BT.601."""
+HALF = 0.501
+"""Rounds up what is a half but for the last bits, in which two ways of taking a mean differ."""
+SCALES = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0), "bytes": (1.0, 0.0)}
+"""Factor and offset from 0..255: to 0..1, to -1..1, and left alone (all float32)."""
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """How a model wants one image: its side in px, its channels, its range (`raw` stays uint8)."""
+
+    name: str
+    size: int
+    channels: int
+    scale: str = "unit"
+
+
+@dataclass(frozen=True)
+class View:
+    """What a batch holds: one array (n, size, size, channels) an image, then `label` (n,) int32 where asked."""
+
+    images: tuple[ImageView, ...]
+    label: bool = False
+    mirror: bool = False
+    """Mirrors half of the training examples, all images of an example together."""
+
+
+@dataclass
+class Arrays:
+    """A subset in memory, already at the view's size: images uint8, labels int32, identities as bytes."""
+
+    images: list[NDArray[np.uint8]]
+    labels: NDArray[np.int32]
+    identities: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which examples the batch of a global step holds: each pass is a new permutation, incomplete batches left out."""
+
+    count: int
+    batch_size: int
+    seed: int
+    mirror: bool = False
+
+    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Indices (n,) int64 of the step's examples, and which of them are mirrored."""
+        per_pass = max(1, self.count // self.batch_size)
+        number, at = divmod(int(step), per_pass)
+        indices, mirrored = _permutation(self.count, self.seed, number)
+        part = slice(at * self.batch_size, (at + 1) * self.batch_size)
+        return indices[part], mirrored[part] & self.mirror
+
+
+@lru_cache(maxsize=4)
+def _permutation(count: int, seed: int, number: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    rng = np.random.default_rng((seed, number))
+    return rng.permutation(count), rng.random(count) < 0.5
+
+
+@dataclass
+class Feed:
+    """Batches of one subset, for ever or for one pass; iterating gives tuples as `View` says."""
+
+    batches: Iterable[Any]
+    """A tf.data.Dataset or an iterable of numpy tuples; `Model.fit` takes both."""
+    steps: int
+    """Of one pass."""
+    count: int
+    """Examples in the subset."""
+    batch_size: int
+    in_memory: bool
+    arrays: Arrays | None = field(default=None, repr=False)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
+
+
+def open_feed(
+    shards: Shards, subset: str, view: View, config: TrainConfig, *, training: bool = True, start_step: int = 0
+) -> Feed:
+    """The batches of a subset.
+
+    Args:
+        shards: From `find_shards`.
+        subset: train, validation or test.
+        view: What the model takes.
+        config: Backend, batch size, seed and the memory for caching are taken from it.
+        training: Shuffled, endless and in whole batches; else in the shards' order, once, the last batch smaller.
+        start_step: The global step to begin at: a resumed run sees what an unbroken one would have.
+
+    Raises:
+        InputError: The subset is empty or its images can't fit.
+        DamagedFile: A shard's checksum is wrong; the file is named.
+    """
+    count = need(shards, subset)
+    shards.check_fits(view)
+    batch_size, steps = parts_of_a_pass(count, config.batch_size)
+    steps = steps if training else math.ceil(count / batch_size)
+    bytes_each = sum(v.size * v.size * v.channels for v in view.images)
+    in_memory = count * bytes_each <= config.cache_bytes
+    if config.backend == "tensorflow":
+        from train import tensorflow_input as source
+    else:
+        from train import array_input as source
+    arrays = source.load(shards, subset, view) if in_memory else None
+    order = Order(count, batch_size, config.seed, view.mirror)
+    if arrays is not None:
+        batches = source.from_memory(arrays, view, order, training=training, start_step=start_step)
+    else:
+        batches = source.streamed(shards, subset, view, order, training=training, start_step=start_step)
+    return Feed(batches, steps, count, batch_size, in_memory, arrays)
+
+
+def check_apart(**subsets: Arrays | None) -> None:
+    """The records themselves, not only run.json, must keep identities apart; an `InputError` names those that don't."""
+    names = {
+        name: frozenset(identity.decode("utf-8", "replace") for identity in set(arrays.identities.tolist()))
+        for name, arrays in subsets.items()
+        if arrays is not None
+    }
+    check_disjoint(names)
+
+
+def open_records(shards: Shards, name: str) -> Iterator[bytes]:
+    """The records of one shard, checksums checked."""
+    with shards.place.open_input(name) as file:
+        try:
+            yield from read_records(file)
+        except DamagedFile as error:
+            raise DamagedFile(f"{shards.place}/{name} is damaged: {error}; run `facepipe shard --overwrite`") from error
+
+
+def read_columns(shards: Shards, subset: str, names: Iterable[str]) -> dict[str, list[Any]]:
+    """Plain features of every record in the shards' order: one value each, text still bytes."""
+    columns: dict[str, list[Any]] = {name: [] for name in names}
+    for file in shards.files[subset]:
+        for record in open_records(shards, file):
+            example = decode_example(record)
+            for name, values in columns.items():
+                values.append(example[name][0])
+    return columns
+
+
+def load_arrays(shards: Shards, subset: str, view: View) -> Arrays:
+    """A whole subset in memory in the shards' order, read without TensorFlow."""
+    files = shards.files[subset]
+    with ThreadPoolExecutor() as pool:
+        loaded = list(pool.map(lambda name: _load_file(shards, name, view), files))
+    images = [np.concatenate([part.images[i] for part in loaded]) for i in range(len(view.images))]
+    labels = np.concatenate([part.labels for part in loaded])
+    return Arrays(images, labels, np.concatenate([part.identities for part in loaded]))
+
+
+def _load_file(shards: Shards, name: str, view: View) -> Arrays:
+    images: list[list[NDArray[np.uint8]]] = [[] for _ in view.images]
+    labels, identities = [], []
+    for record in open_records(shards, name):
+        example = decode_example(record)
+        for image, into in zip(view.images, images, strict=True):
+            into.append(read_image(example[image.name][0], shards, image))
+        labels.append(example["label"][0])
+        identities.append(example["identity"][0])
+    shapes = [(0, v.size, v.size, v.channels) for v in view.images]
+    stacked = [np.stack(rows) if rows else np.zeros(s, np.uint8) for rows, s in zip(images, shapes, strict=True)]
+    return Arrays(stacked, np.array(labels, np.int32), np.array(identities, object))
+
+
+def read_image(content: bytes, shards: Shards, view: ImageView) -> NDArray[np.uint8]:
+    """A stored image as the view wants it: (size, size, channels) uint8, RGB."""
+    shape = (shards.size, shards.size, shards.channels)
+    if shards.encoding == "raw":
+        if len(content) != math.prod(shape):
+            raise DamagedFile(f"a record in {shards.place} holds {len(content)} bytes of image, not {math.prod(shape)}")
+        image = np.frombuffer(content, np.uint8).reshape(shape)
+    else:
+        flag = cv2.IMREAD_COLOR_RGB if shards.channels == 3 else cv2.IMREAD_GRAYSCALE
+        decoded = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
+        if decoded is None or decoded.shape[0] * decoded.shape[1] != shards.size**2:
+            raise DamagedFile(f"a record in {shards.place} holds no {shards.encoding} image of {shards.size} px")
+        image = decoded.reshape(shape)
+    return fit_image(image, view.size, view.channels)
+
+
+def fit_image(image: NDArray[np.uint8], size: int, channels: int) -> NDArray[np.uint8]:
+    """(s, s, c) uint8 -> (size, size, channels): each pixel the mean of what it covers, RGB to gray by BT.601."""
+    side, have = image.shape[0], image.shape[2]
+    if side != size:
+        if side % size == 0:
+            k = side // size
+            area = image.reshape(size, k, size, k, have).astype(np.float32).mean(axis=(1, 3))
+        else:
+            area = cv2.resize(image.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA)
+        image = rounded(area.reshape(size, size, have))
+    if have == 3 and channels == 1:
+        image = rounded(image.astype(np.float32) @ GRAY[:, None])
+    return image
+
+
+def rounded(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """To the nearest whole number, halves up, as the TensorFlow input does it."""
+    return np.clip(np.floor(values + HALF), 0, 255).astype(np.uint8)
+
+
+def scaled(images: NDArray[np.uint8], scale: str) -> NDArray[Any]:
+    """uint8 0..255 -> float32 in the range that `SCALES` names; `raw` stays uint8."""
+    if scale == "raw":
+        return images
+    factor, offset = SCALES[scale]
+    return images.astype(np.float32) * np.float32(factor) + np.float32(offset)

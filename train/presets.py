@@ -1,0 +1,111 @@
+"""Reads presets.toml and puts a run's configuration together: defaults, preset, command line."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import types
+import typing
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from facepipe.errors import UsageError
+from train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+PRESETS = Path(__file__).with_name("presets.toml")
+FACTS = ("note", "parameters", "non_trainable", "discriminator", "generator")
+"""Keys of a preset's table that tell of it and configure nothing."""
+
+Config = TypeVar("Config", bound=TrainConfig)
+
+
+@cache
+def tables(section: str) -> dict[str, dict[str, Any]]:
+    """The presets of `autoencoder` or `gan`, by name, as they stand in the file."""
+    with PRESETS.open("rb") as file:
+        return tomllib.load(file).get(section, {})
+
+
+def nearest(name: str, known: Iterable[str], what: str) -> str:
+    """One line for a name that does not exist: the nearest ones, else all."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    meant = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
+    return f"{what} {name!r} does not exist; {meant}"
+
+
+def preset(section: str, name: str) -> dict[str, Any]:
+    """One preset's table, the facts left in."""
+    known = tables(section)
+    if name not in known:
+        raise UsageError(nearest(name, known, "the preset") + " (`python -m train presets` lists them)")
+    return known[name]
+
+
+def resolve(
+    kind: type[Config], section: str, name: str, options: Mapping[str, Any], assignments: Sequence[str] = ()
+) -> Config:
+    """The configuration of a run.
+
+    Args:
+        kind: The dataclass to make.
+        section: `autoencoder` or `gan`.
+        name: A preset of that section.
+        options: Fields from the command line; None means not given.
+        assignments: `key=value` texts (`--set`), which win over everything; values as in TOML, quotes left out.
+
+    Raises:
+        UsageError: An unknown preset or key (the nearest names are in it), or a value of the wrong type.
+    """
+    values: dict[str, Any] = {key: value for key, value in preset(section, name).items() if key not in FACTS}
+    values |= {key: value for key, value in options.items() if value is not None}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set is {text!r}; give key=value, such as --set latent=128")
+        values[key.strip().replace("-", "_")] = _parsed(value.strip())
+    return from_json(kind, {**values, "preset": name})
+
+
+def from_json(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """A dataclass from plain values (a preset's, config.json's), each checked against its field's type."""
+    hints = typing.get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise UsageError(nearest(key, known, "the setting"))
+    return kind(**{key: _typed(key, value, hints[key]) for key, value in values.items()})
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _typed(key: str, value: Any, hint: Any) -> Any:
+    """The value as its field's type; a whole number may stand for a float, a lone number for a list of one."""
+    origin = typing.get_origin(hint)
+    if origin in {typing.Union, types.UnionType}:
+        return (
+            None if value is None else _typed(key, value, next(a for a in typing.get_args(hint) if a is not type(None)))
+        )
+    if origin is tuple:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        return tuple(_typed(key, item, typing.get_args(hint)[0]) for item in items)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if type(value) is not hint:
+        raise UsageError(f"{key} is {value!r}; it takes {_NAMES.get(hint, hint.__name__)}")
+    return value
+
+
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}

@@ -1,0 +1,160 @@
+"""A run's folder: its lock, its configuration, its log and its checkpoints, every file whole or not there.
+
+config.json         the resolved configuration, `kind` and versions
+model.json          the architecture (Keras)
+checkpoints/last.npz, best.npz
+log.csv             one row an epoch
+events/             TensorBoard
+grids/, loss.png, summary.html
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from facepipe.errors import DamagedFile, InputError, OutputError, SettingsChanged
+from train.config import TrainConfig, to_json, what_differs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+CONFIG, MODEL, LOG = "config.json", "model.json", "log.csv"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that appears at `path`, on the disk, when the block ends without an exception.
+
+    Raises:
+        OutputError: The disk is full or can't be written; what stood at `path` before still stands.
+    """
+    waiting = path.with_name(f"{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with waiting.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        waiting.replace(path)
+    except OSError as error:
+        waiting.unlink(missing_ok=True)
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        advice = "free some space, then go on with --resume" if full else "check the folder's permissions"
+        raise OutputError(f"{path} could not be written ({error.strerror}); {advice}") from error
+    except BaseException:
+        waiting.unlink(missing_ok=True)
+        raise
+
+
+class Run:
+    """One run's folder.
+
+    Attributes:
+        folder: Where it is.
+        kind: `autoencoder` or `gan`.
+        settings: config.json as it was read, or written by `start`.
+    """
+
+    def __init__(self, folder: str | Path, kind: str, settings: dict[str, Any]) -> None:
+        self.folder, self.kind, self.settings = Path(folder), kind, settings
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """A run that exists; an `InputError` or `DamagedFile` says what is wrong with it."""
+        path = Path(folder) / CONFIG
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            return cls(folder, content.pop("kind"), content.pop("settings"))
+        except FileNotFoundError:
+            raise InputError(f"{folder} is no run ({CONFIG} is missing); give the folder that training wrote") from None
+        except (ValueError, KeyError, AttributeError) as error:
+            raise DamagedFile(f"{path} does not read back ({error}); train again with --overwrite") from error
+
+    @classmethod
+    def start(cls, config: TrainConfig, kind: str) -> Run:
+        """A new run's folder, or with `config.resume` the old one's.
+
+        Raises:
+            OutputError: There is a run already and neither `resume` nor `overwrite` was asked for.
+            SettingsChanged: The run to resume had other settings.
+        """
+        run = cls(config.run_folder, kind, to_json(config))
+        if (run.folder / CONFIG).exists() and not config.overwrite:
+            run._meet(cls.open(run.folder), config)
+        else:
+            run._clear()
+        run.write_json(CONFIG, {"kind": kind, "settings": run.settings})
+        return run
+
+    def _meet(self, old: Run, config: TrainConfig) -> None:
+        if not config.resume:
+            raise OutputError(
+                f"{self.folder} holds a run already; add --resume to go on with it, --overwrite, or -o FOLDER"
+            )
+        changed = what_differs(old.settings, config) if old.kind == self.kind else [f"kind: {old.kind} -> {self.kind}"]
+        if changed:
+            raise SettingsChanged(
+                f"{self.folder} was trained with other settings ({'; '.join(changed)}); "
+                "resume it with its own, or give -o FOLDER"
+            )
+
+    def _clear(self) -> None:
+        """Drops what an earlier run wrote here: only the names that runs write."""
+        for pattern in (
+            "checkpoints/*.npz",
+            "events/events.*",
+            "grids/*.png",
+            "*.png",
+            "*.csv",
+            "summary.html",
+            "*.json",
+        ):
+            for path in self.folder.glob(pattern):
+                path.unlink()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Held while training: a second run into this folder is refused with an `OutputError`."""
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise OutputError(
+                f"another process is training into {self.folder}; wait for it, or give -o FOLDER"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def write(self, name: str, content: bytes | str) -> None:
+        """One whole file in the run's folder."""
+        with whole_file(self.folder / name) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """As `write`, indented."""
+        self.write(name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def write_log(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """log.csv from all epochs so far: a resumed run leaves no doubled rows."""
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self.write(LOG, text.getvalue())
+
+    def checkpoint(self, name: str) -> Path:
+        """The path of a checkpoint: `last`, `best`."""
+        return self.folder / "checkpoints" / f"{name}.npz"

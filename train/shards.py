@@ -1,0 +1,200 @@
+"""What `facepipe shard` wrote: finds it, reads its description, and refuses what a model can't be taught on."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from facepipe.errors import DamagedFile, InputError
+from facepipe.storage import place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facepipe.storage import Place
+    from train.data import View
+
+SHARD = re.compile(r"^(?P<name>[a-z]+)-(?P<subset>[a-z]+)\.tfrecord-(?P<number>\d{5})-of-(?P<total>\d{5})$")
+
+
+@dataclass(frozen=True)
+class Shards:
+    """One set of shards and what features.json says of its images."""
+
+    place: Place
+    examples: str
+    """`pairs` or `faces`."""
+    images: tuple[str, ...]
+    """The image features: feature and target, or image."""
+    size: int
+    """px, the side of the square images."""
+    channels: int
+    encoding: str
+    """raw, png or jpeg."""
+    files: dict[str, tuple[str, ...]]
+    """Names by subset, in order."""
+    lengths: dict[str, int]
+    """Records by subset."""
+    identities: dict[str, frozenset[str]]
+
+    @property
+    def bytes_each(self) -> int:
+        """A record's images, decoded."""
+        return len(self.images) * self.size * self.size * self.channels
+
+    def paths(self, subset: str) -> list[str]:
+        """The subset's shards as local paths, in order; an `InputError` on an object store."""
+        return [self.place.local_path(name) for name in self.files[subset]]
+
+    def check_fits(self, view: View) -> list[str]:
+        """What is done to the images so that they fit `view`, a sentence each.
+
+        Raises:
+            InputError: They can't fit; the command that makes fitting shards is in it.
+        """
+        size, channels = max(v.size for v in view.images), max(v.channels for v in view.images)
+        color = "rgb" if channels == 3 else "gray"
+        command = f"facepipe shard --examples {self.examples} --size {max(size, self.size)} --color {color}"
+        if size > self.size:
+            raise InputError(
+                f"the model takes {size} px images, the shards in {self.place} hold {self.size} px: enlarged pictures "
+                f"teach nothing, so run `{command} --overwrite` first"
+            )
+        if channels > self.channels:
+            raise InputError(
+                f"the model takes RGB images, the shards in {self.place} are gray; run `{command} --overwrite`"
+            )
+        notes = []
+        for image in view.images:
+            if image.size != self.size:
+                notes.append(f"{image.name}: resized from {self.size} to {image.size} px as it is read")
+            if image.channels != self.channels:
+                notes.append(f"{image.name}: turned to gray as it is read")
+        return notes
+
+
+def find_shards(folder: str, examples: str) -> Shards:
+    """The shards of `examples` (pairs or faces) in `folder`: data/shards, data/shards/pairs or .../pairs/1.0.0.
+
+    Raises:
+        InputError: There are none, some are missing, or an identity is in two subsets.
+        DamagedFile: Their description can't be read.
+    """
+    where = _versioned(place(folder), examples)
+    if where is None:
+        raise InputError(f"no shards of {examples} in {folder}; make them with `facepipe shard --examples {examples}`")
+    described = _json(where, "features.json")["featuresDict"]["features"]
+    images = ("feature", "target") if examples == "pairs" else ("image",)
+    if any(name not in described for name in images):
+        raise InputError(f"{where} holds no {examples}; make them with `facepipe shard --examples {examples}`")
+    size, channels, encoding = _image_layout(described[images[0]], where)
+    files = _files(where)
+    lengths = _lengths(where)
+    identities = {name: frozenset(ids) for name, ids in _json(where, "run.json").get("identities", {}).items()}
+    check_disjoint(identities)
+    lengths = {subset: lengths.get(subset, 0) for subset in files}
+    return Shards(where, examples, images, size, channels, encoding, files, lengths, identities)
+
+
+def check_disjoint(identities: dict[str, frozenset[str]]) -> None:
+    """Raises an `InputError` where an identity is in two subsets: validation would measure memory."""
+    subsets = sorted(identities)
+    for number, first in enumerate(subsets):
+        for second in subsets[number + 1 :]:
+            both = sorted(identities[first] & identities[second])
+            if both:
+                raise InputError(
+                    f"{len(both)} identities are in both {first} and {second} ({', '.join(both[:3])}): validation "
+                    "would measure memory; run `facepipe split` and `facepipe shard` again, which keep identities apart"
+                )
+
+
+def _versioned(root: Place, examples: str) -> Place | None:
+    """The newest version's folder."""
+    if root.exists("features.json"):
+        return root
+    for start in (root.join(examples), root):
+        # By number, not as text: 1.10.0 comes after 1.9.0.
+        versions = {entry.path.split("/")[0] for entry in start.list() if entry.path.count("/") == 1}
+        numbered = sorted(
+            (v for v in versions if re.fullmatch(r"\d+(\.\d+)+", v)), key=lambda v: [*map(int, v.split("."))]
+        )
+        if numbered and start.exists(f"{numbered[-1]}/features.json"):
+            return start.join(numbered[-1])
+    return None
+
+
+def _json(where: Place, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(where.read(name))
+    except ValueError as error:
+        raise DamagedFile(f"{where}/{name} is no JSON ({error}); run `facepipe shard --overwrite`") from error
+    if not isinstance(content, dict):
+        raise DamagedFile(f"{where}/{name} does not describe shards; run `facepipe shard --overwrite`")
+    return content
+
+
+def _image_layout(feature: dict[str, Any], where: Place) -> tuple[int, int, str]:
+    """Side, channels and encoding, from TFDS's Tensor or Image."""
+    block = feature.get("tensor") or feature.get("image")
+    try:
+        height, width, channels = (int(d) for d in block["shape"]["dimensions"])
+    except (KeyError, TypeError, ValueError):
+        raise DamagedFile(
+            f"{where}/features.json does not tell the images' size; run `facepipe shard --overwrite`"
+        ) from None
+    if height != width or channels not in {1, 3}:
+        raise InputError(
+            f"{where} holds images of {width}x{height}x{channels}; square ones of 1 or 3 channels are needed"
+        )
+    return height, channels, "raw" if "tensor" in feature else block.get("encodingFormat", "png")
+
+
+def _files(where: Place) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[re.Match[str]]] = {}
+    for entry in where.list():
+        if match := SHARD.match(entry.path):
+            found.setdefault(match["subset"], []).append(match)
+    for subset, matches in found.items():
+        total = int(matches[0]["total"])
+        if len(matches) != total:
+            raise InputError(
+                f"{where} has {len(matches)} of {total} {subset} shards; run `facepipe shard` again to make the rest"
+            )
+    return {subset: tuple(sorted(m.string for m in matches)) for subset, matches in sorted(found.items())}
+
+
+def _lengths(where: Place) -> dict[str, int]:
+    splits = _json(where, "dataset_info.json").get("splits", [])
+    return {split["name"]: sum(int(length) for length in split.get("shardLengths", [])) for split in splits}
+
+
+def need(shards: Shards, subset: str) -> int:
+    """How many records the subset has; an `InputError` where there are none."""
+    count = shards.lengths.get(subset, 0)
+    if not count:
+        raise InputError(f"{shards.place} has no {subset} records; `facepipe split` sets the shares of the subsets")
+    return count
+
+
+def parts_of_a_pass(count: int, batch_size: int) -> tuple[int, int]:
+    """The batch size (no larger than the subset) and how many whole batches one pass has."""
+    size = min(batch_size, count)
+    return size, math.floor(count / size)
+
+
+def name_damage(shards: Shards, subsets: Sequence[str]) -> DamagedFile | None:
+    """Reads every record again to tell which file is damaged: TensorFlow's own message names none."""
+    from train.data import open_records
+
+    for subset in subsets:
+        for name in shards.files.get(subset, ()):
+            try:
+                for _ in open_records(shards, name):
+                    pass
+            except DamagedFile as error:
+                return error
+    return None
