@@ -266,6 +266,23 @@ def codes(table: Table, column: str) -> tuple[NDArray[np.int64], list[str]]:
     return rank[encoded.indices.to_numpy().astype(np.int64)], [values[i] for i in order]
 
 
+def lists(table: Table, column: str, width: int) -> NDArray[np.float32]:
+    """A column of lists of `width` numbers as (n, width) float32; rows that have none are NaN."""
+    values = table.column(column).combine_chunks()
+    filled = np.full((table.num_rows, width), np.nan, dtype=np.float32)
+    there = np.asarray(pc.equal(pc.fill_null(pc.list_value_length(values), 0), width).to_numpy(zero_copy_only=False))
+    flat = pc.list_flatten(values.filter(pa.array(there)))
+    filled[there] = np.asarray(flat.to_numpy(zero_copy_only=False)).reshape(-1, width)
+    return filled
+
+
+def find(table: Table, column: str, values: Sequence[str]) -> NDArray[np.int64]:
+    """The row in which each value first stands, -1 where it does not; (n,) int64."""
+    wanted = pa.array(values, type=pa.string())
+    found = pc.index_in(wanted, value_set=table.column(column).combine_chunks())
+    return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
 def take(table: Table, rows: NDArray[Any]) -> Table:
     """Some rows of a table, in the order given."""
     return table.take(pa.array(rows, type=pa.int64()))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facepipe.pose import frontal_angle
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -85,5 +87,4 @@ def combine_poses(
         few if many != many else many if few != few else (1 - mesh_share) * few + mesh_share * many  # noqa: PLR0124 - NaN
         for few, many in pairs
     )
-    cosine = np.cos(np.radians(yaw)) * np.cos(np.radians(pitch))
-    return yaw, pitch, float(np.degrees(np.arccos(np.clip(cosine, -1, 1))))
+    return yaw, pitch, frontal_angle(yaw, pitch)

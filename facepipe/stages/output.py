@@ -1,0 +1,121 @@
+"""A stage's output folder while a run has it: locked, of these settings only, with the checksums of what is whole."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from facepipe.checksums import CHECKSUMS, Journal, file_sha256
+from facepipe.errors import DamagedFile
+from facepipe.locks import share_lock
+from facepipe.settings import NAME, check_settings, digest_settings, read_settings, write_settings
+from facepipe.storage import place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from facepipe.storage import Place
+
+INPUTS = "inputs"
+"""The setting that says what the output was made from: when it changes the output is made anew, without asking."""
+SCRATCH = "scratch"
+"""The folder for what a run leaves to itself; it goes when the stage is done."""
+
+
+class Output:
+    """What the stage writes to, and which of its files are whole already."""
+
+    def __init__(self, root: Place, journal: Journal, known: Mapping[str, str], begun: bool) -> None:
+        self.place = root
+        self.scratch = root.join(SCRATCH)
+        self.begun = begun
+        """Whether an earlier run with these settings and inputs has been here."""
+        self._journal = journal
+        self._known = dict(known)
+
+    def has(self, path: str, check: Callable[[], object]) -> bool:
+        """Whether a file is whole: by its checksum, or where none is known, because `check` raises no `DamagedFile`."""
+        if not self.begun or not self.place.exists(path):
+            return False
+        digest = file_sha256(self.place, path)
+        if path in self._known:
+            return digest == self._known[path]
+        try:
+            check()
+        except DamagedFile:
+            return False
+        self.note(path, digest)
+        return True
+
+    def note(self, path: str, sha256: str) -> None:
+        """A file is finished."""
+        self._known[path] = sha256
+        self._journal.add(path, sha256)
+
+    def write(self, path: str, content: bytes) -> None:
+        """Writes a small file whole."""
+        self.place.write(path, content)
+        self.note(path, hashlib.sha256(content).hexdigest())
+
+    def finish(self) -> None:
+        """Everything is there: the scratch folder goes, the checksums are sorted."""
+        delete_all(self.scratch)
+        self._journal.finish()
+
+
+@contextmanager
+def open_output(
+    uri: str, settings: Mapping[str, Any], overwrite: bool, is_own: Callable[[str], bool]
+) -> Iterator[Output]:
+    """Takes an output folder for a run.
+
+    What was made with other settings (`overwrite`) or from other inputs is removed before `settings.json` says
+    otherwise, so that a run that is killed here leaves nothing that could be taken for something else.
+
+    Args:
+        uri: the folder.
+        settings: with the key `inputs`.
+        overwrite: whether other settings are allowed.
+        is_own: whether a path is one of this stage's files.
+
+    Raises:
+        SettingsChanged: made with other settings.
+        OutputError: another run holds the folder, or it can't be written.
+    """
+    root = place(uri)
+    with share_lock(root):
+        root.clean_leftovers()
+        check_settings(root, settings, overwrite, ignore=(INPUTS,))
+        known = Journal(root).known()
+        begun = _is_of(root, settings, known)
+        if not begun:
+            for entry in list(root.list()):
+                if is_own(entry.path) or entry.path.startswith(f"{SCRATCH}/"):
+                    root.delete(entry.path)
+            root.delete(CHECKSUMS)
+            known = {}
+        journal = Journal(root)
+        journal.add(NAME, write_settings(root, settings))
+        yield Output(root, journal, known, begun)
+
+
+def _is_of(root: Place, settings: Mapping[str, Any], known: Mapping[str, str]) -> bool:
+    """Whether what lies there is of these very settings and inputs.
+
+    `settings.json` says so; where it is damaged, the line about it in the checksums does.
+    """
+    try:
+        return digest_settings(read_settings(root)) == digest_settings(settings)
+    except DamagedFile:
+        return known.get(NAME) == digest_settings(settings)
+
+
+def delete_all(folder: Place) -> None:
+    """Removes every file of a folder, and the folder itself where folders exist."""
+    for entry in list(folder.list()):
+        folder.delete(entry.path)
+    if folder.is_local:
+        import shutil
+
+        shutil.rmtree(folder.local_path(), ignore_errors=True)

@@ -1,0 +1,114 @@
+"""The most frontal frame of every identity (or video): by the landmarks' pose, then by the mesh for the few best."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facepipe import parquet
+from facepipe.config import settings_of
+from facepipe.records import StageReport
+from facepipe.selection import combine_poses, first_of_groups
+from facepipe.settings import NAME as SETTINGS
+from facepipe.stages import overrides as corrections
+from facepipe.stages.faces import open_faces, read_columns
+from facepipe.stages.output import INPUTS, open_output
+from facepipe.stages.refine import refine
+from facepipe.stages.runfile import write_run_file
+from facepipe.stages.targets import COLUMNS, Groups, count_targets, make_groups, make_targets
+from facepipe.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from facepipe.config import SelectConfig
+    from facepipe.progress import Progress
+    from facepipe.stages.faces import Faces
+    from facepipe.stages.output import Output
+
+STAGE = "select"
+TARGETS = "targets.parquet"
+_LISTED = 5
+
+
+def run(config: SelectConfig, progress: Progress) -> StageReport:
+    """Makes `config.output`: `targets.parquet`, `settings.json`, `checksums.sha256`, `run.json`.
+
+    Raises:
+        Incomplete: parts of the faces are missing.
+        SettingsChanged: the targets were made with other settings.
+        UsageError: the overrides can't be meant.
+        MissingExtra: `refine` is `mesh` and the mesh is not installed.
+    """
+    started = time.monotonic()
+    faces = open_faces(config.input)
+    overrides = corrections.read_overrides(config.overrides)
+    report = StageReport(STAGE, outputs={"targets": config.output})
+    if config.execution.dry_run:
+        report.notes.append(f"dry run: would read {len(faces.parts):,} parts of {config.input}")
+        return report
+    with open_output(config.output, _settings(config, faces, overrides), config.execution.overwrite, _is_own) as out:
+        if out.has(TARGETS, lambda: parquet.read_table(out.place, TARGETS)):
+            report.done_before = 1
+        else:
+            report.steps_s = _make(config, faces, overrides, out, progress)
+        out.finish()
+        table = parquet.read_table(out.place, TARGETS)
+        report.counts, report.wall_s = count_targets(table), time.monotonic() - started
+        report.notes += _explain(table)
+        write_run_file(out.place, config, report, {INPUTS: faces.digest, "overrides": len(overrides)})
+    return report
+
+
+def _settings(config: SelectConfig, faces: Faces, overrides: Mapping[str, str]) -> dict[str, Any]:
+    """What decides the targets. Of the overrides the content counts, not the file's name."""
+    digest = hashlib.sha256(corrections.encode_overrides(overrides)).hexdigest() if overrides else ""
+    return {**settings_of(config), "overrides": digest, INPUTS: {"faces": faces.digest}}
+
+
+def _is_own(path: str) -> bool:
+    return path in (TARGETS, corrections.NAME, SETTINGS)
+
+
+def _make(
+    config: SelectConfig, faces: Faces, overrides: Mapping[str, str], out: Output, progress: Progress
+) -> dict[str, float]:
+    """Reads, ranks, refines, ranks again, writes; gives the seconds by step."""
+    watch = Stopwatch()
+    with watch.step("read"):
+        groups = make_groups(read_columns(faces, COLUMNS), config.per, overrides)
+    with watch.step("rank"):
+        ranked = groups.ranked()
+    steps: dict[str, float] = {}
+    if config.refine == "mesh" and len(ranked):
+        ranked, steps = _refine(config, groups, ranked, out, progress)
+    with watch.step("write"):
+        if overrides:
+            out.write(corrections.NAME, corrections.encode_overrides(overrides))
+        out.note(TARGETS, parquet.write_table(out.place, TARGETS, make_targets(groups, ranked, config)))
+    return {**watch.seconds, **{f"mesh {step}": seconds for step, seconds in steps.items()}}
+
+
+def _refine(
+    config: SelectConfig, groups: Groups, ranked: np.ndarray[Any, Any], out: Output, progress: Progress
+) -> tuple[np.ndarray[Any, Any], dict[str, float]]:
+    """The candidates ranked anew, by the mean of both estimates."""
+    candidates = first_of_groups(groups.of, ranked, config.candidates)
+    poses, steps = refine(config, groups.columns, candidates, out, progress)
+    table = parquet.take(groups.columns.table.select(["yaw", "pitch"]), candidates)
+    few = zip(parquet.numbers(table, "yaw").tolist(), parquet.numbers(table, "pitch").tolist(), strict=True)
+    angles = [combine_poses(landmarks, (m[0], m[1]))[2] for landmarks, m in zip(few, poses.tolist(), strict=True)]
+    groups.angle[candidates] = np.array(angles, dtype=np.float32)
+    return groups.rank(candidates), steps
+
+
+def _explain(table: parquet.Table) -> list[str]:
+    """Why there is no target, for the first few identities without one."""
+    rows = table.select(["identity", "video", "target_key", "reason"]).to_pylist()
+    without = [row for row in rows if not row["target_key"]]
+    lines = [f"no target for {' '.join(filter(None, (r['identity'], r['video'])))!r}: {r['reason']}" for r in without]
+    more = len(lines) - _LISTED
+    return lines[:_LISTED] + ([f"... and {more:,} more; {TARGETS} lists them, with why"] if more > 0 else [])

@@ -1,0 +1,102 @@
+"""Face parts for the tests of the later stages: real photographs of faces as `extract` would have written them."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from facepipe import parquet
+from facepipe.checksums import Journal
+from facepipe.records import FaceRow
+from facepipe.settings import write_settings
+from facepipe.storage import place
+
+
+@lru_cache(maxsize=1)
+def photographs():
+    """(100, 25, 25) float: scikit-image's bundled faces."""
+    from skimage import data
+
+    return data.lfw_subset()[:100]
+
+
+@lru_cache(maxsize=4096)
+def encode_crop(person: int, frame: int, size: int = 64) -> bytes:
+    """A JPEG crop: face `person` at `size` px, each frame a little lighter and shifted a little further."""
+    image = cv2.resize(photographs()[person % 100].astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
+    image = np.roll(image, frame, axis=1) * (0.8 + 0.02 * frame)
+    pixels = (np.clip(image, 0, 1) * 255).astype(np.uint8)
+    tinted = np.stack([pixels // 2, pixels, pixels], axis=2)  # BGR: yellowish, so that channels can be told apart
+    return cv2.imencode(".jpg", tinted, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+
+
+def make_row(person: int, frame: int, angle: float | None = None, **changes) -> FaceRow:
+    """An ok row of frame `frame` of `person`, whose angle grows with the distance from frame 2 unless given."""
+    angle = 1.5 + 6.0 * abs(frame - 2) if angle is None else angle
+    path = f"p{person:03d}/v{frame // 4}/{frame:04d}.jpg"
+    row = FaceRow(
+        key=f"{path}#0",
+        path=path,
+        identity=f"p{person:03d}",
+        video=f"v{frame // 4}",
+        frame_index=frame,
+        face_index=0,
+        status="ok",
+        width=250,
+        height=250,
+        bbox=[80.0, 80.0, 170.0, 175.0],
+        landmarks=[float(v) for v in range(10)],
+        score=0.9,
+        yaw=angle,
+        pitch=0.0,
+        roll=1.0,
+        frontal_angle=angle,
+        sharpness=0.3,
+        crop_scale=0.9,
+        label=person % 2,
+        crop=encode_crop(person, frame),
+    )
+    for name, value in changes.items():
+        setattr(row, name, value)
+    return row
+
+
+def make_failure(person: int, frame: int, status: str = "no_face") -> FaceRow:
+    """A row for a picture without a usable face."""
+    path = f"p{person:03d}/v{frame // 4}/{frame:04d}.jpg"
+    return FaceRow(path + "#-1", path, f"p{person:03d}", f"v{frame // 4}", frame, -1, status, error="no face was found")
+
+
+def make_rows(people: int = 8, frames: int = 6) -> list[FaceRow]:
+    """`frames` rows a person, the last of them without a face."""
+    return [
+        make_row(person, frame) if frame < frames - 1 else make_failure(person, frame)
+        for person in range(people)
+        for frame in range(frames)
+    ]
+
+
+def write_faces(folder, rows: list[FaceRow], part_size: int = 16) -> str:
+    """Writes a finished folder of faces; gives its path."""
+    out = place(str(folder))
+    journal = Journal(out)
+    starts = range(0, len(rows), part_size)
+    for number, start in enumerate(starts):
+        table = parquet.rows_to_table(rows[start : start + part_size])
+        journal.add(parquet.part_name(number), parquet.write_table(out, parquet.part_name(number), table))
+    journal.add("settings.json", write_settings(out, {"parts": len(starts)}))
+    journal.finish()
+    return str(folder)
+
+
+def hash_folder(folder) -> dict[str, str]:
+    """Path -> SHA-256 of every file but those that may differ between runs."""
+    root = place(str(folder))
+    return {
+        entry.path: hashlib.sha256(root.read(entry.path)).hexdigest()
+        for entry in root.list()
+        if not entry.path.endswith("run.json")
+    }
