@@ -27,7 +27,7 @@ SIDE = 48
 """px, O-Net's input."""
 SHARE = 0.8
 """O-Net's weight in the landmarks of a face that is not turned far."""
-TURNED_FROM, PROFILE_FROM = 40.0, 60.0
+TURNED_FROM, PROFILE_FROM = 50.0, 70.0
 """degrees of yaw, as the detector's landmarks have it: O-Net's share falls from all to nothing."""
 SURE = 0.5
 """O-Net's score below which it does not see a face, and its landmarks are not used."""
