@@ -1,0 +1,182 @@
+"""`python -m train`: options -> configuration -> training or a look at what was trained.
+
+Keras reads its backend when it is imported: everything heavy is imported inside the commands, after `backend.choose`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from facepipe.errors import FacepipeError, UsageError
+from train.arguments import (
+    NOT_FIELDS,
+    CheckpointOption,
+    FormatOption,
+    ImagesArgument,
+    OutputOption,
+    RunArgument,
+    ShardsOption,
+    SubsetOption,
+    extra_fields,
+    training_options,
+)
+
+if TYPE_CHECKING:
+    from train.config import TrainConfig
+
+app = typer.Typer(
+    name="python -m train",
+    help="Autoencoders that turn a side face to the front, and GANs that make faces up, taught on facepipe's shards.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def _resolved(kind: type[TrainConfig], section: str, preset: str, context: typer.Context, given: dict[str, Any]) -> Any:
+    from train.presets import resolve
+
+    fields = {name: value for name, value in given.items() if name not in NOT_FIELDS}
+    name, data = given["preset"] or preset, given["data"].rstrip("/")
+    fields["shards"] = given["shards"] or f"{data}/shards"
+    fields["output"] = given["output"] or f"{data}/runs/{name}"
+    return resolve(kind, section, name, fields, [*extra_fields(context.args), *(given["settings"] or [])])
+
+
+@app.command(context_settings=EXTRA)
+@training_options()
+def autoencoder(context: typer.Context, **given: Any) -> None:
+    """Teach an autoencoder on pairs: a side face in, the same person's frontal face out.
+
+    Any field of a preset is an option as well, such as `--latent 128` or `--set encoder=[64,32]`.
+    """
+    from train import backend
+    from train.config import AutoencoderConfig
+
+    config = _resolved(AutoencoderConfig, "autoencoder", "v4", context, given)
+    backend.prepare(config)
+    from train.autoencoder import train
+
+    train(config, typer.echo)
+
+
+@app.command(context_settings=EXTRA)
+@training_options(without=("legacy-output",))
+def dcgan(context: typer.Context, **given: Any) -> None:
+    """Teach a GAN on single faces: pictures of people who do not exist.
+
+    Any field of a preset is an option as well, such as `--label-smoothing 0.1` or `--r1 5`.
+    """
+    from train import backend
+    from train.gan.config import GanConfig
+
+    config = _resolved(GanConfig, "gan", "dcgan", context, given)
+    backend.prepare(config)
+    from train.gan.trainer import train
+
+    train(config, typer.echo)
+
+
+@app.command()
+def presets() -> None:
+    """List the presets, a line each: name, input, output, latent, loss, parameters."""
+    from train.listing import lines
+
+    for line in lines():
+        print(line)
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    shards: ShardsOption = "",
+    subset: SubsetOption = "validation",
+    checkpoint: CheckpointOption = "best",
+) -> None:
+    """Measure a run on people it was not taught on, beside simple baselines; writes evaluation.json in RUN."""
+    opened = _opened(run)
+    if opened.kind == "gan":
+        from train.gan.evaluation import evaluate as measure
+    else:
+        from train.evaluation import evaluate as measure
+    measure(opened, shards or opened.settings["shards"], subset, checkpoint, typer.echo)
+
+
+@app.command()
+def reconstruct(
+    run: RunArgument, images: ImagesArgument, output: OutputOption = "", checkpoint: CheckpointOption = "best"
+) -> None:
+    """Find the faces in photographs and write each as the autoencoder sees it from the front."""
+    opened = _opened(run, "autoencoder")
+    from train.reconstruction import reconstruct as rebuild
+
+    rebuild(opened, images, output or f"{run}/reconstructions", checkpoint, typer.echo)
+
+
+@app.command()
+def fingerprint(
+    run: RunArgument,
+    shards: ShardsOption = "",
+    subset: SubsetOption = "validation",
+    output: OutputOption = "",
+    checkpoint: CheckpointOption = "best",
+) -> None:
+    """Encode faces to latent vectors: a Parquet file with key, identity, yaw and fingerprint."""
+    opened = _opened(run, "autoencoder")
+    from train.fingerprints import write_fingerprints
+
+    source = shards or opened.settings["shards"]
+    write_fingerprints(opened, source, subset, output or f"{run}/fingerprints-{subset}.parquet", checkpoint, typer.echo)
+
+
+@app.command()
+def export(
+    run: RunArgument, to: FormatOption = "keras", output: OutputOption = "", checkpoint: CheckpointOption = "best"
+) -> None:
+    """Write the model for use elsewhere, and check the file by running it on one batch."""
+    opened = _opened(run, backend="" if to == "keras" else "tensorflow")
+    from train.export import export as write
+
+    write(opened, to, output, checkpoint, typer.echo)
+
+
+def _opened(folder: str, kind: str = "", backend: str = "") -> Any:
+    """A run, with Keras on the backend that trained it unless another one is named."""
+    from train import backend as backends
+    from train.runs import Run
+
+    run = Run.open(folder)
+    if kind and run.kind != kind:
+        raise UsageError(f"{folder} is a run of kind {run.kind}; this command takes one of kind {kind}")
+    backends.choose(backend or run.settings["backend"])
+    return run
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Runs a command; a known error becomes one line and its exit code, an interruption 130."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(standalone_mode=True)
+    except FacepipeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; every finished epoch is kept: the same command with --resume goes on", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(130)  # TensorFlow's threads may be in a step that takes seconds
+
+
+if __name__ == "__main__":
+    main()

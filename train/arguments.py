@@ -1,0 +1,107 @@
+"""The command line's options as typer takes them: what both training commands share, and how extra fields are given."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Texts = list[str]
+NOT_FIELDS = ("data", "preset", "settings")
+"""Options that set no field by their own name."""
+TRAINING: tuple[tuple[str, Any, str, str], ...] = (
+    ("preset", str, "", "One of `python -m train presets`."),
+    ("shards", str, "DIR", "What `facepipe shard` wrote. [DATA/shards]"),
+    ("output", str, "DIR", "The run's folder. [DATA/runs/PRESET]"),
+    ("epochs", int, "N", "At most so many; the preset's own unless given."),
+    ("steps-per-epoch", int, "N", "Steps an epoch. [one pass over the training subset]"),
+    ("batch-size", int, "N", "Images a step, over all devices together."),
+    ("learning-rate", float, "F", "Of the optimizer."),
+    (
+        "loss",
+        str,
+        "NAME",
+        "Of the model: mse, mae, bce, ms-ssim-l1; of GANs: bce, hinge, least-squares, wasserstein-gp.",
+    ),
+    ("seed", int, "N", "Of weights, order and dropout. [0]"),
+    ("backend", str, "NAME", "tensorflow or jax. [tensorflow]"),
+    ("precision", str, "NAME", "float32 or bfloat16 (mixed). [float32]"),
+    ("jit", bool, "", "Compile the step with XLA."),
+    ("devices", int, "N", "Local GPUs to use. [all]"),
+    ("steps-per-execution", int, "N", "Steps between two returns to Python. [1]"),
+    ("deterministic", bool, "", "The same bits on every run on this machine."),
+    ("resume", bool, "", "Go on where the run in the output folder stopped."),
+    ("overwrite", bool, "", "Drop the run in the output folder."),
+    ("legacy-output", bool, "", "Autoencoders: the original's output bug, no pixel below 0.5."),
+)
+SHORT = {"output": "-o", "epochs": "-e"}
+DATA = typer.Option(
+    "--data", envvar="FACEPIPE_DATA", metavar="DIR", help="The workspace: every default path lies in it."
+)
+SET = typer.Option("--set", metavar="KEY=VALUE", help="Any other field of the preset; repeatable.", show_default=False)
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The folder that training wrote.", show_default=False)]
+ImagesArgument = Annotated[Texts, typer.Argument(metavar="IMAGE...", help="Photographs of people.", show_default=False)]
+ShardsOption = Annotated[
+    str, typer.Option("--shards", metavar="DIR", help="Other shards than those of the run.", show_default=False)
+]
+SubsetOption = Annotated[str, typer.Option("--subset", help="train, validation or test.")]
+CheckpointOption = Annotated[str, typer.Option("--checkpoint", help="best or last.")]
+OutputOption = Annotated[
+    str, typer.Option("--output", "-o", metavar="PATH", help="Where it goes. [in RUN]", show_default=False)
+]
+FormatOption = Annotated[str, typer.Option("--format", help="keras, saved-model, tflite or onnx.")]
+
+
+def training_options(*, without: Sequence[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command that takes `context` and `**given` the options above, less those named."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        names = [entry for entry in TRAINING if entry[0] not in without]
+        every = [
+            _parameter("context", typer.Context, None, inspect.Parameter.empty),
+            *(_training_parameter(*entry) for entry in names),
+            _parameter("settings", Texts | None, SET),
+            _parameter("data", str, DATA, "data"),
+        ]
+        command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in every} | {"return": None}
+        return command
+
+    return decorate
+
+
+def _training_parameter(name: str, kind: Any, metavar: str, text: str) -> inspect.Parameter:
+    flag = f"--{name}" + (f"/--no-{name}" if name in {"jit", "deterministic", "legacy-output"} else "")
+    shown = {"metavar": metavar} if metavar else {}
+    declared = typer.Option(flag, *([SHORT[name]] if name in SHORT else []), help=text, show_default=False, **shown)
+    return _parameter(name.replace("-", "_"), kind | None, declared)
+
+
+def _parameter(name: str, kind: Any, option: Any, default: Any = None) -> inspect.Parameter:
+    annotation = kind if option is None else Annotated[kind, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def extra_fields(words: Sequence[str]) -> list[str]:
+    """`--label-smoothing 0.1 --mirror --no-ema=...` -> key=value texts, as `--set` takes them.
+
+    A field that is true or false may stand alone; `--no-` before it makes it false.
+    """
+    found, waiting = [], list(words)
+    while waiting:
+        word = waiting.pop(0)
+        if not word.startswith("--"):
+            raise typer.BadParameter(f"{word!r} is no option")
+        key, equals, value = word[2:].partition("=")
+        if not equals and waiting and not waiting[0].startswith("--"):
+            value = waiting.pop(0)
+        elif not equals:
+            value = "false" if key.startswith("no-") else "true"
+            key = key.removeprefix("no-")
+        found.append(f"{key}={value}")
+    return found
