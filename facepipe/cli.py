@@ -225,6 +225,8 @@ def version() -> None:
 
 def main() -> None:
     """Runs the command line; known errors become one line and their exit code."""
+    # pyarrow imports pandas wherever it is installed, for half a second and to no use here.
+    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
     try:
         app(standalone_mode=True)
     except Interrupted as error:

@@ -92,6 +92,7 @@ def main(commands: int, reports: int, notes_fd: int, parent: int) -> None:
     """Serves until the supervisor closes its pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     faulthandler.enable()
+    sys.modules["pandas"] = None  # type: ignore[assignment] # pyarrow imports it for half a second, to no use here
     waiting_since = [time.monotonic()]
     threading.Thread(target=_watch, args=(parent, waiting_since), daemon=True).start()
     notes = Notes(notes_fd)

@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from facepipe import parquet
@@ -58,22 +57,9 @@ def make_plan(table: parquet.Table, groups: Sequence[int], settings_hash: str) -
 
 def fingerprint_of(table: parquet.Table, settings_hash: str) -> str:
     """A hash of the settings and of all that a part reads."""
-    return hashlib.sha256(f"{settings_hash}\n{_lines(table)}".encode()).hexdigest()[:32]
-
-
-def _lines(table: parquet.Table) -> str:
-    """A line a source, every column in it."""
-    columns = []
-    for name in table.column_names:
-        column = table.column(name)
-        if pa.types.is_list(column.type):
-            columns += [
-                pc.list_element(pc.fill_null(column, pa.scalar([float("nan")] * 4, column.type)), i) for i in range(4)
-            ]
-        elif not pa.types.is_binary(column.type):
-            columns.append(column)
-    texts = [pc.fill_null(pc.cast(column, pa.string()), "") for column in columns]
-    return "\n".join(pc.binary_join_element_wise(*texts, "\t").to_pylist())
+    # Plain Python values: pyarrow's scalars would import pandas, where that is installed, and cost half a second.
+    columns = {name: table.column(name).to_pylist() for name in sorted(table.column_names)}
+    return hashlib.sha256(f"{settings_hash}\n{columns!r}".encode()).hexdigest()[:32]
 
 
 def write_plan(place: Place, plan: Plan) -> None:
