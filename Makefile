@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test test-all lint setup clean
+.PHONY: demo test test-all lint docs dist docker-test locks setup clean
 
 setup: .venv/.installed
 
@@ -29,5 +29,26 @@ test-all: lint
 demo: setup
 	$(BIN)/facepipe demo
 
+# Strict: a broken link or a page left out is an error. Needs no network.
+docs: setup
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "docs: open site/index.html"
+
+# The source distribution, the wheel built from it, and the demo in an empty environment with that wheel.
+dist: setup
+	rm -rf dist build/wheel
+	$(BIN)/uv build --quiet
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip install --quiet dist/*.whl
+	build/wheel/bin/facepipe demo -o build/wheel/demo-data --identities 12
+	@ls -l dist
+
+# Both images, built and tried with docker, podman, or the tool that IMAGE_TOOL names.
+docker-test:
+	docker/test.sh
+
+locks: setup
+	docker/locks.sh
+
 clean:
-	rm -rf .venv demo-data .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv demo-data dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
