@@ -27,6 +27,7 @@ from facepipe.arguments import (
 )
 from facepipe.errors import FacepipeError, Interrupted, UsageError
 from facepipe.options import EXTRACT, SELECT, SHARD, SPLIT, STAGES, options_of
+from facepipe.startup import leave_out_pandas
 
 app = typer.Typer(
     name="facepipe",
@@ -225,8 +226,7 @@ def version() -> None:
 
 def main() -> None:
     """Runs the command line; known errors become one line and their exit code."""
-    # pyarrow imports pandas wherever it is installed, for half a second and to no use here.
-    sys.modules.setdefault("pandas", None)  # type: ignore[arg-type]
+    leave_out_pandas()
     try:
         app(standalone_mode=True)
     except Interrupted as error:

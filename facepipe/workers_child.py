@@ -20,6 +20,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import FacepipeError
+from facepipe.startup import leave_out_pandas
 
 if TYPE_CHECKING:
     from facepipe.parts import Job
@@ -92,7 +93,7 @@ def main(commands: int, reports: int, notes_fd: int, parent: int) -> None:
     """Serves until the supervisor closes its pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent decides
     faulthandler.enable()
-    sys.modules["pandas"] = None  # type: ignore[assignment] # pyarrow imports it for half a second, to no use here
+    leave_out_pandas()
     waiting_since = [time.monotonic()]
     threading.Thread(target=_watch, args=(parent, waiting_since), daemon=True).start()
     notes = Notes(notes_fd)
