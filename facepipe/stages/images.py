@@ -1,0 +1,97 @@
+"""`split --images DIR`: the pairs as folders of PNG files, for people who want files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from facepipe import parquet
+from facepipe.config import SUBSETS
+from facepipe.decoding import decode
+from facepipe.splitting import name_file, name_folders
+from facepipe.stages.output import open_output
+from facepipe.storage import place
+from facepipe.workers import Guard, PartReport, run_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from facepipe.config import SplitConfig
+    from facepipe.progress import Progress
+    from facepipe.storage import Place
+
+FOLDERS = "folders.json"
+TIMEOUT_S = 300.0
+
+
+@dataclass(frozen=True)
+class ImagesJob:
+    """Number of a part of the pairs -> its features and targets as PNG files below `images`."""
+
+    pairs: str
+    faces: str
+    images: str
+    scratch: str
+
+    def __call__(self, number: int, guard: Guard) -> PartReport:
+        """Writes the files that are not there yet; every one of them whole."""
+        table = parquet.read_table(place(self.pairs), parquet.part_name(number))
+        folders = json.loads(place(self.scratch).read(FOLDERS))
+        wanted: dict[int, dict[int, str]] = {}
+        for row in table.to_pylist():
+            folder = f"{row['subset']}/{folders[row['identity']]}"
+            for kind in ("feature", "target"):
+                name = f"{folder}/{kind}s/{name_file(row[f'{kind}_key'], '.png')}"
+                wanted.setdefault(row[f"{kind}_part"], {})[row[f"{kind}_row"]] = name
+        written = 0
+        for part, files in sorted(wanted.items()):
+            guard.on(part)
+            written += write_crops(place(self.faces), part, files, place(self.images))
+        return PartReport(items=table.num_rows, counts={"files": written})
+
+
+def write_crops(faces: Place, part: int, files: dict[int, str], out: Place) -> int:
+    """Writes some crops of one part (row -> path), but those that are there; gives how many."""
+    files = {row: path for row, path in files.items() if not out.exists(path)}
+    if not files:
+        return 0
+    crops = parquet.take(
+        parquet.read_table(faces, parquet.part_name(part), ["crop.bytes"]), np.array(sorted(files), dtype=np.int64)
+    )
+    for row, crop in zip(sorted(files), crops.column("crop").to_pylist(), strict=True):
+        pixels = cv2.cvtColor(decode(crop["bytes"], max_pixels=1 << 24), cv2.COLOR_RGB2BGR)
+        out.write(files[row], cv2.imencode(".png", pixels)[1].tobytes(), durable=False)
+    return len(files)
+
+
+def write_images(
+    config: SplitConfig, settings: dict[str, Any], parts: list[int], identities: Iterable[str], progress: Progress
+) -> int:
+    """Writes `config.images`/<subset>/<identity>/{features,targets}/*.png; gives the number of new files."""
+    written = 0
+
+    def on_done(_number: int, report: PartReport) -> None:
+        nonlocal written
+        written += report.counts["files"]
+        progress.advance(report.items)
+
+    with open_output(config.images, settings, config.execution.overwrite, _is_own) as out:
+        out.scratch.write(FOLDERS, json.dumps(name_folders(identities)).encode())
+        pairs = place(config.output)
+        rows = sum(sum(parquet.count_rows(pairs, parquet.part_name(number))) for number in parts)
+        progress.start("split", rows, "pairs as files")
+        try:
+            job = ImagesJob(config.output, config.faces, config.images, out.scratch.uri)
+            run_parts(job, parts, execution=config.execution, timeout_s=TIMEOUT_S, on_done=on_done)
+        finally:
+            progress.finish()
+        out.finish()
+    return written
+
+
+def _is_own(path: str) -> bool:
+    return path.split("/", maxsplit=1)[0] in SUBSETS and path.endswith(".png")

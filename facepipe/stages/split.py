@@ -1,0 +1,184 @@
+"""Feature/target pairs, train / validation / test by identity: keys and places only, no picture is copied."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facepipe import parquet
+from facepipe.checksums import file_sha256
+from facepipe.config import SUBSETS, settings_of
+from facepipe.errors import DamagedFile, InputError
+from facepipe.likeness import find_alike
+from facepipe.records import StageReport
+from facepipe.settings import read_settings
+from facepipe.stages import overrides
+from facepipe.stages.faces import open_faces, read_columns
+from facepipe.stages.images import write_images
+from facepipe.stages.output import INPUTS, open_output
+from facepipe.stages.pairs import COLUMNS, Pairs, make_pairs, pair_tables
+from facepipe.stages.runfile import write_run_file
+from facepipe.stages.scan import scan
+from facepipe.stages.select import TARGETS
+from facepipe.stopwatch import Stopwatch
+from facepipe.storage import place
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facepipe.config import SplitConfig
+    from facepipe.progress import Progress
+    from facepipe.stages.faces import Faces
+    from facepipe.stages.output import Output
+    from facepipe.storage import Place
+
+STAGE = "split"
+SUMMARY = "summary.json"
+"""Pairs, people and duplicates by number, and the pictures that lie under two identities."""
+_ALIKE_LISTED = 1000
+_CROP_SIZE = 128
+
+
+def run(config: SplitConfig, progress: Progress) -> StageReport:
+    """Makes `config.output`: `part-*.parquet`, `summary.json`, `settings.json`, `checksums.sha256`, `run.json`.
+
+    Raises:
+        Incomplete: parts of the faces are missing, or the targets are of other faces.
+        SettingsChanged: the pairs were made with other settings.
+    """
+    started = time.monotonic()
+    faces, targets = open_faces(config.faces), place(config.targets)
+    settings = _settings(config, faces, targets)
+    report = StageReport(STAGE, outputs={"pairs": config.output})
+    if config.execution.dry_run:
+        report.notes.append(f"dry run: would read {len(faces.parts):,} parts of {config.faces}")
+        return report
+    with open_output(config.output, settings, config.execution.overwrite, is_own) as out:
+        summary = _read_summary(out)
+        if summary is None:
+            report.steps_s, summary = _make(config, faces, targets, out, progress)
+        else:
+            report.done_before = summary["parts"]
+        out.finish()
+        if config.images:
+            made = settings | {"kind": "images"}
+            people = [name for names in summary["identities"].values() for name in names]
+            write_images(config, made, parquet.list_parts(out.place), people, progress)
+            report.outputs["images"] = config.images
+        report.wall_s = time.monotonic() - started
+        _tell(report, summary, out.place)
+        facts = {"identities": {subset: len(names) for subset, names in summary["identities"].items()}}
+        write_run_file(out.place, config, report, facts)
+    return report
+
+
+def _settings(config: SplitConfig, faces: Faces, targets: Place) -> dict[str, Any]:
+    if not targets.exists(TARGETS):
+        raise InputError(f"{targets} holds no targets; run `facepipe select` first, or give another --targets")
+    digests = {name: file_sha256(targets, name) for name in (TARGETS, overrides.NAME) if targets.exists(name)}
+    return {**settings_of(config), INPUTS: {"faces": faces.digest, **digests}}
+
+
+def is_own(path: str) -> bool:
+    """Whether a file in the output is one of this stage's."""
+    return path == SUMMARY or parquet.part_number(path) is not None
+
+
+def _read_summary(out: Output) -> dict[str, Any] | None:
+    """What an earlier run made, if all of it is whole."""
+
+    def read() -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(out.place.read(SUMMARY))
+            return {**found, "parts": int(found["parts"]), "identities": dict(found["identities"])}
+        except (InputError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise DamagedFile(f"{out.place}/{SUMMARY} is damaged ({error}); run `facepipe split` again") from error
+
+    if not out.has(SUMMARY, read):
+        return None
+    summary = read()
+    whole = all(_has_part(out, parquet.part_name(number)) for number in range(summary["parts"]))
+    return summary if whole else None
+
+
+def _has_part(out: Output, name: str) -> bool:
+    return out.has(name, lambda: parquet.read_table(out.place, name))
+
+
+def _make(
+    config: SplitConfig, faces: Faces, targets: Place, out: Output, progress: Progress
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Scans the crops, pairs, splits, writes; gives the seconds by step and the summary."""
+    watch = Stopwatch()
+    size = read_settings(faces.place).get("crop_size", _CROP_SIZE)
+    prints, steps = scan(faces, size, out.scratch.uri, config.execution, progress)
+    with watch.step("pair"):
+        pairs = make_pairs(
+            read_columns(faces, COLUMNS),
+            parquet.read_table(targets, TARGETS),
+            read_settings(targets).get("per", "identity"),
+            overrides.read_dropped(targets),
+            prints["content"],
+            config,
+        )
+    with watch.step("compare"):
+        alike = _name_alike(pairs, prints)
+    with watch.step("write"):
+        summary = _write(pairs, alike, out)
+    return {**watch.seconds, **{f"crops {step}": seconds for step, seconds in steps.items()}}, summary
+
+
+def _name_alike(pairs: Pairs, prints: NDArray[np.void]) -> list[dict[str, Any]]:
+    """Pictures that lie under two identities, by key."""
+    found = find_alike(prints, pairs.identity)
+    rows = np.array([index for a, b, _ in found for index in (a, b)], dtype=np.int64)
+    keys = parquet.take(pairs.columns.table.select(["key"]), rows).column("key").to_pylist()
+    return [
+        {
+            "keys": keys[2 * i : 2 * i + 2],
+            "identities": [pairs.identities[pairs.identity[index]] for index in (a, b)],
+            "differing_bits": distance,
+        }
+        for i, (a, b, distance) in enumerate(found)
+    ]
+
+
+def _write(pairs: Pairs, alike: list[dict[str, Any]], out: Output) -> dict[str, Any]:
+    """The parts, then the summary: it is written last and says how many parts there are."""
+    count = 0
+    for count, table in enumerate(pair_tables(pairs), 1):
+        name = parquet.part_name(count - 1)
+        out.note(name, parquet.write_table(out.place, name, table))
+    for number in parquet.list_parts(out.place):
+        if number >= count:
+            out.place.delete(parquet.part_name(number))
+    people = sorted(set(zip(pairs.subset.tolist(), pairs.identity[pairs.feature].tolist(), strict=True)))
+    by_subset = Counter(pairs.subset.tolist())
+    summary = {
+        "parts": count,
+        "pairs": {subset: by_subset[i] for i, subset in enumerate(SUBSETS)},
+        "identities": {
+            subset: [pairs.identities[identity] for i, identity in people if SUBSETS[i] == subset] for subset in SUBSETS
+        },
+        "duplicates": pairs.duplicates,
+        "alike_under_two_identities": len(alike),
+        "alike": alike[:_ALIKE_LISTED],
+    }
+    out.write(SUMMARY, (json.dumps(summary, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass"))
+    return summary
+
+
+def _tell(report: StageReport, summary: dict[str, Any], out: Place) -> None:
+    report.counts = {f"{subset} pairs": number for subset, number in summary["pairs"].items() if number}
+    report.counts["duplicates left out"] = summary["duplicates"]
+    if summary["alike_under_two_identities"]:
+        report.notes.append(
+            f"{summary['alike_under_two_identities']:,} pairs of identities share a picture, or nearly so; "
+            f"{out}/{SUMMARY} lists them"
+        )
+    if not sum(summary["pairs"].values()):
+        report.notes.append("no pairs: nobody has a target and another usable frame; `--examples faces` needs none")

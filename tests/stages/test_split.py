@@ -1,0 +1,205 @@
+"""split: pairs by key and place, nobody in two subsets, duplicates once; resumed and repaired as promised."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from facesets import encode_crop, hash_folder, make_failure, make_row, make_rows, write_faces
+
+from facepipe import parquet
+from facepipe.config import Execution, SelectConfig, SplitConfig
+from facepipe.decoding import decode
+from facepipe.errors import InputError, SettingsChanged
+from facepipe.progress import QuietProgress
+from facepipe.stages import select, split
+from facepipe.storage import place
+
+
+@pytest.fixture
+def faces(tmp_path):
+    return write_faces(tmp_path / "faces", make_rows(12))
+
+
+def run(folder, output="pairs", *, per="identity", overrides="", **options):
+    quiet = QuietProgress()
+    select.run(
+        SelectConfig(
+            input=str(folder / "faces"),
+            output=str(folder / "targets"),
+            refine="none",
+            per=per,
+            overrides=overrides,
+            execution=Execution(overwrite=True),
+        ),
+        quiet,
+    )
+    execution = options.pop("execution", Execution(workers=1))
+    config = SplitConfig(
+        faces=str(folder / "faces"),
+        targets=str(folder / "targets"),
+        output=str(folder / output),
+        execution=execution,
+        **options,
+    )
+    return split.run(config, quiet)
+
+
+def read(folder):
+    return [row for _, table in parquet.iterate_parts(place(str(folder))) for row in table.to_pylist()]
+
+
+def summary(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def test_pairs_say_where_their_crops_lie(faces, tmp_path):
+    """Part and row lead to the rows with the pair's keys; angles, yaw and label are theirs; the target is no feature."""
+    run(tmp_path)
+    parts = [table.to_pylist() for _, table in parquet.iterate_parts(place(faces))]
+    rows = read(tmp_path / "pairs")
+    assert len(rows) == 12 * 4
+    for pair in rows:
+        feature = parts[pair["feature_part"]][pair["feature_row"]]
+        target = parts[pair["target_part"]][pair["target_row"]]
+        assert (feature["key"], target["key"]) == (pair["feature_key"], pair["target_key"])
+        assert (pair["key"], pair["feature_angle"], pair["feature_yaw"], pair["label"], pair["video"]) == (
+            feature["key"],
+            feature["frontal_angle"],
+            feature["yaw"],
+            feature["label"],
+            feature["video"],
+        )
+        assert (target["identity"], target["frame_index"], pair["target_angle"]) == (pair["identity"], 2, 1.5)
+        assert feature["key"] != target["key"]
+
+
+def test_no_identity_in_two_subsets(faces, tmp_path):
+    """With half for validation and a quarter for test, everybody's pairs lie in one subset, all three are used."""
+    report = run(tmp_path, validation=0.5, test=0.25)
+    by_identity = {}
+    for pair in read(tmp_path / "pairs"):
+        by_identity.setdefault(pair["identity"], set()).add(pair["subset"])
+    assert {len(subsets) for subsets in by_identity.values()} == {1}
+    assert set().union(*by_identity.values()) == {"train", "validation", "test"}
+    assert sum(n for name, n in report.counts.items() if name.endswith("pairs")) == 48
+    assert {i for names in summary(tmp_path / "pairs")["identities"].values() for i in names} == set(by_identity)
+
+
+def test_adding_people_moves_nobody(faces, tmp_path):
+    """Everybody's subset stays when eight people come."""
+    run(tmp_path, validation=0.5)
+    before = {pair["identity"]: pair["subset"] for pair in read(tmp_path / "pairs")}
+    write_faces(tmp_path / "faces", make_rows(20))
+    run(tmp_path, validation=0.5)
+    after = {pair["identity"]: pair["subset"] for pair in read(tmp_path / "pairs")}
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 20
+
+
+def test_exact_duplicates_are_kept_once(tmp_path):
+    """A frame that shows the same as another one, or as the target, makes no second pair."""
+    rows = [make_row(0, f) for f in range(4)]
+    rows.append(make_row(0, 7, crop=encode_crop(0, 0)))  # as frame 0
+    rows.append(make_row(0, 8, crop=encode_crop(0, 2)))  # as the target
+    rows.append(make_row(1, 0, crop=encode_crop(0, 0)))  # under another identity: reported, not dropped
+    rows.append(make_row(1, 2))
+    write_faces(tmp_path / "faces", rows)
+    report = run(tmp_path)
+    features = [pair["feature_key"] for pair in read(tmp_path / "pairs")]
+    assert features == [f"p000/v0/000{f}.jpg#0" for f in (0, 1, 3)] + ["p001/v0/0000.jpg#0"]
+    assert report.counts["duplicates left out"] == 2
+    (alike,) = summary(tmp_path / "pairs")["alike"]
+    assert alike["identities"] == ["p000", "p001"]
+    assert alike["keys"] == ["p000/v0/0000.jpg#0", "p001/v0/0000.jpg#0"]
+    assert any("share a picture" in note for note in report.notes)
+
+
+def test_per_video_targets(faces, tmp_path):
+    """With targets a video, a frame is paired with its own video's target."""
+    run(tmp_path, per="video")
+    videos = {
+        (pair["feature_key"].split("/")[1], pair["target_key"].split("/")[1]) for pair in read(tmp_path / "pairs")
+    }
+    assert videos == {("v0", "v0")}  # the second video has one usable frame: its target
+
+
+def test_dropped_faces_are_no_features(faces, tmp_path):
+    """What a person took out with --overrides is in no pair."""
+    (tmp_path / "o.csv").write_text("key,action\np000/v0/0000.jpg#0,drop\n")
+    run(tmp_path, overrides=str(tmp_path / "o.csv"))
+    assert len(read(tmp_path / "pairs")) == 47
+    assert "p000/v0/0000.jpg#0" not in {pair["feature_key"] for pair in read(tmp_path / "pairs")}
+
+
+def test_people_with_one_frame_make_no_pair(tmp_path):
+    """Without any pair the stage still ends, with an empty part and a note."""
+    write_faces(tmp_path / "faces", [make_row(0, 2), make_row(1, 2), make_failure(2, 0)])
+    report = run(tmp_path)
+    assert read(tmp_path / "pairs") == []
+    assert any("no pairs" in note for note in report.notes)
+
+
+def test_missing_targets_are_named(faces, tmp_path):
+    """Without targets the error says what to run."""
+    with pytest.raises(InputError, match="run `facepipe select` first"):
+        split.run(SplitConfig(faces=faces, targets=str(tmp_path / "t"), output=str(tmp_path / "p")), QuietProgress())
+
+
+def test_same_bytes_for_any_number_of_workers(faces, tmp_path):
+    """One worker, two workers and a rerun give the same files; the rerun writes nothing."""
+    run(tmp_path, "a")
+    run(tmp_path, "b", execution=Execution(workers=2))
+    before = (tmp_path / "a" / "part-00000.parquet").stat().st_mtime_ns
+    assert run(tmp_path, "a").done_before == 1
+    assert (tmp_path / "a" / "part-00000.parquet").stat().st_mtime_ns == before
+    assert hash_folder(tmp_path / "a") == hash_folder(tmp_path / "b")
+
+
+def test_other_settings_are_refused(faces, tmp_path):
+    """Another seed needs --overwrite."""
+    run(tmp_path)
+    with pytest.raises(SettingsChanged, match="seed: 0 -> 1"):
+        run(tmp_path, seed=1)
+    run(tmp_path, seed=1, execution=Execution(overwrite=True))
+
+
+@pytest.mark.parametrize("name", ["part-00000.parquet", "summary.json", "settings.json", "checksums.sha256"])
+def test_damage_is_repaired(faces, tmp_path, name):
+    """A file cut, emptied, changed or deleted is as before after a rerun."""
+    run(tmp_path)
+    before, out = hash_folder(tmp_path / "pairs"), place(str(tmp_path / "pairs"))
+    good = out.read(name)
+    for content in (good[: len(good) // 2], bytes([*good[:50], good[50] ^ 1, *good[51:]]), None):
+        out.delete(name)
+        if content is not None:
+            out.write(name, content)
+        run(tmp_path)
+        assert hash_folder(tmp_path / "pairs") == before
+
+
+def test_images(tmp_path):
+    """Every pair's crops lie as PNG in their identity's folder, pixel for pixel; odd names stay inside."""
+    rows = make_rows(2, 4) + [
+        make_row(3, f, identity=name) for f, name in ((0, "../../x"), (1, "../../x"), (5, "P000"), (6, "P000"))
+    ]
+    for row in rows[-4:]:
+        row.key = row.identity + row.key
+    write_faces(tmp_path / "faces", rows)
+    run(tmp_path, images=str(tmp_path / "out" / "images"))
+    files = sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.png"))
+    features = [name for name in files if "/features/" in name]
+    assert len(features) == len(read(tmp_path / "pairs"))
+    assert all(name.startswith(("images/train/", "images/validation/")) for name in files)
+    people = {name.split("/")[2].casefold() for name in files}
+    assert len(people) == 4
+    (file,) = [p for p in (tmp_path / "out").rglob("*.png") if "p001" in str(p) and "0000" in p.name]
+    expected = decode(encode_crop(1, 0), max_pixels=10**6)
+    assert {pair["identity"] for pair in read(tmp_path / "pairs")} == {"p000", "p001", "../../x", "P000"}
+    assert np.array_equal(cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB), expected)
+    before = hash_folder(tmp_path / "out")
+    file.unlink()
+    run(tmp_path, images=str(tmp_path / "out" / "images"))
+    assert hash_folder(tmp_path / "out") == before
