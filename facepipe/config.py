@@ -24,8 +24,11 @@ DEFAULT_NOISE = ("gaussian:0.03,0.06,0.09,0.1",)
 
 
 def join(base: str, name: str) -> str:
-    """`base/name` for a local path or an object-store URI."""
-    return f"{base.rstrip('/')}/{name}" if "://" in base else os.path.join(base, name)
+    """`base/name` for a local path or an object-store URI, whose options stay at its end."""
+    if "://" not in base:
+        return os.path.join(base, name)
+    path, mark, options = base.partition("?")
+    return f"{path.rstrip('/')}/{name}{mark}{options}"
 
 
 def _choice(option: str, value: str, allowed: tuple[str, ...]) -> None:

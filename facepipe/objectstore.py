@@ -90,6 +90,7 @@ class ObjectStore(Place):
 
     def _attempt(self, path: str, kind: type[FacepipeError], action: Callable[[], T]) -> T:
         """Does something that may fail for a while; a lasting failure becomes one line."""
+        self.key(path)  # refuses a path that leads outside before anything is connected
         for pause in (*_PAUSES_S, None):
             try:
                 return action()
@@ -111,7 +112,7 @@ class ObjectStore(Place):
             return kind(f"can't {verb} {where}: there is no such object")
         if _DENIED.search(text):
             return kind(f"can't {verb} {where}: access denied; check the credentials in the environment or the profile")
-        said = re.search(r"(?:AWS Error |HTTP status )[A-Z0-9_]+", text)
+        said = re.search(r"HTTP status \d+", text) or re.search(r"AWS Error [A-Z0-9_]+", text)
         return kind(f"can't {verb} {where}: {said[0] if said else 'the store does not answer'}; try again later")
 
     def _has_bucket(self, bucket: str) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,3 +28,40 @@ def astronaut():
     from skimage import data
 
     return data.astronaut()
+
+
+S3_SERVER = """
+import logging
+from moto.server import ThreadedMotoServer
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+input()
+"""
+
+
+@pytest.fixture(scope="session")
+def s3_port():
+    """The port of an S3 server (moto) on loopback, with credentials for it in the environment."""
+    credentials = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "a-secret-that-stays-one"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**credentials, "AWS_EC2_METADATA_DISABLED": "true"}.items():
+            patch.setenv(name, value)
+        server = subprocess.Popen(
+            [sys.executable, "-c", S3_SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        yield int(server.stdout.readline())
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture
+def s3_bucket(s3_port, request) -> str:
+    """A new, empty bucket: what a URI takes after `s3://` up to the folder, and the options that end it."""
+    name = f"bucket-{abs(hash(request.node.nodeid)):x}-{os.getpid()}"
+    connection = http.client.HTTPConnection("127.0.0.1", s3_port)
+    connection.request("PUT", f"/{name}")
+    assert connection.getresponse().status == 200
+    connection.close()
+    return name
