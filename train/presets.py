@@ -97,7 +97,11 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
             None if value is None else _typed(key, value, next(a for a in typing.get_args(hint) if a is not type(None)))
         )
     if origin is tuple:
-        items = value if isinstance(value, (list, tuple)) else [value]
+        # `--attention 8,16` and `none` come as words, for shells take brackets for their own.
+        words = (
+            [_parsed(item) for item in value.split(",") if item not in {"", "none"}] if isinstance(value, str) else None
+        )
+        items = words if words is not None else value if isinstance(value, (list, tuple)) else [value]
         return tuple(_typed(key, item, typing.get_args(hint)[0]) for item in items)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

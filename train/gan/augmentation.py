@@ -11,18 +11,10 @@ from typing import Any
 
 from keras import ops
 
-NUMBERS = 7
-"""Uniform numbers in 0..1 a picture: brightness, saturation, contrast, shift down, shift right, hole's row, column."""
 SHIFT = 1 / 8
 """The longest translation, of the side."""
 HOLE = 1 / 2
 """The hole's side, of the picture's."""
-
-
-def mirrored(images: Any, flips: Any) -> Any:
-    """Left and right exchanged where `flips` (batch,) float32 is 1."""
-    flip = ops.reshape(flips, (-1, 1, 1, 1))
-    return flip * ops.flip(images, axis=2) + (1.0 - flip) * images
 
 
 def augmented(images: Any, numbers: Any, policies: tuple[str, ...]) -> Any:
@@ -30,7 +22,7 @@ def augmented(images: Any, numbers: Any, policies: tuple[str, ...]) -> Any:
 
     Args:
         images: (batch, height, width, channels).
-        numbers: (batch, NUMBERS) float32 in 0..1.
+        numbers: (batch, draws.AUGMENTS) float32 in 0..1.
         policies: Any of color, translation, cutout.
     """
     if "color" in policies:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from facepipe.errors import UsageError
-from train.config import TrainConfig, at_least, choice
+from train.config import HOW, TrainConfig, at_least, choice
 from train.models.options import NetworkOptions
 
 LOSSES = ("bce", "hinge", "least-squares", "wasserstein-gp")
@@ -20,7 +20,7 @@ POLICIES = ("color", "translation", "cutout")
 class GanConfig(TrainConfig):
     """A generator of faces and the discriminator that teaches it. Sizes in px."""
 
-    epochs: int = 100
+    epochs: int = field(default=100, metadata=HOW)
     learning_rate: float = 2e-4
     """Both networks', unless one has its own."""
     loss: str = "bce"
@@ -65,9 +65,11 @@ class GanConfig(TrainConfig):
     """Of color, translation, cutout."""
     labels: str = "auto"
     """`auto`: class-conditional where every face of the shards has a label and there are 2 to 64 of them."""
-    classes: int = 0
-    """Found in the shards; 0: not conditional."""
-    samples: int = 64
+    class_labels: tuple[int, ...] = ()
+    """Found in the shards; empty: not conditional."""
+    measured: int = field(default=256, metadata=HOW)
+    """Samples that are compared with real faces after each epoch."""
+    samples: int = field(default=64, metadata=HOW)
     """Pictures in each epoch's grid."""
 
     def __post_init__(self) -> None:
@@ -80,9 +82,9 @@ class GanConfig(TrainConfig):
         choice("--labels", self.labels, LABELS)
         for policy in self.diff_augment:
             choice("--diff-augment", policy, POLICIES)
-        for option in ("z_size", "g_conv_dim", "d_conv_dim", "d_steps", "samples"):
+        for option in ("z_size", "g_conv_dim", "d_conv_dim", "d_steps", "samples", "measured"):
             at_least(f"--{option.replace('_', '-')}", getattr(self, option), 1)
-        for option in ("g_learning_rate", "d_learning_rate", "feature_matching", "gp_weight", "r1", "classes"):
+        for option in ("g_learning_rate", "d_learning_rate", "feature_matching", "gp_weight", "r1"):
             at_least(f"--{option.replace('_', '-')}", getattr(self, option), 0)
         for option, limit in (("label_smoothing", 0.5), ("flip_labels", 0.5), ("ema", 1), ("beta_1", 1), ("beta_2", 1)):
             if not 0 <= getattr(self, option) < limit:
@@ -94,6 +96,11 @@ class GanConfig(TrainConfig):
     def learning_rates(self) -> tuple[float, float]:
         """The generator's and the discriminator's."""
         return self.g_learning_rate or self.learning_rate, self.d_learning_rate or self.learning_rate
+
+    @property
+    def classes(self) -> int:
+        """0: not conditional."""
+        return len(self.class_labels)
 
     def networks(self) -> NetworkOptions:
         """What the two networks are built from."""

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from train.gan.augmentation import NUMBERS
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from train.gan.config import GanConfig
+
+AUGMENTS = 7
+"""Numbers a picture: brightness, saturation, contrast, shift down and right, the hole's row and column."""
 
 Numbers = dict[str, "NDArray[np.float32] | NDArray[np.int32]"]
 
@@ -51,8 +52,8 @@ def draw_latents(
 def draw_step(config: GanConfig, step: int, frequencies: NDArray[np.float64] | None) -> Numbers:
     """Everything random in one step; k is `config.d_steps`, b the batch size.
 
-    z_d (k, b, z), z_g (b, z); mirror, flip_real, flip_fake (k, b) float32 of 0 and 1, share (k, b) in 0..1;
-    augment_real, augment_fake (k, b, NUMBERS), augment_g (b, NUMBERS); with classes label_d (k, b), label_g (b) int32
+    z_d (k, b, z), z_g (b, z); flip_real, flip_fake (k, b) float32 of 0 and 1, share (k, b) in 0..1;
+    augment_real, augment_fake (k, b, AUGMENTS), augment_g (b, AUGMENTS); with classes label_d (k, b), label_g (b) int32
     drawn by `frequencies`; decay () is the average generator's for this step. What the options don't use is left out.
     """
     rng = generator_for(config.seed, 1, step)
@@ -64,15 +65,13 @@ def draw_step(config: GanConfig, step: int, frequencies: NDArray[np.float64] | N
     if frequencies is not None:
         labels = rng.choice(len(frequencies), size=(k + 1, b), p=frequencies).astype(np.int32)
         numbers |= {"label_d": labels[:k], "label_g": labels[k]}
-    if config.mirror:
-        numbers["mirror"] = (rng.random((k, b), np.float32) < 0.5).astype(np.float32)
     if config.flip_labels:
         flips = (rng.random((2, k, b), np.float32) < config.flip_labels).astype(np.float32)
         numbers |= {"flip_real": flips[0], "flip_fake": flips[1]}
     if config.loss == "wasserstein-gp":
         numbers["share"] = rng.random((k, b), np.float32)
     if config.diff_augment:
-        augment = rng.random((2 * k + 1, b, NUMBERS), np.float32)
+        augment = rng.random((2 * k + 1, b, AUGMENTS), np.float32)
         numbers |= {"augment_real": augment[:k], "augment_fake": augment[k : 2 * k], "augment_g": augment[2 * k]}
     if config.ema:
         # The average starts at the present weights: without this, samples stay noise for the first thousand steps.

@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from train.gan import losses, penalties
-from train.gan.augmentation import augmented, mirrored
+from train.gan.augmentation import augmented
 from train.models.layers import spectral_layers
 
 if TYPE_CHECKING:
@@ -53,11 +53,20 @@ class Networks:
     g_optimizer: keras.optimizers.Optimizer
     d_optimizer: keras.optimizers.Optimizer
 
+    def groups(self) -> dict[str, list[keras.Variable]]:
+        """All state by name: what a checkpoint holds."""
+        averages = {} if self.average is None else {"average": self.average.variables}
+        return {
+            "generator": self.generator.variables,
+            "discriminator": self.discriminator.variables,
+            **averages,
+            "g_optimizer": self.g_optimizer.variables,
+            "d_optimizer": self.d_optimizer.variables,
+        }
+
     def variables(self) -> list[keras.Variable]:
-        """All state, in one order: what a checkpoint holds."""
-        models = [m for m in (self.generator, self.discriminator, self.average) if m is not None]
-        states = [v for model in models for v in model.variables]
-        return [*states, *self.g_optimizer.variables, *self.d_optimizer.variables]
+        """All state in one order."""
+        return [v for group in self.groups().values() for v in group]
 
 
 @contextmanager
@@ -96,7 +105,6 @@ class Step:
         for layer in spectral_layers(nets.discriminator):
             layer.iterate()
         real = pixels(batch["images"][k])
-        real = mirrored(real, batch["mirror"][k]) if self.config.mirror else real
         real = self._augment(real, batch, "augment_real", k)
         labels = [batch["label"][k]] if self.config.classes else []
         drawn = [batch["label_d"][k]] if self.config.classes else []

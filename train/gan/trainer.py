@@ -1,0 +1,208 @@
+"""Trains a GAN: batches in, a run folder out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facepipe.errors import FacepipeError
+from train import backend, checkpoints
+from train.data import open_feed
+from train.events import EventFile
+from train.gan import batches, pictures
+from train.gan.draws import draw_latents, generator_for
+from train.gan.sampling import generate, spread_classes
+from train.gan.watcher import Watcher
+from train.metrics.distribution import sliced_wasserstein
+from train.runs import Run
+from train.shards import find_shards
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from train.gan.config import GanConfig
+    from train.gan.watcher import Trouble
+
+LOOK = 10
+"""Steps between looks at the measures: each look waits for the device."""
+DIRECTIONS = 128
+"""Of the distance measured each epoch; `evaluate` takes more."""
+
+
+def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
+    """Trains into `config.run_folder`, or goes on there with `config.resume`; `say` takes lines for the person.
+
+    Writes config.json, model.json, log.csv (a row an epoch), checkpoints/last.npz and best.npz (the nearest to real
+    faces by sliced Wasserstein distance), grids/ (the same latents each epoch), grids.gif, loss.png and events/.
+
+    Raises:
+        FacepipeError: Losses or weights are no finite numbers any more; the last good checkpoint stands.
+        InputError, DamagedFile, OutputError, SettingsChanged: As the shards and the run's folder say.
+    """
+    backend.prepare(config)
+    shards = find_shards(config.shards, "faces")
+    folder = Run(config.run_folder, "gan", {})
+    begun = config.resume and folder.checkpoint("last").exists()
+    state = (
+        checkpoints.load_state(folder.checkpoint("last"))
+        if begun
+        else {"epoch": 0, "step": 0, "rows": [], "troubles": []}
+    )
+    view = batches.face_view(config)
+    feed = open_feed(shards, "train", view, config, start_step=state["step"] * config.d_steps)
+    labels, frequencies = batches.find_labels(config, shards, feed)
+    config = replace(config, class_labels=labels, batch_size=feed.batch_size)
+    started = Run.start(config, "gan")
+    with started.locked():
+        for note in shards.check_fits(view):
+            say(note)
+        real = batches.real_faces(config, shards, feed, max(config.measured, config.samples))
+        steps = batches.step_batches(config, feed, frequencies, state["step"])
+        Training(config, started, real, state, say).go(steps, batches.steps_of_an_epoch(config, feed))
+    return started
+
+
+class Training:
+    """One run in the making.
+
+    Args:
+        config: Resolved: with the shards' labels and a batch that fits.
+        folder: Where everything goes.
+        real: (n, h, w, c) uint8, real faces to compare with.
+        state: What the last checkpoint said: `epoch` and `step` done, `rows` of the log, `troubles` named.
+        say: Takes lines for the person.
+    """
+
+    def __init__(
+        self,
+        config: GanConfig,
+        folder: Run,
+        real: NDArray[np.uint8],
+        state: dict[str, Any],
+        say: Callable[[str], None] = print,
+    ) -> None:
+        from train.gan.assembly import assemble, make_step
+
+        self.config, self.folder, self.real, self.state, self.say = config, folder, real, state, say
+        self.networks = assemble(config)
+        if state["epoch"]:
+            checkpoints.load(folder.checkpoint("last"), self.networks.groups())
+        self.step = make_step(config, self.networks)
+        self.watcher = Watcher(config, real)
+        self.events = EventFile(folder.folder / "events")
+        self.swd_real = self._distance(real[::2], real[1::2])
+
+    def go(self, steps: Iterator[dict[str, Any]], steps_of_an_epoch: int) -> None:
+        """All epochs that are left."""
+        self._describe(steps_of_an_epoch)
+        if not self.state["epoch"]:
+            self._draw_grid(0)
+        for epoch in range(self.state["epoch"], self.config.epochs):
+            began = time.perf_counter()
+            measures = self._one_epoch(epoch, steps, steps_of_an_epoch)
+            row = {"epoch": epoch + 1, "step": self.state["step"], **measures}
+            row["images_per_s"] = steps_of_an_epoch * self.config.batch_size / (time.perf_counter() - began)
+            self._finish(row)
+
+    def _describe(self, steps_of_an_epoch: int) -> None:
+        from train.gan.assembly import parameters
+
+        nets = self.networks
+        self.folder.write("model.json", nets.generator.to_json(indent=2))
+        self.folder.write("discriminator.json", nets.discriminator.to_json(indent=2))
+        labels = f", {self.config.classes} classes" if self.config.classes else ""
+        length = f"{steps_of_an_epoch} steps of {self.config.batch_size} an epoch"
+        self.say(
+            f"{self.config.preset}: generator {parameters(nets.generator):,} parameters, discriminator "
+            f"{parameters(nets.discriminator):,}{labels}; {length}"
+        )
+
+    def _one_epoch(self, epoch: int, steps: Iterator[dict[str, Any]], count: int) -> dict[str, float]:
+        """Means of all measures; troubles are named as they happen."""
+        import keras
+
+        self.say(f"Epoch {epoch + 1}/{self.config.epochs}")
+        bar = keras.utils.Progbar(count, stateful_metrics=(), verbose=1 if sys.stdout.isatty() else 2)
+        rows: list[dict[str, float]] = []
+        waiting: list[dict[str, Any]] = []
+        for number in range(count):
+            waiting.append(self.step(next(steps)))
+            if len(waiting) == LOOK or number + 1 == count:
+                looked = [{name: float(value) for name, value in measures.items()} for measures in waiting]
+                self._look(looked)
+                rows += looked
+                waiting = []
+                shown = [(name, looked[-1][name]) for name in ("d_loss", "g_loss", "d_real", "d_fake")]
+                bar.update(number + 1, shown, finalize=number + 1 == count)
+        return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+    def _look(self, looked: list[dict[str, float]]) -> None:
+        for measures in looked:
+            self._name(self.watcher.see_step(self.state["step"], measures))
+            self.state["step"] += 1
+        means = {name: float(np.mean([measures[name] for measures in looked])) for name in looked[0]}
+        self.events.scalars(means, self.state["step"])
+
+    def _name(self, troubles: list[Trouble]) -> None:
+        """Into the log; a run whose numbers are none ends."""
+        for trouble in troubles:
+            if trouble.name == "not-finite":
+                raise FacepipeError(f"{trouble.text}; the checkpoint of epoch {self.state['epoch']} stands")
+            self.say(f"warning: {trouble.text}")
+            self.state["troubles"].append({"name": trouble.name, "step": trouble.step, "text": trouble.text})
+
+    def _finish(self, row: dict[str, float]) -> None:
+        """Samples, measures, checkpoint, pictures, log: in this order, so that what the log tells of is there."""
+        self.step.settle()
+        epoch = int(row["epoch"])
+        samples = self._samples(self.config.measured, 5)
+        troubles, variety = self.watcher.see_samples(self.state["step"], epoch, samples)
+        self._name(troubles)
+        compared = variety | {"swd": self._distance(samples, self.real), "swd_real": self.swd_real}
+        row |= compared
+        self.events.scalars(compared, self.state["step"])
+        self.state["epoch"] = epoch
+        self.state["rows"].append(row)
+        self._save(row)
+        self._draw_grid(epoch)
+        self.folder.write_log(self.state["rows"])
+        self.folder.write("loss.png", pictures.plot(self.state["rows"]))
+        grids = sorted((self.folder.folder / "grids").glob("epoch-*.png"))
+        self.folder.write("grids.gif", pictures.animate(grids))
+        self.say(f"sliced Wasserstein distance {row['swd']:.1f} (real against real {self.swd_real:.1f})")
+
+    def _save(self, row: dict[str, float]) -> None:
+        groups = self.networks.groups()
+        if not all(np.isfinite(np.asarray(v.value)).all() for group in groups.values() for v in group):
+            raise FacepipeError(
+                f"weights are no finite numbers after epoch {row['epoch']}; the checkpoint before it stands; "
+                f"try a lower --learning-rate"
+            )
+        state = {**self.state, "seed": self.config.seed}
+        if row["swd"] <= min(r["swd"] for r in self.state["rows"]):
+            checkpoints.save(self.folder.checkpoint("best"), groups, state)
+        checkpoints.save(self.folder.checkpoint("last"), groups, state)
+
+    def _samples(self, count: int, stream: int) -> NDArray[np.uint8]:
+        """Faces of the averaged generator from latents that are the same at every call."""
+        z = draw_latents(generator_for(self.config.seed, stream), self.config.latent, (count, self.config.z_size))
+        network = self.networks.average or self.networks.generator
+        return generate(network, z, spread_classes(self.config, count))
+
+    def _draw_grid(self, epoch: int) -> None:
+        sheet = pictures.tile(self._samples(self.config.samples, 2))
+        png = pictures.as_png(sheet)
+        self.folder.write(f"grids/epoch-{epoch:04d}.png", png)
+        self.events.image("samples", png, *sheet.shape[:2], self.state["step"])
+
+    def _distance(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
+        """The mean over the levels."""
+        if min(len(first), len(second)) < 2:
+            return float("nan")
+        return float(np.mean(list(sliced_wasserstein(first, second, directions=DIRECTIONS).values())))
