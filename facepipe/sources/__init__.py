@@ -47,4 +47,4 @@ def list_sources(place: Place, config: ExtractConfig) -> Listing:
         builder.add(group)
         if builder.is_full:
             break
-    return builder.finish(layout.name, tree.notes)
+    return builder.finish(layout.name, list(tree.notes))

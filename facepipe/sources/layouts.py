@@ -14,9 +14,8 @@ from facepipe.sources.listing import Group
 from facepipe.sources.names import MEDIA, extension, frame_number, is_video, natural_key, stem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from facepipe.records import Box
     from facepipe.sources.tree import Folder, Tree
 
 
@@ -43,17 +42,14 @@ class Layout(Protocol):
         """
 
 
-def _split(
-    folder: Folder, identity: str, video: str, boxes: Mapping[str, Box] | None = None, prefix: str = ""
-) -> Iterator[Group]:
+def _split(folder: Folder, identity: str, video: str) -> Iterator[Group]:
     """A folder's stills as one group, then each video file as its own video."""
-    stills = [name for name in folder.files if not is_video(name)]
+    videos = [name for name in folder.files if is_video(name)]
+    stills = [name for name in folder.files if not is_video(name)] if videos else folder.files
     if stills:
-        found = [boxes.get(f"{prefix}{name}") for name in stills] if boxes else ()
-        yield Group(identity, video, folder.path, stills, boxes=found)
-    for name in folder.files:
-        if is_video(name):
-            yield Group(identity, f"{video}/{name}" if video else name, folder.path, [name])
+        yield Group(identity, video, folder.path, stills)
+    for name in videos:
+        yield Group(identity, f"{video}/{name}" if video else name, folder.path, [name], is_video=True)
 
 
 class Identity:
@@ -73,7 +69,7 @@ class Identity:
                 yield from _split(folder, identity, video)
                 continue
             for name in folder.files:
-                yield Group(stem(name), name if is_video(name) else "", "", [name])
+                yield Group(stem(name), name if is_video(name) else "", "", [name], is_video=is_video(name))
 
 
 class Flat:
@@ -88,13 +84,13 @@ class Flat:
     def groups(self, tree: Tree, label: str) -> Iterator[Group]:  # noqa: ARG002 - it has no labels
         """By stem. Files that share theirs are told apart by their path."""
         files = [f"{folder.path}/{name}" if folder.path else name for folder in tree.walk() for name in folder.files]
-        files.sort(key=lambda path: (natural_key(_stem(path)), natural_key(path)))
+        files.sort(key=lambda path: natural_key(_stem(path)))  # equals stay in the order of their folders
         names = _own_names(files)
         for start in range(0, len(files), _RUN):
             pairs = zip(files[start : start + _RUN], names[start : start + _RUN], strict=True)
             for videos, run in groupby(pairs, key=lambda pair: is_video(pair[0])):
                 paths, identities = zip(*run, strict=True)
-                yield Group(identities, paths if videos else "", "", paths)
+                yield Group(identities, paths if videos else "", "", paths, is_video=videos)
 
 
 def _stem(path: str) -> str:
@@ -142,8 +138,10 @@ class YouTubeFaces:
             if identity != current:
                 current, file = identity, f"{identity}{_LABELED}"
                 boxes = read_labeled_faces(tree, f"{top}/{file}" if top else file) if file in labeled else {}
-            for group in _split(folder, identity, video, boxes, f"{inner}/"):
-                group.frames = _frame_numbers(group.files)
+            for group in _split(folder, identity, video):
+                if not group.is_video:
+                    group.frames = _frame_numbers(group.files)
+                    group.boxes = [boxes.get(f"{inner}/{name}") for name in group.files] if boxes else ()
                 yield group
 
 

@@ -8,7 +8,7 @@ import math
 import os
 import posixpath
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import InputError, UsageError
@@ -241,17 +241,22 @@ def _group(rows: list[_Row], seen: dict[str, int], where: str) -> Iterator[Group
         repeats.append(seen.get(row.path, 0))
         seen[row.path] = repeats[-1] + 1
     first = rows[0]
-    videos = [first.video or (row.path if is_video(row.path) else "") for row in rows]
-    frames = [0 if is_video(row.path) or (row.frame < 0 and not first.video) else row.frame for row in rows]
-    if first.video and any(row.frame < 0 for row in rows):
-        frames = list(range(len(rows)))
-    yield Group(
-        first.identity,
-        videos if any(is_video(row.path) for row in rows) else first.video,
-        "",
-        [row.path for row in rows],
-        frames,
-        [row.box for row in rows],
-        [row.label for row in rows],
-        repeats,
-    )
+    numbered = all(row.frame >= 0 or is_video(row.path) for row in rows)
+    for index, row in enumerate(rows):
+        if is_video(row.path) or not (numbered or first.video):
+            row.frame = 0
+        elif not numbered:
+            row.frame = index
+    for videos, run in groupby(zip(rows, repeats, strict=True), key=lambda pair: is_video(pair[0].path)):
+        some, counts = zip(*run, strict=True)
+        yield Group(
+            first.identity,
+            [row.video or row.path for row in some] if videos else first.video,
+            "",
+            [row.path for row in some],
+            [row.frame for row in some],
+            [row.box for row in some],
+            [row.label for row in some],
+            counts,
+            is_video=videos,
+        )

@@ -18,6 +18,7 @@ VIDEOS = frozenset({
 MEDIA = IMAGES | VIDEOS
 SKIPPED_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 _DIGITS = re.compile(r"[0-9]+")
+_PADDED = re.compile(r"(?<![0-9])0[0-9]")
 
 
 def extension(name: str) -> str:
@@ -35,9 +36,10 @@ def is_video(name: str) -> bool:
     return extension(name) in VIDEOS
 
 
-def natural_key(name: str) -> tuple[str, str]:
-    """Sorts numbers in names by value: `3.9` before `3.10`. Independent of the locale; equal for no two names."""
-    return _DIGITS.sub(_sortable, name), name
+def natural_key(name: str) -> str:
+    """A text that sorts numbers by value, `3.9` before `3.10`, in every locale alike; no two names share theirs."""
+    key = _DIGITS.sub(_sortable, name)
+    return f"{key}\0{name}" if _PADDED.search(name) else key
 
 
 def _sortable(match: re.Match[str]) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Identifier = tuple[int, int]
 """Device and inode of a folder."""
+_KEPT_LEVELS = 64
 MAX_VISITS = 16
 """How often one folder is entered through different links: links to folders of links would otherwise never end."""
 
@@ -47,7 +48,8 @@ class Tree(ABC):
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.notes: list[str] = []
+        self.notes: dict[str, None] = {}
+        """What the user should know, each once."""
 
     @abstractmethod
     def walk(self, top: str = "") -> Iterator[Folder]:
@@ -55,7 +57,7 @@ class Tree(ABC):
 
     @abstractmethod
     def level(self, path: str = "") -> Level:
-        """Names of all folders and files (of any kind) directly in a folder, in natural order; empty for none."""
+        """Names of all folders (in natural order) and files (of any kind, in no order) directly in a folder."""
 
     def read_text(self, path: str) -> str:
         """A label file. Bytes that are no UTF-8 become surrogate escapes, as in file names."""
@@ -83,12 +85,20 @@ class LocalTree(Tree):
                 f"{shown(self._root)} is {'a file, not' if is_file else 'no'} folder; give another --input"
             )
         self._visits: Counter[Identifier] = Counter()
+        self._levels: dict[str, Level] = {}
 
     def _full(self, path: str) -> str:
         return os.path.join(self._root, path) if path else self._root
 
     def level(self, path: str = "") -> Level:
-        """Names of all folders and files directly in a folder."""
+        """Names of all folders and files directly in a folder; the last few answers are kept."""
+        if path not in self._levels:
+            if len(self._levels) >= _KEPT_LEVELS:
+                self._levels.clear()
+            self._levels[path] = self._read_level(path)
+        return self._levels[path]
+
+    def _read_level(self, path: str) -> Level:
         folders: list[str] = []
         files: list[str] = []
         try:
@@ -98,10 +108,12 @@ class LocalTree(Tree):
                         (folders if _is_folder(entry) else files).append(entry.name)
         except OSError:
             return Level([], [])
-        return Level(sorted(folders, key=natural_key), sorted(files, key=natural_key))
+        return Level(sorted(folders, key=natural_key), files)
 
     def walk(self, top: str = "") -> Iterator[Folder]:
         """Depth first, without recursion: no nesting is too deep."""
+        self._levels.clear()
+        self._visits.clear()
         waiting: list[tuple[str, tuple[Identifier, ...]]] = [(top, ())]
         while waiting:
             path, above = waiting.pop()
@@ -128,7 +140,8 @@ class LocalTree(Tree):
                 name = entry.name
                 if name[0] == ".":
                     continue
-                media = name.rpartition(".")[2].lower() in MEDIA
+                _, dot, ending = name.rpartition(".")
+                media = dot != "" and ending.lower() in MEDIA
                 if _is_folder(entry):
                     if self._may_enter(entry, path, chain) and not (media and _is_empty(entry.path)):
                         folders.append(name)
@@ -149,7 +162,8 @@ class LocalTree(Tree):
         if identifier not in chain and self._visits[identifier] <= MAX_VISITS:
             return True
         reason = "leads in a circle" if identifier in chain else f"is the {MAX_VISITS + 1}th to one folder"
-        self.notes.append(f"the link {shown(f'{path}/{entry.name}'.lstrip('/'))} {reason}; it is not followed")
+        note = f"the link {shown(f'{path}/{entry.name}'.lstrip('/'))} {reason}; it is not followed"
+        self.notes[note] = None
         return False
 
 
@@ -193,7 +207,7 @@ class StoreTree(Tree):
     def level(self, path: str = "") -> Level:
         """Names of all folders and files directly in a folder."""
         folders, files = self._folders.get(path, ()), self._files.get(path, ())
-        return Level(sorted(folders, key=natural_key), sorted(files, key=natural_key))
+        return Level(sorted(folders, key=natural_key), list(files))
 
     def walk(self, top: str = "") -> Iterator[Folder]:
         """Depth first."""
@@ -201,7 +215,7 @@ class StoreTree(Tree):
         while waiting:
             path = waiting.pop()
             level = self.level(path)
-            files = [name for name in level.files if extension(name) in MEDIA]
+            files = sorted((name for name in level.files if extension(name) in MEDIA), key=natural_key)
             if files:
                 yield Folder(path, files)
             waiting += [f"{path}/{name}" if path else name for name in reversed(level.folders)]

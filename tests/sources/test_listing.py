@@ -1,0 +1,354 @@
+"""What is listed, in which order, and how it is cut into parts."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from facepipe.config import ExtractConfig
+from facepipe.errors import InputError, UsageError
+from facepipe.parquet import PLAN
+from facepipe.sources import list_sources
+from facepipe.sources.listing import VIDEO_WEIGHT, Group, ListingBuilder
+from facepipe.storage import place
+
+PEOPLE = ["Zoe", "ann", "Ann", "Émile", "9", "10", "J. R. Smith"]
+
+
+def listed(folder, **options):
+    return list_sources(place(str(folder)), ExtractConfig(input=str(folder), **options))
+
+
+def make(folder, names):
+    for name in names:
+        path = os.path.join(os.fspath(folder), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(name.encode("utf-8", "surrogateescape"))
+
+
+def paths(listing):
+    return [source.path for source in listing.sources()]
+
+
+TREE = [f"{person}/{video}/{frame}.jpg" for person in PEOPLE for video in ("2", "10") for frame in (1, 2, 10, 9)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_order_does_not_depend_on_creation(tmp_path, seed):
+    """Files made in any order are listed in the same one."""
+    names = [*TREE, "Zoe/1.png", "Zoe/clip.mp4", "Ann/b.JPEG"]
+    make(tmp_path / "a", names)
+    random.Random(seed).shuffle(names)
+    make(tmp_path / "b", names)
+    shutil.copytree(tmp_path / "b", tmp_path / "c")
+    assert paths(listed(tmp_path / "a")) == paths(listed(tmp_path / "b")) == paths(listed(tmp_path / "c"))
+
+
+def test_order_does_not_depend_on_locale_or_time_zone(tmp_path):
+    """Another locale, time zone and hash seed change nothing."""
+    make(tmp_path, TREE)
+    code = (
+        "import sys; from facepipe.sources import list_sources; from facepipe.storage import place;"
+        "from facepipe.config import ExtractConfig;"
+        "print([ascii(s) for s in list_sources(place(sys.argv[1]), ExtractConfig()).sources()])"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path)],
+            env={**os.environ, "LC_ALL": locale, "TZ": zone, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for locale, zone, seed in [("C", "UTC", "0"), ("sv_SE.UTF-8", "Asia/Kolkata", "5")]
+    }
+    assert len(outputs) == 1
+
+
+def test_natural_order_of_people_videos_and_frames(tmp_path):
+    """Sorted by identity, video, frame: each with its numbers by value."""
+    make(
+        tmp_path,
+        [f"{person}/{video}/{video}.{frame}.jpg" for person in ("b10", "b9") for video in (10, 9) for frame in (10, 9)],
+    )
+    expected = [
+        f"{person}/{video}/{video}.{frame}.jpg" for person in ("b9", "b10") for video in (9, 10) for frame in (9, 10)
+    ]
+    assert paths(listed(tmp_path)) == expected
+
+
+def test_names_that_differ_only_in_case_are_different_people(tmp_path):
+    """`Ann` and `ann` stay apart."""
+    make(tmp_path, ["Ann/1.jpg", "ann/1.jpg"])
+    if len(os.listdir(tmp_path)) < 2:
+        pytest.skip("this file system knows no case")
+    assert [source.identity for source in listed(tmp_path).sources()] == ["Ann", "ann"]
+
+
+def test_what_is_no_picture_is_left_out(tmp_path):
+    """Hidden files, thumbnails, texts and other systems' folders are not listed; extensions count in any case."""
+    kept = ["a/1.jpg", "a/2.JPG", "a/3.JpEg", "a/4.png", "a/5.WebP", "a/6.tiff", "a/7.bmp", "a/8.gif", "a/9.heic"]
+    left = [
+        "a/.1.jpg",
+        ".hidden/1.jpg",
+        "a/Thumbs.db",
+        "a/readme.txt",
+        "__MACOSX/a/1.jpg",
+        "a/@eaDir/1.jpg",
+        "a/jpg",
+        "a/.DS_Store",
+    ]
+    make(tmp_path, kept + left)
+    assert paths(listed(tmp_path)) == kept
+
+
+NASTY = [
+    "new\nline.jpg",
+    "quote'\".jpg",
+    "-rf.jpg",
+    "sp ace.jpg",
+    "中文.jpg",
+    "a" * 251 + ".jpg",
+    "%s{0}.jpg",
+    "back\\slash.jpg",
+    "$(id).jpg",
+]
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_odd_names(tmp_path, name):
+    """Odd names are listed as they are and open under them."""
+    make(tmp_path, [f"person/{name}"])
+    (source,) = listed(tmp_path).sources()
+    assert (source.path, source.identity) == (f"person/{name}", "person")
+    assert place(str(tmp_path)).read(source.file) == f"person/{name}".encode()
+
+
+def test_names_that_are_no_unicode(tmp_path):
+    """Bytes that are no UTF-8 are shown escaped, differ from names that look so, and open as they are."""
+    names = ["p\udce9/caf\udce9.jpg", "p\udce9/caf\\xe9.jpg"]
+    try:
+        make(tmp_path, names)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 only")
+    sources = listed(tmp_path).sources()
+    assert len({source.path for source in sources}) == 2
+    assert {source.identity for source in sources} == {"p\\xe9"}
+    for source in sources:
+        source.path.encode()
+        assert place(str(tmp_path)).read(source.file) == source.file.encode("utf-8", "surrogateescape")
+
+
+@pytest.fixture
+def deep_path(tmp_path):
+    """A folder for nesting that Python's own removal, and so pytest's, fails on."""
+    yield tmp_path
+    subprocess.run(["rm", "-rf", tmp_path], check=True)
+
+
+def test_very_long_paths(deep_path):
+    """A path of nearly 4,000 bytes opens; one too long for the system is listed at the folder where it ends."""
+    folder = "person"
+    while len(f"{deep_path}/{folder}") < 3700:
+        folder += "/" + "d" * 200
+    make(deep_path, [f"{folder}/1.jpg"])
+    (source,) = listed(deep_path).sources()
+    assert place(str(deep_path)).read(source.file) == f"{folder}/1.jpg".encode()
+    descriptor = os.open(deep_path / folder, os.O_RDONLY)
+    for _ in range(3):
+        os.mkdir("e" * 200, dir_fd=descriptor)
+        inner = os.open("e" * 200, os.O_RDONLY, dir_fd=descriptor)
+        os.close(os.open("2.jpg", os.O_CREAT, dir_fd=inner))
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+    deep = listed(deep_path).sources()
+    assert 2 <= len(deep) <= 4
+    with pytest.raises(InputError, match="name too long"):
+        place(str(deep_path)).read(deep[-1].file)
+
+
+def read_errors(folder):
+    """What reading each source gives: its bytes, or the error's sentence."""
+    found = {}
+    for source in listed(folder).sources():
+        try:
+            found[source.path] = place(str(folder)).read(source.file)
+        except InputError as error:
+            found[source.path] = str(error)
+    return found
+
+
+def test_what_only_looks_like_a_picture(tmp_path):
+    """FIFOs, sockets, devices, broken and circular links and empty folders named like pictures are listed; reading
+    them gives a sentence, at once.
+    """
+    make(tmp_path, ["p/real.jpg"])
+    os.mkfifo(tmp_path / "p/fifo.jpg")
+    os.symlink("nowhere", tmp_path / "p/broken.jpg")
+    os.symlink("circle.jpg", tmp_path / "p/circle.jpg")
+    os.symlink("/dev/zero", tmp_path / "p/device.jpg")
+    os.mkdir(tmp_path / "p/folder.jpg")
+    found = read_errors(tmp_path)
+    assert found.pop("p/real.jpg") == b"p/real.jpg"
+    assert sorted(found) == ["p/broken.jpg", "p/circle.jpg", "p/device.jpg", "p/fifo.jpg", "p/folder.jpg"]
+    assert all(isinstance(said, str) and "\n" not in said for said in found.values())
+
+
+def test_a_folder_named_like_a_picture_is_walked(tmp_path):
+    """A folder called x.jpg with pictures in it is a folder."""
+    make(tmp_path, ["x.jpg/1.png", "x.jpg/y.jpg/2.png"])
+    assert [(s.path, s.identity, s.video) for s in listed(tmp_path).sources()] == [
+        ("x.jpg/1.png", "x.jpg", ""), ("x.jpg/y.jpg/2.png", "x.jpg", "y.jpg"),
+    ]  # fmt: skip
+
+
+def test_links_are_followed_and_circles_noticed(tmp_path):
+    """Links to files and folders are followed; one that leads back is noted and not entered."""
+    make(tmp_path / "elsewhere", ["1.jpg", "2.jpg"])
+    make(tmp_path / "input", ["a/1.jpg"])
+    os.symlink(tmp_path / "elsewhere", tmp_path / "input/b")
+    os.symlink(tmp_path / "elsewhere/2.jpg", tmp_path / "input/a/2.jpg")
+    os.symlink("..", tmp_path / "input/a/up")
+    os.symlink(".", tmp_path / "input/a/here")
+    listing = listed(tmp_path / "input")
+    assert paths(listing) == ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"]
+    assert len(listing.notes) == 2
+    assert all("circle" in note for note in listing.notes)
+
+
+def test_links_to_folders_of_links_end(tmp_path):
+    """A ladder of links with 2**40 ways through it is listed in an instant."""
+    make(tmp_path, ["d40/1.jpg"])
+    for i in range(40):
+        os.makedirs(tmp_path / f"d{i}", exist_ok=True)
+        os.symlink(f"../d{i + 1}", tmp_path / f"d{i}/x")
+        os.symlink(f"../d{i + 1}", tmp_path / f"d{i}/y")
+    listing = listed(tmp_path)
+    assert 1 <= len(listing) < 2000
+    assert listing.notes
+
+
+def test_deep_folders(deep_path):
+    """Nesting far beyond Python's recursion limit is no error."""
+    folder = "p"
+    os.mkdir(deep_path / folder)
+    while folder.count("/") < 1200:
+        folder += "/d"
+        os.mkdir(deep_path / folder)
+    make(deep_path, [f"{folder}/1.jpg"])
+    assert paths(listed(deep_path)) == [f"{folder}/1.jpg"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
+@pytest.mark.parametrize("name", ["p/secret", "p/secret.jpg"])
+def test_folders_without_permission(tmp_path, name):
+    """A folder that can't be entered is a source of its own: reading it says why."""
+    make(tmp_path, ["p/1.jpg", f"{name}/2.jpg"])
+    os.chmod(tmp_path / name, 0)
+    for folder in (tmp_path, *tmp_path.parents):
+        if os.stat(folder).st_uid == os.geteuid() and str(folder).startswith("/tmp/"):
+            os.chmod(folder, 0o755)
+    code = """
+import sys
+from facepipe.sources import list_sources; from facepipe.storage import place; from facepipe.config import ExtractConfig
+import os
+here = place(sys.argv[1])
+list_sources(here, ExtractConfig()), here.read("p/1.jpg")  # loads all modules
+os.setuid(65534)
+for source in list_sources(here, ExtractConfig()).sources():
+    try:
+        print(source.path, len(here.read(source.file)))
+    except Exception as error:
+        print(source.path, type(error).__name__, "permission denied" in str(error))
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["p/1.jpg 7", f"{name} InputError True", ""]
+
+
+@pytest.mark.parametrize(("name", "said"), [("missing", "no folder"), ("file.jpg", "a file, not folder")])
+def test_no_folder(tmp_path, name, said):
+    """An input that is missing or a file is an error that says so."""
+    make(tmp_path, ["file.jpg"])
+    with pytest.raises(InputError, match=said):
+        listed(tmp_path / name)
+
+
+def test_an_empty_folder_lists_nothing(tmp_path):
+    """No picture is an empty listing of the plan's schema."""
+    listing = listed(tmp_path)
+    assert (len(listing), listing.parts(512), listing.to_arrow().schema) == (0, [], PLAN)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 4, 5, 100])
+def test_limit(tmp_path, limit):
+    """`--limit` takes the first files of the full order."""
+    make(tmp_path, TREE)
+    assert paths(listed(tmp_path, limit=limit)) == paths(listed(tmp_path))[:limit]
+
+
+def test_label_needs_labels(tmp_path):
+    """`--label` without anything that has labels is a mistake in the options."""
+    make(tmp_path, ["a/1.jpg"])
+    with pytest.raises(UsageError, match="--manifest"):
+        listed(tmp_path, label="Smiling")
+
+
+def built(*groups, limit=0):
+    builder = ListingBuilder(limit)
+    for group in groups:
+        builder.add(group)
+    return builder.finish("test", [])
+
+
+def video(count, name="v"):
+    return Group("p", name, "", [f"{name}/{i}.jpg" for i in range(count)])
+
+
+def stills(count):
+    return Group("p", "", "", [f"{i}.jpg" for i in range(count)])
+
+
+def film(name):
+    return Group("p", name, "", [name], is_video=True)
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ([stills(25)], [10, 10, 5]),
+        ([video(25)], [25]),
+        ([video(4, "a"), video(7, "b"), video(3, "c")], [11, 3]),
+        ([stills(4), video(20), stills(12)], [24, 10, 2]),
+        ([film("a.mp4"), film("b.mp4"), stills(3)], [1, 1, 3]),
+        ([], []),
+    ],
+)
+def test_parts(groups, expected):
+    """Parts have about the size asked for and never cut a video; a video file is a part's worth of images."""
+    assert VIDEO_WEIGHT > 10
+    listing = built(*groups)
+    parts = listing.parts(10)
+    assert [len(part) for part in parts] == expected
+    assert [row for part in parts for row in part] == list(range(len(listing)))
+
+
+def test_frames_and_boxes_come_back(tmp_path):
+    """Columns give the records that went in, over several chunks of memory."""
+    count = 20_000
+    boxes = [(float(i), 1.0, i + 2.0, 3.0) if i % 3 else None for i in range(count)]
+    labels = [i if i % 2 else None for i in range(count)]
+    group = Group("é", "v", "d", [f"{i}.jpg" for i in range(count)], list(range(5, count + 5)), boxes, labels)
+    listing = built(group, group)
+    for row in (0, 1, 2, 19_999, 20_000, 39_999):
+        (source,) = listing.sources(range(row, row + 1))
+        i = row % count
+        assert (source.path, source.identity, source.video, source.frame_index) == (f"d/{i}.jpg", "é", "v", i + 5)
+        assert (source.box, source.label, source.is_video, source.file) == (boxes[i], labels[i], False, f"d/{i}.jpg")
+    assert listing.to_arrow().schema == PLAN
+    listing.to_arrow().validate(full=True)
