@@ -181,8 +181,12 @@ def _path(value: Any, at: str) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """None where the cell is empty; NaN where it is no number."""
-    if value is None or (isinstance(value, str) and not value.strip()):
+    """None where the cell is empty (Parquet's writers put NaN there); NaN where it is no number."""
+    if (
+        value is None
+        or (isinstance(value, str) and not value.strip())
+        or (isinstance(value, float) and math.isnan(value))
+    ):
         return None
     try:
         return float(value)
@@ -192,7 +196,7 @@ def _number(value: Any) -> float | None:
 
 def _whole(value: Any, at: str, name: str, low: int, high: int) -> int | None:
     number = value if isinstance(value, int) else _number(value)
-    if number is None or (isinstance(value, float) and math.isnan(value)):  # Parquet's writers: NaN is nothing
+    if number is None:
         return None
     if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() and len(value) < 30:
         number = int(value)  # a float would round what has more than 15 digits

@@ -7,6 +7,7 @@ import stat
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from facepipe.chatter import captured_chatter
 from facepipe.decoding import check_size
 from facepipe.errors import ImageError
 from facepipe.records import Status
@@ -48,7 +49,7 @@ def iter_frames(path: str, every: int, max_pixels: int) -> Iterator[tuple[int, I
         width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         check_size(width, height, max_pixels)
         index = 0
-        while capture.grab():
+        while _grab(capture):
             if index % every == 0:
                 image = _retrieve(capture)
                 check_size(image.shape[1], image.shape[0], max_pixels)
@@ -66,7 +67,8 @@ def _opened(path: str) -> Iterator[Any]:
     try:
         # By descriptor: any name works, also one that is no UTF-8, and it is the file that was checked.
         options = [cv2.CAP_PROP_N_THREADS, 1]
-        capture = cv2.VideoCapture(f"/dev/fd/{descriptor}", cv2.CAP_FFMPEG, options)
+        with captured_chatter():
+            capture = cv2.VideoCapture(f"/dev/fd/{descriptor}", cv2.CAP_FFMPEG, options)
         try:
             if not capture.isOpened():
                 raise ImageError(
@@ -103,6 +105,11 @@ def _check_start(descriptor: int) -> None:
         raise ImageError(Status.DECODE_ERROR, "the file is empty")
     if not any(start.startswith(signature, offset) for offset, signature in _CONTAINERS):
         raise ImageError(Status.DECODE_ERROR, f"not a video that can be read: it starts with {start!r}")
+
+
+def _grab(capture: Any) -> bool:
+    with captured_chatter():
+        return bool(capture.grab())
 
 
 def _retrieve(capture: Any) -> Image:

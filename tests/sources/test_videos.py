@@ -1,0 +1,204 @@
+"""Frames of video files."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facepipe.errors import ImageError
+from facepipe.records import Status
+from facepipe.sources.videos import iter_frames
+
+FRAMES = 40
+LIMIT = 1_000_000
+CODECS = [("mp4", "mp4v"), ("avi", "MJPG"), ("avi", "XVID"), ("mov", "mp4v"), ("webm", "VP80"), ("mkv", "mp4v")]
+
+
+@pytest.fixture(scope="module")
+def shots(astronaut):
+    """A real photograph that moves: FRAMES pictures, (160, 208, 3) uint8 RGB."""
+    return [astronaut[i : i + 160, 120 + i : 328 + i] for i in range(FRAMES)]
+
+
+@pytest.fixture(scope="module")
+def film(shots, tmp_path_factory):
+    """(container, codec) -> a file of the shots."""
+    made = {}
+
+    def make(container, codec):
+        if (container, codec) not in made:
+            path = str(tmp_path_factory.mktemp("film") / f"{codec}.{container}")
+            writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*codec), 25, (208, 160))
+            if not writer.isOpened():
+                pytest.skip(f"this OpenCV writes no {codec} in {container}")
+            for shot in shots:
+                writer.write(np.ascontiguousarray(shot[..., ::-1]))
+            writer.release()
+            made[container, codec] = path
+        return made[container, codec]
+
+    return make
+
+
+def difference(image, expected):
+    assert (image.dtype, image.shape) == (np.uint8, expected.shape)
+    return float(np.abs(image.astype(int) - expected).mean())
+
+
+@pytest.mark.parametrize(("container", "codec"), CODECS)
+def test_every_frame(film, shots, container, codec):
+    """Each container gives every frame, in order and in RGB."""
+    found = list(iter_frames(film(container, codec), 1, LIMIT))
+    assert [index for index, _ in found] == list(range(FRAMES))
+    assert max(difference(image, shot) for (_, image), shot in zip(found, shots, strict=True)) < 12
+
+
+@pytest.mark.parametrize("every", [2, 7, 100])
+def test_every_nth_frame(film, shots, every):
+    """`--every` leaves frames out and keeps the others' numbers."""
+    found = list(iter_frames(film("mp4", "mp4v"), every, LIMIT))
+    assert [index for index, _ in found] == list(range(0, FRAMES, every))
+    assert max(difference(image, shots[index]) for index, image in found) < 12
+
+
+def rotated(path, angle):
+    """The MP4's bytes with the rotation of a telephone held upright, in its track header's matrix."""
+    data = bytearray(Path(path).read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    one = (1 << 16).to_bytes(4, "big")
+    minus = (-1 << 16).to_bytes(4, "big", signed=True)
+    none, unit = bytes(4), (1 << 30).to_bytes(4, "big")
+    matrix = {
+        90: [none, one, none, minus, none],
+        180: [minus, none, none, none, minus],
+        270: [none, minus, none, one, none],
+    }
+    data[at : at + 36] = b"".join([*matrix[angle], none, none, none, unit])
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("angle", "turns"), [(90, -1), (180, 2), (270, 1)])
+def test_rotation(film, shots, tmp_path, angle, turns):
+    """A film's rotation is undone."""
+    path = tmp_path / "film.mp4"
+    path.write_bytes(rotated(film("mp4", "mp4v"), angle))
+    _, image = next(iter_frames(str(path), 1, LIMIT))
+    assert difference(image, np.rot90(shots[0], turns)) < 12
+
+
+@pytest.mark.parametrize(
+    "name", ["new\nline.mp4", "caf\udce9.mp4", "100%d.mp4", "中文 'x'.mp4", "http:.mp4", "no extension"]
+)
+def test_odd_names(film, tmp_path, name):
+    """A film opens under any name."""
+    path = os.path.join(tmp_path, name)
+    with open(film("mp4", "mp4v"), "rb") as source, open(path, "wb") as copy:
+        copy.write(source.read())
+    assert len(list(iter_frames(path, 1, LIMIT))) == FRAMES
+
+
+def read(path, limit=LIMIT):
+    """How many frames came, and the error that ended it."""
+    count = 0
+    try:
+        for _ in iter_frames(str(path), 1, limit):
+            count += 1
+    except ImageError as error:
+        return count, error
+    return count, None
+
+
+@pytest.mark.parametrize(("container", "codec"), [("avi", "MJPG"), ("avi", "XVID"), ("webm", "VP80"), ("mkv", "mp4v")])
+def test_a_film_that_breaks_off(film, tmp_path, container, codec):
+    """A film cut in the middle gives the frames before, then says that it breaks off."""
+    path = tmp_path / f"half.{container}"
+    whole = Path(film(container, codec)).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    count, error = read(path)
+    assert 5 < count < FRAMES
+    assert error is None or error.status == Status.DECODE_ERROR
+    if container == "avi":
+        assert f"breaks off after {count} of {FRAMES} frames" in error.message
+
+
+BROKEN = {
+    "empty.mp4": (b"", Status.DECODE_ERROR, "empty"),
+    "text.mp4": (b"hello" * 100, Status.DECODE_ERROR, "not a video"),
+    "playlist.mp4": (b"#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:1/x.ts\n", Status.DECODE_ERROR, "not a video"),
+    "concat.avi": (b"ffconcat version 1.0\nfile /etc/passwd\n", Status.DECODE_ERROR, "not a video"),
+    "head.mp4": (b"\0\0\0\x18ftypmp42" + bytes(5000), Status.DECODE_ERROR, "can't be opened"),
+    "head.avi": (b"RIFF\0\0\0\0AVI LIST" + bytes(5000), Status.DECODE_ERROR, "can't be opened"),
+    "head.webm": (b"\x1a\x45\xdf\xa3" + bytes(5000), Status.DECODE_ERROR, "can't be opened"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_no_film(tmp_path, name):
+    """What is no film, or only the start of one, is an error in a sentence."""
+    data, status, said = BROKEN[name]
+    (tmp_path / name).write_bytes(data)
+    count, error = read(tmp_path / name)
+    assert (count, error.status) == (0, status)
+    assert said in error.message
+
+
+def test_an_mp4_without_its_end(film, tmp_path):
+    """An MP4 whose index was cut off can't be opened, and says so."""
+    whole = Path(film("mp4", "mp4v")).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 2 // 3])
+    count, error = read(tmp_path / "cut.mp4")
+    assert (count, error.status) == (0, Status.DECODE_ERROR)
+
+
+def test_what_is_no_file(tmp_path):
+    """A folder, a FIFO, a broken link and a missing file are read errors, at once."""
+    os.mkdir(tmp_path / "folder.mp4")
+    os.mkfifo(tmp_path / "fifo.mp4")
+    os.symlink("nowhere", tmp_path / "link.mp4")
+    for name in ("folder.mp4", "fifo.mp4", "link.mp4", "missing.mp4"):
+        count, error = read(tmp_path / name)
+        assert (count, error.status) == (0, Status.READ_ERROR), name
+
+
+def test_too_large(film):
+    """Frames above `--max-pixels` are refused before one is decoded."""
+    count, error = read(film("mp4", "mp4v"), limit=208 * 160 - 1)
+    assert (count, error.status) == (0, Status.TOO_LARGE)
+
+
+def test_nothing_on_the_terminal(film, tmp_path):
+    """FFmpeg says nothing of broken films, and no descriptor stays open."""
+    whole = Path(film("avi", "MJPG")).read_bytes()
+    (tmp_path / "half.avi").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "head.mp4").write_bytes(BROKEN["head.mp4"][0])
+    code = """
+import os, sys
+from facepipe.sources.videos import iter_frames
+from facepipe.errors import ImageError
+counts = []
+for name in sys.argv[1:] * 2:
+    try:
+        list(iter_frames(name, 1, 10**6))
+    except ImageError:
+        pass
+    counts.append(len(os.listdir("/dev/fd")))
+assert len(set(counts)) == 1, counts
+"""
+    names = [tmp_path / "half.avi", tmp_path / "head.mp4", film("mp4", "mp4v")]
+    done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "shape"), [("one_face.mp4", 275, (360, 640, 3)), ("one_face_320x240.avi", 1066, (240, 320, 3))]
+)
+def test_real_films(shared_data, name, frames, shape):
+    """The real films give all their frames."""
+    found = [image.shape for _, image in iter_frames(str(shared_data / "video" / name), 1, LIMIT)]
+    assert (len(found), set(found)) == (frames, {shape})
