@@ -1,6 +1,6 @@
 """Runs numbered parts on this machine's processes or on a Dask cluster, and stops in good order.
 
-A part is made by a `Job` in a child process that a supervisor watches (see `workers_supervision`); threads of this
+A part is made by a `Job` in a child process that a supervisor watches (see `workers_crew`); threads of this
 process hand out the numbers. On a cluster the same supervisors run inside its workers.
 """
 
@@ -61,7 +61,7 @@ def run_parts(
 def _run_locally(
     job: Job, numbers: Sequence[int], workers: int, timeout_s: float, on_done: Callable[[int, PartReport], None]
 ) -> None:
-    from facepipe.workers_supervision import Crew
+    from facepipe.workers_crew import Crew
 
     pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="supervisor")
     crew = Crew(job, timeout_s)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from facepipe.config import Execution
     from facepipe.parts import Job, PartReport
-    from facepipe.workers_supervision import Crew
+    from facepipe.workers_crew import Crew
 
 CONNECT_S = 15
 WORKERS_S = 60
@@ -163,7 +163,7 @@ def make_part(
     number: int, job: Job, timeout_s: float, run: str, folder: str, version: str
 ) -> PartReport:  # what a task is
     """On a cluster's worker: makes a part in a child of this worker, in the folder where the run was started."""
-    from facepipe.workers_supervision import Crew
+    from facepipe.workers_crew import Crew
 
     if version != __version__:
         raise FacepipeError(

@@ -1,9 +1,7 @@
-"""Child processes that make parts, each watched by a supervisor that knows which item it is on.
+"""One child process, seen from its parent: started, given parts, watched while it makes them.
 
-A child that dies costs its part a new start, in a new child, and no other part anything. An item that ended its process
-twice is blamed as `worker_crash`: a process killed from outside, or by a neighbour's hunger for memory, costs nothing
-and leaves the same bytes. An item on which a child stayed longer than allowed is blamed as `timeout` at once. The time
-is watched from outside, so that code which holds the interpreter's lock, or never returns, is ended as well.
+What the child is on stands in memory that both share, so it can be read when the child is dead; and its time is
+measured here, so that code which holds the interpreter's lock, or never returns, is ended as well.
 """
 
 from __future__ import annotations
@@ -17,22 +15,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import Counter
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
-from facepipe import errors
-from facepipe.errors import FacepipeError, Interrupted
-from facepipe.parts import PartReport
 from facepipe.workers_child import NO_ITEM, NOTES_BYTES, Notes, read_frame, send_frame
 
-if TYPE_CHECKING:
-    from facepipe.parts import Job
-
-DEATHS_OF_AN_ITEM = 2
-DEATHS_OF_A_PART = 3
 _POLL_S = 0.25
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
@@ -41,13 +29,18 @@ _START = "import sys; sys.path[:] = {path!r}; from facepipe.workers_child import
 
 
 class Died(Exception):
-    """A child is gone. `item` is what it was on, `timed_out` whether it was ended for taking too long."""
+    """A child is gone. `item` is what it was on; `code` is its exit code, None where it was ended for being slow."""
 
-    def __init__(self, item: int, reason: str, *, timed_out: bool = False) -> None:
-        super().__init__(item, reason)
+    def __init__(self, item: int, code: int | None, last_words: str = "") -> None:
+        super().__init__(item, code, last_words)
         self.item = item
-        self.reason = reason
-        self.timed_out = timed_out
+        self.code = code
+        self.last_words = last_words
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether a signal ended it that processes don't send themselves."""
+        return self.code in {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT}
 
 
 class Child:
@@ -97,11 +90,11 @@ class Child:
             send_frame(self._commands, pickle.dumps((number, blamed)))
         if self._outstays(timeout_s):
             self.kill()
-            raise Died(self._notes.get()[0], "took too long", timed_out=True)
+            raise Died(self._notes.get()[0], None)
         answer = read_frame(self._reports)
         if answer is None:
             code = self._process.wait()
-            raise Died(self._notes.get()[0], _reason(code) + self._last_words())
+            raise Died(self._notes.get()[0], code, self._last_words())
         found: dict[str, Any] = json.loads(answer)
         return found
 
@@ -121,7 +114,7 @@ class Child:
     def _last_words(self) -> str:
         size = os.fstat(self._log_fd).st_size
         lines = os.pread(self._log_fd, 2000, max(0, size - 2000)).decode("utf-8", "replace").strip().splitlines()
-        return f" ({lines[-1].strip()[:200]})" if lines else ""
+        return lines[-1].strip()[:200] if lines else ""
 
     def kill(self) -> None:
         """Ends the process, whatever it is doing."""
@@ -133,117 +126,6 @@ class Child:
         self.kill()
         for fd in (self._commands, self._reports, self._notes_fd, self._log_fd):
             os.close(fd)
-
-
-class Crew:
-    """Children for one job, as many as there are threads that call `make`; they run in `folder` (None: this one)."""
-
-    def __init__(self, job: Job, timeout_s: float, folder: str | None = None) -> None:
-        self._job = pickle.dumps(job)
-        self._folder = folder
-        self._timeout_s = timeout_s
-        self._idle: list[Child] = []
-        self._busy: set[Child] = set()
-        self._stopped = False
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def make(self, number: int) -> PartReport:
-        """Makes a part, however many children it costs.
-
-        Raises:
-            FacepipeError: the job's own, or one that names the part where it failed otherwise or its children died
-                outside any item.
-        """
-        blamed: dict[int, str] = {}
-        deaths: Counter[int] = Counter()
-        while True:
-            child = self._take()
-            try:
-                answer = child.make(number, blamed, self._timeout_s)
-            except Died as death:
-                self._drop(child)
-                _judge(number, death, deaths, blamed)
-                continue
-            except BaseException:
-                self._drop(child)
-                raise
-            self._give_back(child)
-            return _read_answer(number, answer)
-
-    def stop(self) -> None:
-        """Ends all children at once; threads that wait for one get `Interrupted`."""
-        with self._lock:
-            self._stopped = True
-            for child in self._busy:
-                child.kill()
-            for child in self._idle:
-                child.close()
-            self._idle.clear()
-
-    def _take(self) -> Child:
-        with self._lock:
-            if self._stopped:
-                raise Interrupted("the run was stopped")
-            child = self._idle.pop() if self._idle else None
-            if child is not None and not child.is_alive:
-                child.close()
-                child = None
-            child = child or Child(self._job, self._folder)
-            self._busy.add(child)
-            return child
-
-    def _give_back(self, child: Child) -> None:
-        with self._lock:
-            self._busy.discard(child)
-            if self._stopped:
-                child.close()
-            else:
-                self._idle.append(child)
-
-    def _drop(self, child: Child) -> None:
-        with self._lock:
-            self._busy.discard(child)
-            child.close()
-
-
-def _judge(number: int, death: Died, deaths: Counter[int], blamed: dict[int, str]) -> None:
-    """Blames an item for a child's death, or raises where there is none to blame."""
-    item = NO_ITEM if death.item in blamed else death.item
-    if death.timed_out and item != NO_ITEM:
-        blamed[item] = "timeout"
-        return
-    deaths[item] += 1
-    if item != NO_ITEM and deaths[item] >= DEATHS_OF_AN_ITEM:
-        blamed[item] = "worker_crash"
-    if deaths[NO_ITEM] >= DEATHS_OF_A_PART:
-        raise FacepipeError(
-            f"the worker of part {number} died {DEATHS_OF_A_PART} times outside any item: {death.reason}; "
-            "if memory is short, give fewer --workers, then run the same command again"
-        )
-
-
-def _read_answer(number: int, answer: dict[str, Any]) -> PartReport:
-    if "report" in answer:
-        return PartReport(**answer["report"])
-    kind = getattr(errors, answer["error"], None) if answer["error"] else None
-    if isinstance(kind, type) and issubclass(kind, FacepipeError):
-        raise kind(answer["text"])
-    on = f", item {answer['item']}" if answer.get("item", NO_ITEM) != NO_ITEM else ""
-    raise FacepipeError(f"part {number}{on} failed: {answer['text']}; this is a defect of facepipe: please report it")
-
-
-def _reason(code: int) -> str:
-    if code >= 0:
-        return f"it ended with exit code {code}"
-    with suppress(ValueError):
-        return f"it was ended by {signal.Signals(-code).name}"
-    return f"it was ended by signal {-code}"
 
 
 def _scratch(name: str) -> int:

@@ -1,0 +1,332 @@
+"""Real processes that crash, hang, are killed and are interrupted."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from facepipe.config import Execution
+from facepipe.errors import FacepipeError, Interrupted, OutputError
+from facepipe.workers import interruptible, run_parts
+
+JOBS = str(Path(__file__).parent / "jobs")
+sys.path.insert(0, JOBS)
+
+from parts_of_text import TextJob  # noqa: E402 - children find it through `sys.path`
+
+
+class Parts:
+    """A folder of parts, one item a line, and what running them gave."""
+
+    def __init__(self, folder: Path, *parts: list[str]) -> None:
+        self.source, self.output = folder / "in", folder / "out"
+        self.source.mkdir(exist_ok=True)
+        for number, lines in enumerate(parts):
+            (self.source / f"{number}.txt").write_text("\n".join(lines))
+        self.numbers = range(len(parts))
+        self.done: list[int] = []
+        self.counts: dict[str, int] = {}
+
+    def run(
+        self, timeout_s: float = 60.0, workers: int = 2, engine: str = "local", scheduler: str = "", **job
+    ) -> dict[str, str]:
+        run_parts(
+            TextJob(str(self.source), str(self.output), **job),
+            [number for number in self.numbers if not (self.output / f"{number}.out").exists()],
+            execution=Execution(workers=workers, engine=engine, scheduler=scheduler),
+            timeout_s=timeout_s,
+            on_done=self.on_done,
+        )
+        return self.written()
+
+    def on_done(self, number, report) -> None:
+        self.done.append(number)
+        for status, n in report.counts.items():
+            self.counts[status] = self.counts.get(status, 0) + n
+
+    def written(self) -> dict[str, str]:
+        return {path.name: path.read_text() for path in sorted(self.output.glob("*"))} if self.output.exists() else {}
+
+
+def children_of(pid: int) -> list[int]:
+    """Living direct children, without zombies."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition, timeout_s: float = 20.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left():
+    """Whatever a test does, no child of this process outlives it."""
+    before = set(children_of(os.getpid()))
+    yield
+    assert set(children_of(os.getpid())) <= before
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_every_part_is_made_once_and_reported(workers, tmp_path):
+    """All numbers come back, in some order, with their counts; the output does not depend on the number of workers."""
+    parts = Parts(tmp_path, *[[f"item {n}.{i}" for i in range(n % 4)] for n in range(12)])
+    written = parts.run(workers=workers)
+    assert sorted(parts.done) == list(parts.numbers)
+    assert written == {f"{n}.out": "\n".join(f"item {n}.{i} ok" for i in range(n % 4)) for n in parts.numbers}
+    assert parts.counts["ok"] == sum(n % 4 for n in parts.numbers)
+
+
+def test_work_is_done_in_other_processes_and_by_as_many_as_asked_for(tmp_path):
+    """With one worker too, a crash can't end the run: the parent never runs a job itself."""
+    parts = Parts(tmp_path, *[["pid", "sleep:0.05"]] * 12)
+    for workers in (1, 3):
+        for file in parts.output.glob("*"):
+            file.unlink()
+        pids = {text.split()[1] for text in parts.run(workers=workers).values()}
+        assert len(pids) == workers
+        assert str(os.getpid()) not in pids
+
+
+@pytest.mark.parametrize("death", ["segfault", "exit", "abort", "memory"])
+def test_an_item_that_ends_its_process_costs_one_row(death, tmp_path):
+    """It becomes `worker_crash`; the other items of its part and the other parts are done as if nothing had been."""
+    parts = Parts(tmp_path, ["a", death, "b"], ["c", "d"])
+    assert parts.run() == {"0.out": f"a ok\n{death} worker_crash\nb ok", "1.out": "c ok\nd ok"}
+
+
+@pytest.mark.parametrize("hang", ["sleep:60", "hold"])
+def test_an_item_that_hangs_becomes_a_timeout(hang, tmp_path):
+    """Also where the code holds the interpreter's lock, so that no thread of the child could end it."""
+    parts = Parts(tmp_path, ["a", hang, "b"], ["c"])
+    started = time.monotonic()
+    assert parts.run(timeout_s=0.5) == {"0.out": f"a ok\n{hang} timeout\nb ok", "1.out": "c ok"}
+    assert time.monotonic() - started < 10
+
+
+def test_many_short_items_are_no_timeout(tmp_path):
+    """The time is an item's, not the part's."""
+    parts = Parts(tmp_path, ["sleep:0.2"] * 8)
+    assert parts.run(timeout_s=0.6)["0.out"] == "\n".join(["sleep:0.2 ok"] * 8)
+
+
+def test_ten_crashes_in_two_thousand_items_still_end_well(tmp_path):
+    """Ten fatal items, some in a row, some in one part: ten rows, 1,990 good ones."""
+    fatal = {3, 4, 5, 700, 701, 1100, 1500, 1501, 1998, 1999}
+    items = ["segfault" if number in fatal else f"item {number}" for number in range(2000)]
+    parts = Parts(tmp_path, *[items[start : start + 500] for start in range(0, 2000, 500)])
+    parts.run()
+    assert parts.counts == {"ok": 1990, "worker_crash": 10, "timeout": 0}
+
+
+def test_a_death_that_does_not_come_again_costs_nothing(tmp_path):
+    """A process killed once from outside, or by a neighbour's hunger for memory: the same bytes, nothing blamed."""
+    parts = Parts(tmp_path, ["a", f"once:{tmp_path}/flag", "b"], ["c"])
+    assert parts.run() == {"0.out": f"a ok\nonce:{tmp_path}/flag ok\nb ok", "1.out": "c ok"}
+
+
+def test_workers_killed_from_outside_at_any_time_cost_nothing(tmp_path):
+    """`kill -9` of a random worker, twelve times in a run: every row is as in a run that nothing disturbed."""
+    parts = Parts(tmp_path, *[[f"sleep:0.0{i}" for i in (1, 2, 3, 4)] * 4 for _ in range(10)])
+    killed = []
+    dice = random.Random(4)
+
+    def kill_now_and_then() -> None:
+        for _ in range(12):
+            time.sleep(0.11)
+            for pid in dice.sample(children_of(os.getpid()), 1):
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+    killer = threading.Thread(target=kill_now_and_then)
+    killer.start()
+    written = parts.run()
+    killer.join()
+    assert len(killed) > 5
+    expected = "\n".join([f"sleep:0.0{i} ok" for i in (1, 2, 3, 4)] * 4)
+    assert written == {f"{number}.out": expected for number in parts.numbers}
+
+
+def test_a_worker_that_dies_outside_any_item_ends_the_run_with_a_line(tmp_path):
+    """Such as while its part is written: after five deaths the run ends, and says which part it was."""
+    with pytest.raises(FacepipeError, match=r"the worker of part 0 died 5 times outside any item: .*exit code 1"):
+        Parts(tmp_path, ["a"]).run(crash_at_write=True)
+
+
+def test_a_known_error_comes_as_it_is(tmp_path):
+    """Its kind and its line survive the way out of the child."""
+    with pytest.raises(OutputError, match=r"^the disk is full$"):
+        Parts(tmp_path, ["a"], ["full"]).run()
+
+
+def test_a_defect_names_part_item_and_place(tmp_path):
+    """What nobody expected is one line that can be reported."""
+    with pytest.raises(FacepipeError, match=r"part 1, item 2 failed: ValueError at parts_of_text.py:\d+: a defect"):
+        Parts(tmp_path, ["a"], ["b", "c", "raise"]).run()
+
+
+def test_an_error_in_on_done_ends_the_run_at_once(tmp_path):
+    """Such as too many failures: nobody waits for the parts that are still running."""
+    parts = Parts(tmp_path, ["a"], ["sleep:30"], ["sleep:30"])
+    parts.on_done = lambda *_: 1 / 0
+    started = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        parts.run()
+    assert time.monotonic() - started < 5
+
+
+def test_no_parts_no_processes(tmp_path):
+    """A rerun of what is finished does nothing."""
+    assert Parts(tmp_path).run() == {}
+
+
+def test_children_have_one_thread_each_and_utf8_names(tmp_path, monkeypatch):
+    """Libraries in a worker start no threads of their own, and names are UTF-8 in every locale."""
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    [text] = Parts(tmp_path, ["environment"]).run().values()
+    assert text == "environment OMP_NUM_THREADS=1 PYTHONUTF8=1 utf-8 ok"
+
+
+def test_what_libraries_print_stays_off_the_terminal(tmp_path, capfd):
+    """A decoder's warnings, a million of them, neither spoil the progress bar nor fill a disk."""
+    Parts(tmp_path, ["print"]).run()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_memory_stays_flat_over_many_parts(tmp_path):
+    """The parent holds a few reports at a time: 2,000 parts cost no more than 200."""
+
+    def grown(n: int) -> int:
+        numbers = range(n)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        parts = Parts(tmp_path, ["a"])
+        run_parts(
+            TextJob(str(parts.source), str(parts.output), same=True),
+            numbers,
+            execution=Execution(workers=2),
+            timeout_s=60,
+            on_done=lambda *_: None,
+        )
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+    grown(200)
+    assert grown(2000) < 10_000  # kB
+
+
+RUN = f"""
+import sys
+sys.path.insert(0, {JOBS!r})
+from parts_of_text import TextJob
+from facepipe.config import Execution
+from facepipe.errors import FacepipeError
+from facepipe.workers import interruptible, run_parts
+try:
+    with interruptible():
+        run_parts(TextJob(sys.argv[1] + "/in", sys.argv[1] + "/out"), range(int(sys.argv[2])),
+                  execution=Execution(workers=2), timeout_s=60, on_done=lambda number, _: print(number, flush=True))
+except FacepipeError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_code)
+"""
+
+
+def start(folder: Path, parts: int, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(folder), str(parts)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("whole_group", [False, True], ids=["parent", "group"])
+@pytest.mark.parametrize("last", ["sleep:60", "hold"])
+def test_a_signal_ends_a_run_in_good_order(number, whole_group, last, tmp_path):
+    """Exit code 130 within 10 s, one line and no traceback, finished parts kept, no process left."""
+    parts = Parts(tmp_path, ["a"], [last], [last])
+    run = start(tmp_path, 3, start_new_session=True)
+    assert run.stdout.readline() == "0\n"
+    wait_until(lambda: len(children_of(run.pid)) == 2)
+    children = children_of(run.pid)
+    started = time.monotonic()
+    if whole_group:
+        os.killpg(run.pid, number)
+    else:
+        run.send_signal(number)
+    _, said = run.communicate(timeout=15)
+    assert (run.returncode, time.monotonic() - started < 10) == (130, True)
+    assert said == f"stopped by {number.name}; what is finished is kept: run the same command again to go on\n"
+    assert parts.written() == {"0.out": "a ok"}
+    wait_until(lambda: not any(is_alive(pid) for pid in children))
+
+
+def test_killing_the_parent_ends_its_children(tmp_path):
+    """After `kill -9` of the parent nothing goes on working; a rerun makes what is missing."""
+    parts = Parts(tmp_path, ["a"], ["sleep:3", "b"], ["sleep:3", "c"])
+    run = start(tmp_path, 3)
+    assert run.stdout.readline() == "0\n"
+    wait_until(lambda: len(children_of(run.pid)) == 2)
+    children = children_of(run.pid)
+    run.kill()
+    run.communicate()
+    wait_until(lambda: not any(is_alive(pid) for pid in children), 5)
+    assert parts.written() == {"0.out": "a ok"}
+    assert parts.run() == {"0.out": "a ok", "1.out": "sleep:3 ok\nb ok", "2.out": "sleep:3 ok\nc ok"}
+    assert sorted(parts.done) == [1, 2]
+
+
+def test_signals_are_errors_only_inside(tmp_path):
+    """`interruptible` gives the handlers back when it ends, and in another thread it leaves them alone."""
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match="stopped by SIGTERM"), interruptible():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    elsewhere = []
+
+    def enter() -> None:
+        with interruptible():
+            elsewhere.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert elsewhere == [before[0]]
+
+
+def test_a_run_starts_soon(tmp_path):
+    """From nothing to the first finished part of a light job: under a second of processor time."""
+    Parts(tmp_path, ["a"])
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = start(tmp_path, 1)
+    run.communicate()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
