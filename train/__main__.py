@@ -16,12 +16,20 @@ from facepipe.errors import FacepipeError, UsageError
 from train.arguments import (
     NOT_FIELDS,
     CheckpointOption,
+    CountOption,
+    EncoderOption,
     FormatOption,
+    GridOption,
     ImagesArgument,
+    InceptionOption,
+    LabelOption,
     OutputOption,
     RunArgument,
+    SeedOption,
     ShardsOption,
+    StepsOption,
     SubsetOption,
+    TruncationOption,
     extra_fields,
     training_options,
 )
@@ -100,14 +108,63 @@ def evaluate(
     shards: ShardsOption = "",
     subset: SubsetOption = "validation",
     checkpoint: CheckpointOption = "best",
+    encoder: EncoderOption = "",
+    inception: InceptionOption = "",
 ) -> None:
     """Measure a run on people it was not taught on, beside simple baselines; writes evaluation.json in RUN."""
     opened = _opened(run)
+    source = shards or opened.settings["shards"]
     if opened.kind == "gan":
-        from train.gan.evaluation import evaluate as measure
-    else:
-        from train.evaluation import evaluate as measure
-    measure(opened, shards or opened.settings["shards"], subset, checkpoint, typer.echo)
+        from train.gan.evaluation import evaluate as measure_gan
+
+        measure_gan(opened, source, subset, checkpoint, typer.echo, encoder=encoder, inception=inception)
+        return
+    if encoder or inception:
+        raise UsageError("--encoder and --inception measure the faces of a GAN; RUN is an autoencoder's")
+    from train.evaluation import evaluate as measure
+
+    measure(opened, source, subset, checkpoint, typer.echo)
+
+
+@app.command()
+def sample(
+    run: RunArgument,
+    count: CountOption = 64,
+    seed: SeedOption = 0,
+    truncation: TruncationOption = 0.0,
+    grid: GridOption = False,
+    label: LabelOption = None,
+    output: OutputOption = "",
+    checkpoint: CheckpointOption = "last",
+) -> None:
+    """Write faces that a GAN makes up, as PNG files or as one grid."""
+    _opened(run, "gan")
+    from train.gan.sampling import sample as draw
+
+    wanted = {"count": count, "seed": seed, "truncation": truncation, "grid": grid, "label": label}
+    _tell_files(draw(run, output=output, checkpoint=checkpoint, **wanted))
+
+
+@app.command()
+def interpolate(
+    run: RunArgument,
+    steps: StepsOption = 8,
+    count: CountOption = 4,
+    seed: SeedOption = 0,
+    truncation: TruncationOption = 0.0,
+    output: OutputOption = "",
+    checkpoint: CheckpointOption = "last",
+) -> None:
+    """Write rows of faces that turn from one made-up person into another."""
+    _opened(run, "gan")
+    from train.gan.sampling import interpolate as draw
+
+    wanted = {"steps": steps, "count": count, "seed": seed, "truncation": truncation}
+    _tell_files(draw(run, output=output, checkpoint=checkpoint, **wanted))
+
+
+def _tell_files(paths: list[Any]) -> None:
+    typer.echo(str(paths[0]) if len(paths) == 1 else f"{len(paths):,} files in {paths[0].parent}")
 
 
 @app.command()

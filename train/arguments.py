@@ -54,6 +54,40 @@ CheckpointOption = Annotated[str, typer.Option("--checkpoint", help="best or las
 OutputOption = Annotated[
     str, typer.Option("--output", "-o", metavar="PATH", help="Where it goes. [in RUN]", show_default=False)
 ]
+CountOption = Annotated[int, typer.Option("--count", metavar="N", help="How many.")]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same faces.")]
+TruncationOption = Annotated[
+    float,
+    typer.Option(
+        "--truncation",
+        metavar="F",
+        help="Latents no farther out than this: nearer 0, better and more alike. [0: none]",
+        show_default=False,
+    ),
+]
+GridOption = Annotated[bool, typer.Option("--grid", help="All in one picture.")]
+StepsOption = Annotated[int, typer.Option("--steps", metavar="N", help="Pictures from one face to the next.")]
+LabelOption = Annotated[
+    int | None, typer.Option("--label", metavar="N", help="Faces of this label alone (class-conditional runs).")
+]
+EncoderOption = Annotated[
+    str,
+    typer.Option(
+        "--encoder",
+        metavar="RUN",
+        help="GANs: also measure on features of this autoencoder's encoder.",
+        show_default=False,
+    ),
+]
+InceptionOption = Annotated[
+    str,
+    typer.Option(
+        "--inception",
+        metavar="PATH",
+        help="GANs: also FID, by Inception-v3 as .onnx, .keras or .h5.",
+        show_default=False,
+    ),
+]
 FormatOption = Annotated[str, typer.Option("--format", help="keras, saved-model, tflite or onnx.")]
 
 

@@ -104,7 +104,8 @@ def sample(
     run, config = open_run(folder)
     z = draw_latents(generator_for(seed, 3), config.latent, (count, config.z_size), truncation)
     faces = generate(load_generator(run, config, checkpoint), z, chosen_classes(config, count, label))
-    return _write(output or str(run.folder / "samples"), f"seed{seed}", faces, grid=grid)
+    stem = f"seed{seed}" if label is None else f"label{label}-seed{seed}"
+    return _write(output or str(run.folder / "samples"), stem, faces, grid=grid)
 
 
 def interpolate(

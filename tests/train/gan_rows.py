@@ -1,0 +1,74 @@
+"""Takes steps with GANs of given options on one backend and writes what came of it: run as a process of its own.
+
+`python gan_rows.py BACKEND ROWS.json OUT.npz`: ROWS.json is a list of options of GanConfig. For row i the file holds
+`i/measures` of the first step, `i/weights` after the last (plain gradient descent, so that they tell the gradients;
+Adam would blow rounding errors up) and `i/finite`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import numpy as np
+
+STEPS = 2
+BATCH = 4
+SMALL = {"image_size": 16, "batch_size": BATCH, "g_conv_dim": 8, "d_conv_dim": 8, "z_size": 8, "labels": "ignore"}
+# Compiling dominates here; XLA's own optimisations would be most of it.
+QUICK_XLA = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+
+def take_steps(options):
+    """(measures of the first step, weights after the last) of one configuration."""
+    import keras
+
+    from train.gan.assembly import assemble, make_step
+    from train.gan.config import GanConfig
+    from train.gan.draws import draw_step
+    from train.presets import resolve
+
+    options = dict(options)
+    adam = options.pop("adam", False)
+    config = resolve(GanConfig, "gan", options.pop("preset", "dcgan"), {**SMALL, "attention": (), **options})
+    networks = assemble(config)
+    if not adam:
+        networks.g_optimizer, networks.d_optimizer = keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.01)
+        networks.g_optimizer.build(networks.generator.trainable_variables)
+        networks.d_optimizer.build(networks.discriminator.trainable_variables)
+    eager = keras.backend.backend() == "tensorflow" and not config.jit
+    step = make_step(config, networks, eager=eager)
+    rng = np.random.default_rng(1)
+    frequencies = np.full(config.classes, 1 / config.classes) if config.classes else None
+    first = None
+    for number in range(STEPS):
+        batch = draw_step(config, number, frequencies)
+        shape = (config.d_steps, BATCH, config.image_size, config.image_size, config.channels)
+        batch["images"] = rng.integers(0, 256, shape, dtype=np.uint8)
+        if config.classes:
+            batch["label"] = rng.integers(0, config.classes, shape[:2]).astype(np.int32)
+        measures = {name: float(value) for name, value in sorted(step(batch).items())}
+        first = first or measures
+    step.settle()
+    weights = [np.asarray(keras.ops.convert_to_numpy(v), np.float64).ravel() for v in networks.variables()]
+    return np.array(list(first.values())), np.concatenate(weights)
+
+
+def main(backend, rows, out):
+    os.environ |= {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3", "JAX_PLATFORMS": "cpu"}
+    os.environ.setdefault("XLA_FLAGS", QUICK_XLA)
+    import keras
+
+    found = {}
+    with open(rows) as file:
+        listed = json.load(file)
+    for number, row in enumerate(listed):
+        keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if row.get("precision") == "bfloat16" else "float32")
+        measures, weights = take_steps(row)
+        found |= {f"{number}/measures": measures, f"{number}/weights": weights}
+    np.savez(out, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

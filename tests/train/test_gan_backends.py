@@ -1,0 +1,149 @@
+"""Every option of a GAN, with every preset, alone and together, on TensorFlow and JAX; and both give the same."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ALL = ("color", "translation", "cutout")
+PRESETS = ("dcgan64", "dcgan128", "dcgan256", "dcgan", "sagan", "resgan", "resgan128")
+OPTIONS = {
+    "preset": PRESETS,
+    "loss": ("bce", "hinge", "least-squares", "wasserstein-gp"),
+    "spectral_norm": ("none", "discriminator", "both"),
+    "attention": ((), (8,), (4, 8)),
+    "residual": (False, True),
+    "label_smoothing": (0.0, 0.1),
+    "smoothing": ("one-sided", "two-sided"),
+    "flip_labels": (0.0, 0.25),
+    "d_learning_rate": (0.0, 4e-4),
+    "z_size": (8, 5),
+    "latent": ("uniform", "normal"),
+    "d_conv_dim": (8, 4),
+    "feature_matching": (0.0, 1.0),
+    "minibatch_stddev": (False, True),
+    "r1": (0.0, 1.0),
+    "ema": (0.0, 0.999),
+    "d_steps": (1, 2),
+    "class_labels": ((), (0, 1, 2)),
+    "diff_augment": ((), ALL),
+    "norm": ("auto", "batch", "layer", "none"),
+    "channels": (3, 1),
+    "precision": ("float32", "bfloat16"),
+}
+TOGETHER = {
+    "loss": "wasserstein-gp",
+    "norm": "batch",
+    "label_smoothing": 0.1,
+    "smoothing": "two-sided",
+    "flip_labels": 0.25,
+    "attention": (8,),
+    "spectral_norm": "both",
+    "feature_matching": 1.0,
+    "minibatch_stddev": True,
+    "r1": 1.0,
+    "d_steps": 2,
+    "class_labels": (0, 1, 2),
+    "diff_augment": ALL,
+}
+"""Everything at once."""
+COMPARED = (
+    {"preset": "dcgan64"},
+    {"spectral_norm": "both", "attention": (8,)},
+    {"r1": 1.0, "norm": "batch", "diff_augment": ("cutout",)},
+    {"preset": "resgan", "loss": "wasserstein-gp"},
+    TOGETHER,
+)
+"""Rows whose steps must agree between the backends."""
+
+
+def pairs_of(row):
+    return set(itertools.combinations(sorted((k, str(v)) for k, v in row.items()), 2))
+
+
+def covering(options, seed=0):
+    """Rows such that every two values of different options meet in one: the best of 30 random rows each time."""
+    rng = np.random.default_rng(seed)
+    wanted = {
+        tuple(sorted([(a, str(x)), (b, str(y))]))
+        for a, b in itertools.combinations(options, 2)
+        for x, y in itertools.product(options[a], options[b])
+    }
+    rows = []
+    while wanted:
+        (a, x), (b, y) = min(wanted)
+        tries = []
+        for _ in range(30):
+            row = {name: values[rng.integers(len(values))] for name, values in options.items()}
+            row[a] = next(v for v in options[a] if str(v) == x)
+            row[b] = next(v for v in options[b] if str(v) == y)
+            tries.append(row)
+        rows.append(max(tries, key=lambda row: len(wanted & pairs_of(row))))
+        wanted -= pairs_of(rows[-1])
+    return rows
+
+
+def run_rows(backend, rows, folder):
+    """The arrays that gan_rows.py wrote, from a process of its own: Keras has one backend a process."""
+    listed, out = folder / f"{backend}.json", folder / f"{backend}.npz"
+    listed.write_text(json.dumps(rows))
+    script = Path(__file__).with_name("gan_rows.py")
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", str(script), backend, str(listed), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    with np.load(out) as arrays:
+        return dict(arrays)
+
+
+def test_covering_table_holds_every_pair():
+    """The table has each two values of different options in one row, with fewer than 60 rows."""
+    rows = covering(OPTIONS)
+    met = set().union(*(pairs_of(row) for row in rows))
+    expected = {
+        tuple(sorted([(a, str(x)), (b, str(y))]))
+        for a, b in itertools.combinations(OPTIONS, 2)
+        for x, y in itertools.product(OPTIONS[a], OPTIONS[b])
+    }
+    assert expected <= met
+    assert len(rows) < 60
+
+
+@pytest.mark.tensorflow
+def test_backends_take_the_same_steps(tmp_path):
+    """Two steps of plain descent leave the same weights on TensorFlow and JAX, second derivatives included (1e-4)."""
+    tensorflow, jax = (run_rows(backend, COMPARED, tmp_path) for backend in ("tensorflow", "jax"))
+    for number in range(len(COMPARED)):
+        expected, actual = tensorflow[f"{number}/measures"], jax[f"{number}/measures"]
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5, err_msg=str(COMPARED[number]))
+        expected, actual = tensorflow[f"{number}/weights"], jax[f"{number}/weights"]
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4, err_msg=str(COMPARED[number]))
+
+
+@pytest.mark.tensorflow
+def test_options_meet_on_tensorflow(tmp_path):
+    """A slice of the covering table, with Adam: two steps, and everything is finite."""
+    check_rows("tensorflow", covering(OPTIONS)[::8], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_every_two_options_meet(backend, tmp_path):
+    """The whole covering table: two steps with each row's options, and everything is finite."""
+    check_rows(backend, covering(OPTIONS), tmp_path)
+
+
+def check_rows(backend, rows, folder):
+    rows = [{**row, "adam": True} for row in rows]
+    found = run_rows(backend, rows, folder)
+    for number, row in enumerate(rows):
+        assert np.isfinite(found[f"{number}/measures"]).all(), row
+        assert np.isfinite(found[f"{number}/weights"]).all(), row

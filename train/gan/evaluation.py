@@ -1,0 +1,165 @@
+"""How near a GAN's faces are to real ones, each figure beside the one for real faces and the one for noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facepipe.errors import InputError, UsageError
+from train.data import fit_image, load_arrays
+from train.gan.batches import face_view
+from train.gan.config import GanConfig
+from train.gan.draws import draw_latents, generator_for
+from train.gan.sampling import generate, load_generator, spread_classes
+from train.metrics.distribution import frechet, precision_recall, sliced_wasserstein
+from train.metrics.diversity import mean_ms_ssim, pairwise_distance
+from train.metrics.inception import file_features
+from train.presets import from_json
+from train.runs import Run
+from train.shards import find_shards, need
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    Images = NDArray[np.uint8]
+    Figures = dict[str, float]
+
+REPORT = "evaluation.json"
+MOST = 5000
+"""Faces a side, at most: the distances' cost grows with their number."""
+FEWEST = 8
+
+
+def evaluate(
+    run: Run,
+    folder: str,
+    subset: str,
+    checkpoint: str,
+    say: Callable[[str], None] = print,
+    *,
+    encoder: str = "",
+    inception: str = "",
+) -> dict[str, Any]:
+    """Measures a run and writes evaluation.json into it.
+
+    Half of the subset's faces are the reference. Against them stand as many samples, the other half of the faces, and
+    uniform noise: sliced Wasserstein distance by pyramid level, mean pairwise distance and MS-SSIM; on the features
+    of a given encoder also Fréchet distance, precision and recall; and with Inception's weights FID.
+
+    Args:
+        run: A GAN's.
+        folder: Its shards, or others of faces.
+        subset: validation, test or train.
+        checkpoint: best or last.
+        say: Takes each line of the table.
+        encoder: The run of an autoencoder whose encoder gives the features; empty: none.
+        inception: A file with Inception-v3; empty: none.
+    """
+    config = from_json(GanConfig, run.settings)
+    real = _real_faces(config, folder, subset)
+    reference, others = real[::2], real[1::2]
+    sets = {
+        "samples": _samples(run, config, len(others), checkpoint),
+        "real faces": others,
+        "noise": np.random.default_rng(0).integers(0, 256, others.shape, dtype=np.uint8),
+    }
+    report: dict[str, Any] = {
+        "checkpoint": checkpoint,
+        "shards": folder,
+        "subset": subset,
+        "faces": len(reference),
+        "against the reference": {name: _pixels(reference, images) for name, images in sets.items()},
+    }
+    for title, features in _feature_kinds(encoder, inception):
+        report[title] = _on_features(features, reference, sets, title)
+    run.write_json(REPORT, report)
+    for line in lines_of(report):
+        say(line)
+    return report
+
+
+def _real_faces(config: GanConfig, folder: str, subset: str) -> Images:
+    shards = find_shards(folder, "faces")
+    if subset not in shards.files:
+        raise UsageError(f"--subset is {subset!r}; {shards.place} has {', '.join(shards.files)}")
+    need(shards, subset)
+    view = replace(face_view(config), mirror=False)
+    shards.check_fits(view)
+    faces = load_arrays(shards, subset, view).images[0]
+    if len(faces) < 2 * FEWEST:
+        raise InputError(f"{shards.place} has {len(faces)} faces in {subset}; {2 * FEWEST} or more tell something")
+    # In no one's order: neighbours in the shards may be pictures of one person.
+    return faces[np.random.default_rng(0).permutation(len(faces))[: 2 * MOST]]
+
+
+def _samples(run: Run, config: GanConfig, count: int, checkpoint: str) -> Images:
+    z = draw_latents(generator_for(config.seed, 6), config.latent, (count, config.z_size))
+    return generate(load_generator(run, config, checkpoint), z, spread_classes(config, count))
+
+
+def _pixels(reference: Images, images: Images) -> Figures:
+    levels = sliced_wasserstein(reference, images)
+    by_level = {f"swd {side} px": value for side, value in levels.items()}
+    return {
+        "swd": float(np.mean(list(levels.values()))),
+        **by_level,
+        "pairwise distance": pairwise_distance(images),
+        "ms-ssim": mean_ms_ssim(images),
+    }
+
+
+def _feature_kinds(encoder: str, inception: str) -> Iterator[tuple[str, Callable[[Images], NDArray[np.float32]]]]:
+    """Named as what they are; the networks are loaded when their turn comes."""
+    if encoder:
+        yield f"on features of the encoder {encoder}", _encoder_features(encoder)
+    if inception:
+        yield f"on features of Inception ({inception})", lambda images: file_features(inception, images)
+
+
+def _encoder_features(folder: str) -> Callable[[Images], NDArray[np.float32]]:
+    from train.trained import Trained
+
+    run = Run.open(folder)
+    if run.kind != "autoencoder":
+        raise UsageError(f"--encoder {folder} is the run of a {run.kind}; give an autoencoder's")
+    trained = Trained(run)
+    size, channels = trained.config.input_size, trained.config.channels
+
+    def features(images: Images) -> NDArray[np.float32]:
+        return trained.encode(np.stack([_fitted(image, size, channels) for image in images]))
+
+    return features
+
+
+def _fitted(image: Images, size: int, channels: int) -> Images:
+    """As the encoder takes it; gray pictures stand in all three channels, small ones are enlarged."""
+    fitted = fit_image(image, size, min(channels, image.shape[2]))
+    return np.ascontiguousarray(np.broadcast_to(fitted, (size, size, channels)))
+
+
+def _on_features(
+    features: Callable[[Images], NDArray[np.float32]], reference: Images, sets: dict[str, Images], title: str
+) -> dict[str, Figures]:
+    known = features(reference)
+    distance = "FID" if "Inception" in title else "frechet distance"
+    table = {}
+    for name, images in sets.items():
+        found = features(images)
+        precision, recall = precision_recall(known, found)
+        table[name] = {distance: frechet(known, found), "precision": precision, "recall": recall}
+    return table
+
+
+def lines_of(report: dict[str, Any]) -> Iterator[str]:
+    """The report as tables for a terminal: a line a figure, a column a set."""
+    yield f"{report['subset']}: {report['faces']:,} real faces are the reference"
+    for title, table in report.items():
+        if not isinstance(table, dict):
+            continue
+        yield f"{title:<44}" + "".join(f"{name:>12}" for name in table)
+        for figure in next(iter(table.values())):
+            yield f"  {figure:<42}" + "".join(f"{row[figure]:>12.4g}" for row in table.values())
