@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import PIL.Image
     from numpy.typing import NDArray
@@ -23,15 +23,21 @@ BACKGROUND = 128
 _STRIP_ROWS = 256
 
 
+_TURNS: dict[int, Callable[[Image], Any]] = {
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: cv2.transpose,
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.flip(cv2.transpose(image), -1),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+
+
 def upright(image: Image, orientation: int) -> Image:
     """Undoes an EXIF orientation (1..8): (h, w, 3) -> (h, w, 3), or (w, h, 3) from 5 on; contiguous."""
-    if orientation in (5, 6, 7, 8):
-        image = image.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        image = image[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        image = image[::-1]
-    return np.ascontiguousarray(image)
+    turn = _TURNS.get(orientation)
+    return image if turn is None else np.asarray(turn(image), np.uint8)
 
 
 def shrink(image: Image, reduction: int) -> Image:
