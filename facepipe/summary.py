@@ -51,3 +51,15 @@ def print_bench(bench: Bench, count: int) -> None:
         rows.append((f"  {step}", f"{1000 * seconds / done:6.2f} ms an image, {100 * seconds / total:3.0f} %"))
     rows.append((f"{count:,} images", f"{format_duration(count / bench.rate)} on this machine (extrapolated)"))
     print(_table(rows))
+
+
+def print_demo(folder: str) -> None:
+    """How closely the demo's estimated pose follows the turns, and where to look."""
+    from facepipe.config import join
+    from facepipe.stages.demo_truth import compare_with_truth
+
+    figures = compare_with_truth(join(folder, "faces"), join(folder, "truth.csv"))
+    print("demo: " + "\n      ".join(figures.sentences()))
+    places = [("photographs", "images"), ("faces found, with pose", "faces"), ("most frontal of each", "targets")]
+    places += [("training shards", "shards")]
+    print(_table([(what, join(folder, where)) for what, where in places]))

@@ -102,6 +102,5 @@ def run_demo(folder: str, seed: int, identities: int, workers: int, progress: Pr
     from facepipe.recipes import read_recipe
     from facepipe.stages import demo
 
-    images = join(folder, "images")
-    yield demo.run(images, seed, identities, progress)
-    yield from run_all(images, folder, read_recipe("demo"), {"workers": workers or None}, progress)
+    yield demo.write_images(folder, seed, identities, progress)
+    yield from run_all(join(folder, "images"), folder, read_recipe("demo"), {"workers": workers or None}, progress)
