@@ -60,7 +60,9 @@ def _groups(root: str, controller: str, combined: str) -> Iterator[str]:
     mounts = os.path.join(root, "sys/fs/cgroup")
     for line in _text(os.path.join(root, "proc/self/cgroup")).splitlines():
         _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
+        controllers, separator, path = rest.partition(":")
+        if not separator:
+            continue
         if not controllers:
             bases = [mounts, os.path.join(mounts, "unified")]
         elif controller in controllers.split(","):

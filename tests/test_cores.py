@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from facepipe import cores
+from facepipe.cores import WORKER_BYTES, default_workers, memory_limit_bytes, usable_cores
+
+
+def tree(folder, files: dict[str, str]) -> str:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+    return str(folder)
+
+
+V2, V1 = "sys/fs/cgroup", "sys/fs/cgroup/cpu,cpuacct"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        ({"proc/self/cgroup": "0::/", f"{V2}/cpu.max": "max 100000"}, 8),
+        ({"proc/self/cgroup": "0::/", f"{V2}/cpu.max": "200000 100000"}, 2),
+        ({"proc/self/cgroup": "0::/", f"{V2}/cpu.max": "150000 100000"}, 2),
+        ({"proc/self/cgroup": "0::/", f"{V2}/cpu.max": "5000 100000"}, 1),
+        ({"proc/self/cgroup": "0::/a/b", f"{V2}/a/cpu.max": "300000 100000", f"{V2}/a/b/cpu.max": "max 100000"}, 3),
+        ({"proc/self/cgroup": "0::/host/path/of/a/container", f"{V2}/cpu.max": "400000 100000"}, 4),
+        ({"proc/self/cgroup": "0::/../other", f"{V2}/cpu.max": "400000 100000"}, 4),
+        (
+            {
+                "proc/self/cgroup": "4:cpu,cpuacct:/",
+                f"{V1}/cpu.cfs_quota_us": "-1",
+                f"{V1}/cpu.cfs_period_us": "100000",
+            },
+            8,
+        ),
+        (
+            {
+                "proc/self/cgroup": "4:cpu,cpuacct:/d",
+                f"{V1}/cpu.cfs_quota_us": "250000",
+                f"{V1}/cpu.cfs_period_us": "100000",
+            },
+            3,
+        ),
+        (
+            {
+                "proc/self/cgroup": "2:cpu:/d",
+                f"{V2}/cpu/d/cpu.cfs_quota_us": "50000",
+                f"{V2}/cpu/d/cpu.cfs_period_us": "50000",
+            },
+            1,
+        ),
+        ({"proc/self/cgroup": "nonsense", f"{V2}/cpu.max": "1 1"}, 8),
+    ],
+    ids=[
+        "none",
+        "no-limit",
+        "two",
+        "one-and-a-half",
+        "a-twentieth",
+        "parent-limits",
+        "container",
+        "above",
+        "v1-none",
+        "v1",
+        "v1-cpu",
+        "broken",
+    ],
+)
+def test_cores_by_control_group(files, expected, tmp_path, monkeypatch):
+    """The least quota of all groups above, rounded up, of eight cores."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert usable_cores(tree(tmp_path, files)) == expected
+
+
+def test_cores_by_affinity(tmp_path, monkeypatch):
+    """A process tied to one core uses one."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    assert usable_cores(str(tmp_path)) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"proc/self/cgroup": "0::/", f"{V2}/memory.max": "max"}, None),
+        ({"proc/self/cgroup": "0::/", f"{V2}/memory.max": "2147483648"}, 2**31),
+        ({"proc/self/cgroup": "0::/a", f"{V2}/memory.max": "1000", f"{V2}/a/memory.max": "2000"}, 1000),
+        ({"proc/self/cgroup": "4:memory:/d", f"{V2}/memory/memory.limit_in_bytes": "9223372036854771712"}, None),
+        ({"proc/self/cgroup": "4:memory:/d", f"{V2}/memory/d/memory.limit_in_bytes": "4096"}, 4096),
+    ],
+    ids=["none", "no-limit", "v2", "parent-limits", "v1-none", "v1"],
+)
+def test_memory_by_control_group(files, expected, tmp_path):
+    """The least limit of all groups above; version 1's huge number is no limit."""
+    assert memory_limit_bytes(tree(tmp_path, files)) == expected
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, 8), (3 * WORKER_BYTES, 3), (100 * WORKER_BYTES, 8), (1000, 1)])
+def test_workers_by_default(limit, expected, monkeypatch):
+    """As many as there are cores, fewer where memory is short, never none."""
+    monkeypatch.setattr(cores, "usable_cores", lambda: 8)
+    monkeypatch.setattr(cores, "memory_limit_bytes", lambda: limit)
+    default_workers.cache_clear()
+    assert default_workers() == expected
+    default_workers.cache_clear()
