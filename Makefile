@@ -31,7 +31,7 @@ demo: setup
 
 # Strict: a broken link or a page left out is an error. Needs no network.
 docs: setup
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "docs: open site/index.html"
 
 # The source distribution, the wheel built from it, and the demo in an empty environment with that wheel.
