@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from facepipe.parts import Job, PartReport
     from facepipe.workers_crew import Crew
 
-CONNECT_S = 15
+CONNECT_S = 30
 WORKERS_S = 60
 """How long to wait for a cluster's first worker."""
 
@@ -58,8 +58,9 @@ def run_on_cluster(
         try:
             _dispatch(client, (job, timeout_s, run, os.getcwd(), __version__), numbers, execution.workers, on_done)
         finally:
-            with suppress(Exception):  # the cluster may be gone, or a worker be leaving
-                client.run(dismiss, run, on_error="ignore", wait=client.status == "running")
+            if client.status == "running":
+                with suppress(Exception):  # a worker may be leaving
+                    client.run(dismiss, run, on_error="ignore")
 
 
 def _dispatch(
@@ -86,19 +87,19 @@ def _dispatch(
             send()
             on_done(number, report)
     finally:
-        with suppress(Exception):
+        if client.status == "running":
             client.cancel(list(waiting))
 
 
 def _result(client: Any, future: Any, number: int) -> PartReport:
-    from distributed import KilledWorker
-    from distributed.client import FutureCancelledError
+    from distributed import CancelledError, KilledWorker
+    from distributed.comm import CommClosedError
 
     try:
         report: PartReport = future.result()
     except FacepipeError:
         raise
-    except FutureCancelledError:
+    except (CancelledError, CommClosedError):
         raise FacepipeError(
             f"the Dask scheduler at {client.scheduler.address} was lost; what is finished is kept: start it again and "
             "run the same command"
@@ -124,9 +125,7 @@ def _connected(execution: Execution) -> Iterator[Any]:
         from distributed import Client, LocalCluster
     except ImportError:
         raise MissingExtra("--engine dask needs Dask: pip install 'facepipe[dask]'") from None
-    # What it logs about lost connections comes as an error of ours; its tracebacks help nobody.
-    for name in ("distributed", "tornado", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _silence()
     if not execution.scheduler:
         workers = execution.workers or default_workers()
         # Threads of this process are enough: every one of them supervises a process of its own.
@@ -145,9 +144,21 @@ def _connected(execution: Execution) -> Iterator[Any]:
             f"no Dask scheduler answers at {execution.scheduler}: {error}; start one with `dask scheduler`, or correct "
             "--scheduler"
         ) from None
-    with client:
+    try:
         _await_workers(client, execution.scheduler)
         yield client
+    finally:
+        client.close(timeout=1)
+
+
+def _silence() -> None:
+    """What Dask logs about lost connections comes as an error of ours; its tracebacks help nobody."""
+    for name in (
+        "asyncio",
+        "tornado",
+        *(name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"),
+    ):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _await_workers(client: Any, address: str) -> None:

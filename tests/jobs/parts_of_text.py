@@ -47,6 +47,10 @@ def meet(what: str) -> str:
             os.write(descriptor, b"Corrupt JPEG data: premature end of data segment\n" * 100_000)
     elif name == "pid":
         return f" {os.getpid()}"
+    elif name == "parent":
+        return f" {os.getppid()}"
+    elif name == "time":
+        return f" {time.monotonic()}"
     elif name == "environment":
         wanted = ("OMP_NUM_THREADS", "PYTHONUTF8")
         return "".join(f" {key}={os.environ[key]}" for key in wanted) + f" {sys.getfilesystemencoding()}"

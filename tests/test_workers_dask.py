@@ -1,0 +1,330 @@
+"""A real scheduler and real worker processes, on loopback."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+distributed = pytest.importorskip("distributed")
+
+JOBS = str(Path(__file__).parent / "jobs")
+sys.path.insert(0, JOBS)
+
+from parts_of_text import TextJob  # noqa: E402 - workers find it through their path
+
+from facepipe.config import Execution  # noqa: E402
+from facepipe.errors import FacepipeError, Interrupted, OutputError  # noqa: E402
+from facepipe.workers import interruptible, run_parts  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Cluster:
+    """A scheduler and its workers, each a process of its own."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.port = port or free_port()
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.processes: dict[str, subprocess.Popen] = {}
+        self.scheduler = self.start(
+            "scheduler",
+            "distributed.cli.dask_scheduler",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--no-dashboard",
+        )
+
+        end = time.monotonic() + 120
+        while not self.answers():
+            assert time.monotonic() < end, "the scheduler did not start"
+            time.sleep(0.1)
+
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def start(self, name: str, module: str, *arguments: str) -> subprocess.Popen:
+        environment = {**os.environ, "PYTHONPATH": JOBS, "DASK_LOGGING__DISTRIBUTED": "critical"}
+        self.processes[name] = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment,
+        )  # fmt: skip
+        return self.processes[name]
+
+    def add_worker(self, name: str) -> subprocess.Popen:
+        return self.start(
+            name, "distributed.cli.dask_worker", self.address, "--name", name, "--nthreads", "1", "--no-nanny",
+            "--no-dashboard", "--host", "127.0.0.1",
+        )  # fmt: skip
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+
+
+def three_workers():
+    made = Cluster()
+    for name in ("one", "two", "three"):
+        made.add_worker(name)
+    with distributed.Client(made.address, set_as_default=False) as client:
+        client.wait_for_workers(3, timeout=120)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A scheduler with three workers, for tests that leave it as it was."""
+    yield from three_workers()
+
+
+@pytest.fixture
+def own_cluster():
+    """The same, for tests that break it."""
+    yield from three_workers()
+
+
+class Parts:
+    """Parts of text, and what running them on a cluster gave."""
+
+    def __init__(self, folder: Path, *parts: list[str]) -> None:
+        self.source, self.output = folder / "in", folder / "out"
+        self.source.mkdir()
+        self.output.mkdir()
+        for number, lines in enumerate(parts):
+            (self.source / f"{number}.txt").write_text("\n".join(lines))
+        self.numbers = range(len(parts))
+        self.done: list[int] = []
+
+    def job(self) -> TextJob:
+        return TextJob(str(self.source), str(self.output))
+
+    def missing(self) -> list[int]:
+        return [number for number in self.numbers if not (self.output / f"{number}.out").exists()]
+
+    def run(
+        self, cluster: Cluster | None, workers: int = 0, timeout_s: float = 60, on_done=lambda *_: None
+    ) -> list[str]:
+        def note(number, report) -> None:
+            self.done.append(number)
+            on_done(number, report)
+
+        run_parts(
+            self.job(),
+            self.missing(),
+            execution=Execution(workers=workers, engine="dask", scheduler=cluster.address if cluster else ""),
+            timeout_s=timeout_s,
+            on_done=note,
+        )
+        return [(self.output / f"{number}.out").read_text() for number in self.numbers]
+
+
+def processes_with(text: str) -> list[int]:
+    """Living processes whose command line holds `text`."""
+    found = []
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if text in command.read_bytes().decode(errors="replace"):
+                found.append(int(command.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_cluster_makes_what_this_machine_makes(cluster, tmp_path):
+    """The same parts, crashes and hangs included, come out with the same bytes; nothing of the run is left there."""
+    lines = [["a", "segfault", "b"], ["hold", "c"], *[[f"item {n}"] for n in range(10)]]
+    (tmp_path / "dask").mkdir()
+    (tmp_path / "local").mkdir()
+    there, here = Parts(tmp_path / "dask", *lines), Parts(tmp_path / "local", *lines)
+    written = there.run(cluster, timeout_s=1)
+    run_parts(here.job(), here.missing(), execution=Execution(workers=2), timeout_s=1, on_done=lambda *_: None)
+    assert written == [(here.output / f"{number}.out").read_text() for number in here.numbers]
+    assert sorted(there.done) == list(there.numbers)
+    end = time.monotonic() + 10
+    while any(
+        f", {worker.pid})" in Path(f"/proc/{pid}/cmdline").read_text()
+        for worker in cluster.processes.values()
+        for pid in processes_with("workers_child")
+    ):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_without_a_scheduler_a_cluster_is_started_here(tmp_path):
+    """`--engine dask` alone works, known errors come as they are, and no process is left."""
+    parts = Parts(tmp_path, ["a", "exit"], ["b"])
+    assert parts.run(None, workers=2) == ["a ok\nexit worker_crash", "b ok"]
+    (parts.source / "2.txt").write_text("full")
+    parts.numbers = range(3)
+    with pytest.raises(OutputError, match=r"^the disk is full$"):
+        parts.run(None, workers=1)
+
+
+def test_workers_is_a_cap_that_holds(cluster, tmp_path):
+    """With --workers 2 on three workers, never more than two parts are being made."""
+    parts = Parts(tmp_path, *[["time", "sleep:0.2", "time"] for _ in range(12)])
+    spans = []
+    for text in parts.run(cluster, workers=2):
+        first, _, last = text.splitlines()
+        spans.append((float(first.split()[1]), float(last.split()[1])))
+    at_once = [sum(start <= moment < end for start, end in spans) for moment, _ in spans]
+    assert max(at_once) == 2
+
+
+def test_without_a_cap_all_workers_are_used(cluster, tmp_path):
+    """Three workers of one thread: three parts at a time."""
+    parts = Parts(tmp_path, *[["parent", "sleep:0.2"] for _ in range(12)])
+    cluster_pids = {str(process.pid) for process in cluster.processes.values()}
+    used = {text.splitlines()[0].split()[1] for text in parts.run(cluster)}
+    assert used == cluster_pids - {str(cluster.scheduler.pid)}
+
+
+@pytest.mark.slow
+def test_a_worker_killed_in_the_middle_costs_nothing(own_cluster, tmp_path):
+    """Its parts are made by the others; every part is there once, whole."""
+    parts = Parts(tmp_path, *[["a", "sleep:0.2", "b"] for _ in range(15)])
+    victim = own_cluster.processes["two"]
+
+    def kill_once(*_) -> None:
+        if len(parts.done) == 3:
+            victim.send_signal(signal.SIGKILL)
+
+    assert parts.run(own_cluster, on_done=kill_once) == ["a ok\nsleep:0.2 ok\nb ok"] * 15
+    assert victim.wait(10) == -signal.SIGKILL
+    assert sorted(parts.done) == list(parts.numbers)
+
+
+@pytest.mark.slow
+def test_a_worker_that_joins_is_used(own_cluster, tmp_path):
+    """It gets parts of a run that is already going."""
+    parts = Parts(tmp_path, *[["parent", "sleep:0.2"] for _ in range(60)])
+
+    def add_once(*_) -> None:
+        if len(parts.done) == 1:
+            own_cluster.add_worker("late")
+
+    used = {text.splitlines()[0].split()[1] for text in parts.run(own_cluster, on_done=add_once)}
+    assert str(own_cluster.processes["late"].pid) in used
+
+
+@pytest.mark.slow
+def test_a_lost_scheduler_is_a_line_and_a_rerun_goes_on(own_cluster, tmp_path):
+    """The error comes soon and says what to do; with a new scheduler the same run makes only what is missing."""
+    parts = Parts(tmp_path, *[["a", "sleep:0.1"] for _ in range(30)])
+
+    def kill_once(*_) -> None:
+        if len(parts.done) == 4:
+            own_cluster.scheduler.kill()
+
+    started = time.monotonic()
+    with pytest.raises(
+        FacepipeError, match=r"the Dask scheduler at .* was lost; .*start it again and run the same command"
+    ):
+        parts.run(own_cluster, on_done=kill_once)
+    assert time.monotonic() - started < 30
+    own_cluster.close()
+    left = parts.missing()
+    assert 0 < len(left) < 27
+    parts.done.clear()
+    again = Cluster()
+    try:
+        again.add_worker("new")
+        assert parts.run(again) == ["a ok\nsleep:0.1 ok"] * 30
+    finally:
+        again.close()
+    assert sorted(parts.done) == left
+
+
+def test_no_scheduler_is_a_line(monkeypatch):
+    """Nothing listens there: which address, and how to start one."""
+    monkeypatch.setattr("facepipe.workers_dask.CONNECT_S", 1)
+    execution = Execution(engine="dask", scheduler=f"tcp://127.0.0.1:{free_port()}")
+    with pytest.raises(
+        FacepipeError, match=r"no Dask scheduler answers at tcp://127.0.0.1:\d+: .*start one with `dask scheduler`"
+    ):
+        run_parts(TextJob("in", "out"), [0], execution=execution, timeout_s=1, on_done=lambda *_: None)
+
+
+@pytest.mark.slow
+def test_a_scheduler_without_workers_is_a_line(monkeypatch):
+    """The run doesn't wait for ever."""
+    monkeypatch.setattr("facepipe.workers_dask.WORKERS_S", 1)
+    alone = Cluster()
+    try:
+        execution = Execution(engine="dask", scheduler=alone.address)
+        with pytest.raises(FacepipeError, match="has no worker; start some with `dask worker tcp://"):
+            run_parts(TextJob("in", "out"), [0], execution=execution, timeout_s=1, on_done=lambda *_: None)
+    finally:
+        alone.close()
+
+
+def test_a_folder_that_the_workers_do_not_have_is_a_line(cluster, tmp_path, monkeypatch):
+    """Relative paths mean the folder where the run was started; a machine without it says so."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    parts = Parts(tmp_path, ["a"])
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    monkeypatch.setattr(os, "getcwd", lambda: str(gone))
+    with pytest.raises(FacepipeError, match=r"the folder .*gone is not there on .*; share it between the machines"):
+        parts.run(cluster)
+
+
+def test_relative_paths_mean_the_folder_of_the_run(cluster, tmp_path, monkeypatch):
+    """Workers that were started elsewhere read and write where the user stands."""
+    Parts(tmp_path, ["a"])
+    monkeypatch.chdir(tmp_path)
+    execution = Execution(engine="dask", scheduler=cluster.address)
+    run_parts(TextJob("in", "out"), [0], execution=execution, timeout_s=60, on_done=lambda *_: None)
+    assert (tmp_path / "out" / "0.out").read_text() == "a ok"
+
+
+def test_a_signal_ends_a_cluster_run_too(cluster, tmp_path):
+    """Within seconds, with the parts that are under way on the cluster stopped."""
+    parts = Parts(tmp_path, ["a"], *[["sleep:100"]] * 3)
+    threading.Timer(3, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    started = time.monotonic()
+    with pytest.raises(Interrupted, match="stopped by SIGTERM"), interruptible():
+        parts.run(cluster)
+    assert time.monotonic() - started < 13
+    children = [pid for pid in processes_with("workers_child") if str(tmp_path) not in str(pid)]
+    workers = {process.pid for process in cluster.processes.values()}
+    end = time.monotonic() + 10
+    while any(parent_of(pid) in workers for pid in children):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def parent_of(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def test_what_a_task_carries_is_small():
+    """Part number, paths and settings: under a kilobyte."""
+    from facepipe.config import ExtractConfig
+    from facepipe.stages.extract_part import ExtractJob
+
+    job = ExtractJob(ExtractConfig(input="/data/some/folder/images", output="/data/some/folder/faces"), "0" * 64)
+    assert len(pickle.dumps((12345, job, 60.0, "0" * 32, "/data/some/folder", "0.1.0"))) < 1000
