@@ -1,8 +1,8 @@
 """Takes steps with GANs of given options on one backend and writes what came of it: run as a process of its own.
 
 `python gan_rows.py BACKEND ROWS.json OUT.npz`: ROWS.json is a list of options of GanConfig. For row i the file holds
-`i/measures` of the first step, `i/weights` after the last (plain gradient descent, so that they tell the gradients;
-Adam would blow rounding errors up) and `i/finite`.
+`i/measures` of the first step and `i/weights` after the last: one step of plain descent at RATE, so that they tell the
+gradients, or with `adam` two steps of the run's own optimizers, which blow rounding errors up.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-STEPS = 2
+RATE = 0.1
 BATCH = 4
 SMALL = {"image_size": 16, "batch_size": BATCH, "g_conv_dim": 8, "d_conv_dim": 8, "z_size": 8, "labels": "ignore"}
 # Compiling dominates here; XLA's own optimisations would be most of it.
@@ -34,7 +34,7 @@ def take_steps(options):
     config = resolve(GanConfig, "gan", options.pop("preset", "dcgan"), {**SMALL, "attention": (), **options})
     networks = assemble(config)
     if not adam:
-        networks.g_optimizer, networks.d_optimizer = keras.optimizers.SGD(0.01), keras.optimizers.SGD(0.01)
+        networks.g_optimizer, networks.d_optimizer = keras.optimizers.SGD(RATE), keras.optimizers.SGD(RATE)
         networks.g_optimizer.build(networks.generator.trainable_variables)
         networks.d_optimizer.build(networks.discriminator.trainable_variables)
     eager = keras.backend.backend() == "tensorflow" and not config.jit
@@ -42,7 +42,7 @@ def take_steps(options):
     rng = np.random.default_rng(1)
     frequencies = np.full(config.classes, 1 / config.classes) if config.classes else None
     first = None
-    for number in range(STEPS):
+    for number in range(2 if adam else 1):
         batch = draw_step(config, number, frequencies)
         shape = (config.d_steps, BATCH, config.image_size, config.image_size, config.channels)
         batch["images"] = rng.integers(0, 256, shape, dtype=np.uint8)

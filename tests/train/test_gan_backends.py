@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+RATE = 0.1
+"""gan_rows.py's."""
 ALL = ("color", "translation", "cutout")
 PRESETS = ("dcgan64", "dcgan128", "dcgan256", "dcgan", "sagan", "resgan", "resgan128")
 OPTIONS = {
@@ -57,7 +59,6 @@ TOGETHER = {
 COMPARED = (
     {"preset": "dcgan64"},
     {"spectral_norm": "both", "attention": (8,)},
-    {"r1": 1.0, "norm": "batch", "diff_augment": ("cutout",)},
     {"preset": "resgan", "loss": "wasserstein-gp"},
     TOGETHER,
 )
@@ -118,32 +119,32 @@ def test_covering_table_holds_every_pair():
 
 @pytest.mark.tensorflow
 def test_backends_take_the_same_steps(tmp_path):
-    """Two steps of plain descent leave the same weights on TensorFlow and JAX, second derivatives included (1e-4)."""
-    tensorflow, jax = (run_rows(backend, COMPARED, tmp_path) for backend in ("tensorflow", "jax"))
-    for number in range(len(COMPARED)):
+    """One step gives the same gradients on TensorFlow and JAX, second derivatives included (1e-4).
+
+    In the same TensorFlow process, a slice of the covering table takes two steps with Adam, and everything is finite.
+    """
+    slice_ = [{**row, "adam": True} for row in covering(OPTIONS)[::12]]
+    tensorflow = run_rows("tensorflow", [*COMPARED, *slice_], tmp_path)
+    jax = run_rows("jax", COMPARED, tmp_path)
+    for number, row in enumerate(COMPARED):
         expected, actual = tensorflow[f"{number}/measures"], jax[f"{number}/measures"]
-        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5, err_msg=str(COMPARED[number]))
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5, err_msg=str(row))
         expected, actual = tensorflow[f"{number}/weights"], jax[f"{number}/weights"]
-        np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4, err_msg=str(COMPARED[number]))
-
-
-@pytest.mark.tensorflow
-def test_options_meet_on_tensorflow(tmp_path):
-    """A slice of the covering table, with Adam: two steps, and everything is finite."""
-    check_rows("tensorflow", covering(OPTIONS)[::8], tmp_path)
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=RATE * 1e-4, err_msg=str(row))
+    check_finite(tensorflow, slice_, len(COMPARED))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_every_two_options_meet(backend, tmp_path):
     """The whole covering table: two steps with each row's options, and everything is finite."""
-    check_rows(backend, covering(OPTIONS), tmp_path)
+    rows = [{**row, "adam": True} for row in covering(OPTIONS)]
+    check_finite(run_rows(backend, rows, tmp_path), rows)
 
 
-def check_rows(backend, rows, folder):
-    rows = [{**row, "adam": True} for row in rows]
-    found = run_rows(backend, rows, folder)
-    for number, row in enumerate(rows):
+def check_finite(found, rows, first=0):
+    for number, row in enumerate(rows, first):
         assert np.isfinite(found[f"{number}/measures"]).all(), row
         assert np.isfinite(found[f"{number}/weights"]).all(), row
