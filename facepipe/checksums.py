@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from facepipe.errors import DamagedFile, InputError
-from facepipe.folders import output_error
+from facepipe.systemerrors import output_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

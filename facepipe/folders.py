@@ -10,8 +10,9 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from facepipe.errors import FacepipeError, InputError, OutputError
+from facepipe.errors import FacepipeError, InputError
 from facepipe.storage import READ_LIMIT_BYTES, Entry, Place, relative
+from facepipe.systemerrors import input_error, output_error, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,34 +22,6 @@ OWN_PREFIX = ".facepipe-"
 """How the names of unfinished files and locks begin; listings leave them out."""
 _UNFINISHED = ".tmp"
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
-_ADVICE = {
-    errno.ENOSPC: "the disk is full; free some space and run the same command again",
-    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-    errno.EROFS: "the file system is read-only; give another --output",
-    errno.EACCES: "no permission to write there; change the folder's owner or mode, or give another --output",
-    errno.EPERM: "no permission to write there; change the folder's owner or mode, or give another --output",
-    errno.EEXIST: "a file stands where a folder is needed; move it away, or give another --output",
-    errno.ENOTDIR: "a file stands where a folder is needed; move it away, or give another --output",
-    errno.EISDIR: "a folder stands where a file is needed; move it away, or give another --output",
-    errno.ENAMETOOLONG: "the name is too long for this file system; give a shorter --output",
-}
-
-
-def shown(path: str) -> str:
-    """A path for a message: one line, valid Unicode."""
-    text = path.encode("utf-8", "backslashreplace").decode()
-    return text if text.isprintable() else repr(text)
-
-
-def output_error(path: str, error: OSError) -> OutputError:
-    """What the system said about writing `path`, as one line that says what to do."""
-    advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
-    return OutputError(f"can't write {shown(path)}: {advice}")
-
-
-def input_error(path: str, error: OSError) -> InputError:
-    """What the system said about reading `path`, as one line."""
-    return InputError(f"can't read {shown(path)}: {(error.strerror or str(error)).lower()}")
 
 
 def try_lock(fd: int) -> bool:

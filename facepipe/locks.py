@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from facepipe.errors import OutputError
-from facepipe.folders import OWN_PREFIX, output_error, shown, try_lock
+from facepipe.folders import OWN_PREFIX, try_lock
+from facepipe.systemerrors import output_error, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

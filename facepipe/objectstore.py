@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import mmap
 import os
-import re
 import tempfile
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from facepipe.errors import FacepipeError, InputError, OutputError
 from facepipe.folders import OWN_PREFIX
 from facepipe.storage import READ_LIMIT_BYTES, Entry, Place, relative
+from facepipe.storeclients import OPTIONS, connect, explain, is_lasting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,13 +25,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_OPTIONS = ("endpoint_override", "scheme", "region", "anonymous")
 _SPOOL_BYTES = 32 * 2**20
 """What an unfinished output keeps in memory before it goes to a temporary file."""
-_CLIENT_ATTEMPTS = 6
 _PAUSES_S = (0.5, 2.0, 8.0)
-_DENIED = re.compile(r"ACCESS_DENIED|HTTP status 40[13]|INVALID_ACCESS_KEY|SIGNATURE|TOKEN|PERMISSION|UNAUTH")
-_LASTING = re.compile(rf"{_DENIED.pattern}|NO_SUCH_BUCKET|NO_SUCH_KEY|HTTP status 40[04]|NOT_FOUND|INVALID_BUCKET")
 
 
 class ObjectStore(Place):
@@ -65,9 +61,9 @@ class ObjectStore(Place):
             raise InputError(f"{scheme}:// names no bucket; give {scheme}://bucket/folder")
         options = tuple(parse_qsl(query, keep_blank_values=True))
         for name, _value in options:
-            if name not in _OPTIONS:
+            if name not in OPTIONS:
                 raise InputError(
-                    f"this {scheme}:// URI can't have the option {name!r}; it can have {', '.join(_OPTIONS)}"
+                    f"this {scheme}:// URI can't have the option {name!r}; it can have {', '.join(OPTIONS)}"
                 )
         inner = relative(folder.strip("/"))
         return cls(scheme, f"{bucket}/{inner}" if inner else bucket, options)
@@ -80,7 +76,7 @@ class ObjectStore(Place):
     def client(self) -> Any:
         """The `pyarrow.fs.FileSystem`."""
         if self._client is None:
-            self._client = self._attempt("", InputError, lambda: _connect(self.scheme, self.root, dict(self.options)))
+            self._client = self._attempt("", InputError, lambda: connect(self.scheme, self.root, dict(self.options)))
         return self._client
 
     def key(self, path: str) -> str:
@@ -95,25 +91,17 @@ class ObjectStore(Place):
             try:
                 return action()
             except OSError as error:
-                if pause is None or isinstance(error, FileNotFoundError) or _LASTING.search(str(error)):
+                if pause is None or is_lasting(error):
                     raise self._explained(path, kind, error) from None
             time.sleep(pause)
         raise AssertionError
 
     def _explained(self, path: str, kind: type[FacepipeError], error: OSError) -> FacepipeError:
         """The store's words can hold request details: only its error's name is passed on."""
-        text = str(error)
-        verb = "write" if kind is OutputError else "read"
-        where = f"{self.scheme}://{self.key(path)}"
         bucket = self.root.partition("/")[0]
-        if "NO_SUCH_BUCKET" in text or (isinstance(error, FileNotFoundError) and not self._has_bucket(bucket)):
-            return kind(f"can't {verb} {where}: there is no bucket {bucket!r}, or it is in another region")
-        if isinstance(error, FileNotFoundError) or "NO_SUCH_KEY" in text:
-            return kind(f"can't {verb} {where}: there is no such object")
-        if _DENIED.search(text):
-            return kind(f"can't {verb} {where}: access denied; check the credentials in the environment or the profile")
-        said = re.search(r"HTTP status \d+", text) or re.search(r"AWS Error [A-Z0-9_]+", text)
-        return kind(f"can't {verb} {where}: {said[0] if said else 'the store does not answer'}; try again later")
+        no_bucket = isinstance(error, FileNotFoundError) and not self._has_bucket(bucket)
+        verb = "write" if kind is OutputError else "read"
+        return kind(f"can't {verb} {self.scheme}://{self.key(path)}: {explain(error, bucket, no_bucket=no_bucket)}")
 
     def _has_bucket(self, bucket: str) -> bool:
         from pyarrow import fs
@@ -250,44 +238,3 @@ def _complete(buffer: Any, size: int) -> bytes:
 
 def _is_own(path: str) -> bool:
     return path.rpartition("/")[2].startswith(OWN_PREFIX)
-
-
-def _connect(scheme: str, root: str, options: dict[str, str]) -> Any:
-    anonymous = options.get("anonymous", "").lower() in {"1", "true", "yes"}
-    if scheme == "gs":
-        return _connect_gs(options, anonymous)
-    return _connect_s3(root, options, anonymous)
-
-
-def _connect_gs(options: dict[str, str], anonymous: bool) -> Any:
-    from datetime import timedelta
-
-    from pyarrow import fs
-
-    return fs.GcsFileSystem(
-        anonymous=anonymous,
-        endpoint_override=options.get("endpoint_override"),
-        scheme=options.get("scheme"),
-        retry_time_limit=timedelta(seconds=60),
-    )
-
-
-def _connect_s3(root: str, options: dict[str, str], anonymous: bool) -> Any:
-    from pyarrow import fs
-
-    endpoint = options.get("endpoint_override") or os.environ.get("AWS_ENDPOINT_URL_S3")
-    address = urlsplit(endpoint or os.environ.get("AWS_ENDPOINT_URL") or "")
-    if address.netloc:
-        options = {"scheme": address.scheme, **options, "endpoint_override": address.netloc}
-    region = options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if not region:
-        # Otherwise the client asks the EC2 metadata service, and waits for it on machines that have none.
-        region = "us-east-1" if "endpoint_override" in options else fs.resolve_s3_region(root.partition("/")[0])
-    return fs.S3FileSystem(
-        anonymous=anonymous,
-        region=region,
-        scheme=options.get("scheme"),
-        endpoint_override=options.get("endpoint_override"),
-        allow_delayed_open=True,  # small objects: one put instead of three requests
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_CLIENT_ATTEMPTS),
-    )

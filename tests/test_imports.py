@@ -14,11 +14,11 @@ FACEPIPE = sorted((ROOT / "facepipe").rglob("*.py"))
 TRAIN = sorted((ROOT / "train").rglob("*.py"))
 STANDARD = set(sys.stdlib_module_names)
 LEAVES = {
-    "chatter", "choosing", "cropping", "decoding", "exif", "headers", "mesh", "noise", "pose", "quality", "relief", "samples", "seeding", "selection", "splitting", "tracking",
+    "chatter", "choosing", "cropping", "decoding", "exif", "headers", "likeness", "mesh", "noise", "pose", "quality", "relief", "samples", "seeding", "selection", "splitting", "tracking",
 }  # fmt: skip
 LEAF_PACKAGES = {"numpy", "cv2", "PIL", "onnx", "onnxruntime", "ai_edge_litert"}
 ONLY_IN = {
-    "pyarrow": ("parquet.py", "storage.py", "folders.py", "objectstore.py", "sources/"),
+    "pyarrow": ("parquet.py", "tables.py", "storage.py", "folders.py", "objectstore.py", "storeclients.py", "sources/"),
     "typer": ("cli.py", "arguments.py"),
     "joblib": ("workers", "detection/weights.py"),
     "dask": ("workers",),

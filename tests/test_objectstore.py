@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from facepipe import objectstore
+from facepipe import objectstore, storeclients
 from facepipe.checksums import CHECKSUMS, Journal, read_checksums, verify_files
 from facepipe.errors import FacepipeError, InputError, OutputError
 from facepipe.storage import Entry, place, read_ahead
@@ -29,7 +29,7 @@ SECRETS = ("AKIAEXAMPLE", "a-secret-that-stays-one")
 def short_pauses(monkeypatch):
     """The retries' own pauses, shortened: what is tested is that they come, not how long they are."""
     monkeypatch.setattr(objectstore, "_PAUSES_S", (0.05, 0.1))
-    monkeypatch.setattr(objectstore, "_CLIENT_ATTEMPTS", 4)
+    monkeypatch.setattr(storeclients, "CLIENT_ATTEMPTS", 4)
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_a_store_that_falls_silent_is_asked_again(verb, root, proxy):
 
 def test_a_store_that_stays_broken_is_a_line(root, proxy, monkeypatch):
     """After the last try: what the store answered, and no secret."""
-    monkeypatch.setattr(objectstore, "_CLIENT_ATTEMPTS", 2)
+    monkeypatch.setattr(storeclients, "CLIENT_ATTEMPTS", 2)
     root.write("f", b"1")
     proxy.verb, proxy.plan = "HEAD", ["503"] * 100
     with pytest.raises(InputError, match=r"can't read s3://bucket-.*/data/f: HTTP status 503; try again later"):
