@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import sys
-from contextlib import nullcontext
+import tempfile
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from facepipe.errors import MissingExtra, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from train.config import TrainConfig
 
 EXTRAS = {"tensorflow": "train", "jax": "jax"}
+GREETINGS = (
+    b"WARNING: All log messages before absl::InitializeLog",
+    b"I0000 ",
+    b"To enable the following instructions",
+)
 
 
 def choose(backend: str) -> None:
@@ -30,8 +40,36 @@ def choose(backend: str) -> None:
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(f"{package} is not installed; run `pip install 'facepipe[{EXTRAS[backend]}]'`")
     os.environ["KERAS_BACKEND"] = backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # oneDNN's and CUDA's greetings
-    os.environ.setdefault("JAX_PLATFORMS", "" if _has_gpu() else "cpu")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if not _has_gpu():
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")  # else it warns that it looked for a TPU
+    if backend == "jax":
+        # Keras imports TensorFlow under JAX, to ask whether an object is a tensor: 6 s and 560 MB for a no.
+        sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
+    with _without_greetings():
+        import keras
+
+
+@contextmanager
+def _without_greetings() -> Iterator[None]:
+    """Drops what TensorFlow says of itself while it is imported; no log level reaches those lines.
+
+    Everything else written to file descriptor 2 meanwhile is passed on at the end.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as kept:
+        terminal = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            kept.seek(0)
+            for line in kept:
+                if not line.startswith(GREETINGS):
+                    os.write(2, line)
 
 
 def _has_gpu() -> bool:
@@ -44,10 +82,13 @@ def prepare(config: TrainConfig) -> None:
     import keras
 
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if config.precision == "bfloat16" else "float32")
-    keras.utils.set_random_seed(config.seed)
+    # Not keras.utils.set_random_seed, which imports TensorFlow under JAX too.
+    random.seed(config.seed)
+    np.random.seed(config.seed)  # noqa: NPY002 - Keras draws seeds from it where a layer got none
     if config.backend == "tensorflow":
         import tensorflow as tf
 
+        tf.random.set_seed(config.seed)
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
         if config.deterministic:

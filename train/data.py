@@ -165,14 +165,19 @@ def open_records(shards: Shards, name: str) -> Iterator[bytes]:
             raise DamagedFile(f"{shards.place}/{name} is damaged: {error}; run `facepipe shard --overwrite`") from error
 
 
+def read_examples(shards: Shards, subset: str) -> Iterator[dict[str, list[Any]]]:
+    """Every record of a subset, in the shards' order."""
+    for name in shards.files[subset]:
+        for record in open_records(shards, name):
+            yield decode_example(record)
+
+
 def read_columns(shards: Shards, subset: str, names: Iterable[str]) -> dict[str, list[Any]]:
     """Plain features of every record in the shards' order: one value each, text still bytes."""
     columns: dict[str, list[Any]] = {name: [] for name in names}
-    for file in shards.files[subset]:
-        for record in open_records(shards, file):
-            example = decode_example(record)
-            for name, values in columns.items():
-                values.append(example[name][0])
+    for example in read_examples(shards, subset):
+        for name, values in columns.items():
+            values.append(example[name][0])
     return columns
 
 

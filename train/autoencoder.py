@@ -1,0 +1,225 @@
+"""Teaches an autoencoder: shards -> feed -> fit -> evaluation, resumable after every epoch."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from train import backend, checkpoints
+from train.callbacks import Keeper, Progress, groups_of
+from train.data import ImageView, View, check_apart, open_feed, read_columns
+from train.losses import loss_named
+from train.models.autoencoder import build_model
+from train.runs import MODEL, Run
+from train.shards import find_shards, need, parts_of_a_pass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+
+    from train.config import AutoencoderConfig
+    from train.data import Feed
+    from train.shards import Shards
+
+SHOWN = 8
+"""Identities in the grid."""
+
+
+def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
+    """Trains until the epochs are done or patience runs out, then evaluates; call after `backend.prepare`.
+
+    Args:
+        config: The resolved configuration.
+        say: Takes each line for the user.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        FacepipeError: Its subclasses say what to do: shards that don't fit, another run in the folder, a full disk, a
+            loss that is no number.
+    """
+    shards = find_shards(config.shards, "pairs")
+    for note in shards.check_fits(view_of(config)):
+        say(note)
+    run = Run.start(config, "autoencoder")
+    with run.locked():
+        model = _assemble(config)
+        run.write(MODEL, json.dumps(json.loads(model.to_json()), indent=1))
+        progress = _restore(run, config, model, say)
+        if progress.stopped or progress.epoch >= config.epochs:
+            say(f"{run.folder} is trained: {progress.epoch} epochs, the best was {progress.best_epoch}")
+        else:
+            _fit(run, config, model, progress, shards, say)
+        _finish(run, config, shards, say)
+    return run
+
+
+def view_of(config: AutoencoderConfig) -> View:
+    """What the model takes of a pair."""
+    feature = ImageView("feature", config.input_size, config.channels, config.input_scale)
+    target = ImageView("target", config.output_size, config.channels)
+    return View((feature, target), mirror=config.mirror)
+
+
+def _assemble(config: AutoencoderConfig) -> keras.Model:
+    """The model with its optimizer, whose slots exist already: a checkpoint would lose them else without a word."""
+    with backend.spread(config):
+        model = build_model(config)
+        makers = {
+            "adam": keras.optimizers.Adam,
+            "adamw": keras.optimizers.AdamW,
+            "rmsprop": keras.optimizers.RMSprop,
+            "adadelta": keras.optimizers.Adadelta,
+        }
+        decay = {"weight_decay": config.weight_decay} if config.weight_decay else {}
+        optimizer = makers[config.optimizer](config.learning_rate, **decay)
+        model.compile(
+            optimizer=optimizer,
+            loss=loss_named(config.loss),
+            metrics=[name for name in ("mse", "mae") if name != config.loss],
+            jit_compile=config.jit if config.backend == "tensorflow" else "auto",
+            steps_per_execution=config.steps_per_execution,
+        )
+        optimizer.build(model.trainable_variables)
+    return model
+
+
+def _restore(run: Run, config: AutoencoderConfig, model: keras.Model, say: Callable[[str], None]) -> Progress:
+    """The run's progress, its last checkpoint loaded into the model; a new run has none."""
+    path = run.checkpoint("last")
+    if not config.resume or not path.exists():
+        return Progress()
+    progress = Progress(**checkpoints.load(path, groups_of(model)))
+    if progress.stopped and progress.epoch - progress.best_epoch < config.patience:
+        progress.stopped = False
+    say(f"resuming after epoch {progress.epoch}")
+    return progress
+
+
+def _fit(
+    run: Run,
+    config: AutoencoderConfig,
+    model: keras.Model,
+    progress: Progress,
+    shards: Shards,
+    say: Callable[[str], None],
+) -> None:
+    view = view_of(config)
+    _, whole = parts_of_a_pass(need(shards, "train"), config.batch_size)
+    steps = config.steps_per_epoch or whole
+    feed = open_feed(shards, "train", view, config, start_step=progress.epoch * steps)
+    held_back = None
+    if shards.lengths.get("validation"):
+        held_back = open_feed(shards, "validation", replace(view, mirror=False), config, training=False)
+        check_apart(train=feed.arrays, validation=held_back.arrays)
+    else:
+        say("no validation records: the best checkpoint is chosen by the training loss")
+    where = "held in memory" if feed.in_memory else "streamed"
+    held = f"{held_back.count:,} for validation" if held_back else "none for validation"
+    say(f"{config.preset}: {model.count_params():,} parameters, on {config.backend}, into {run.folder}")
+    say(f"{feed.count:,} pairs for training ({where}), {held}; {steps} steps of {feed.batch_size} an epoch")
+    keeper = Keeper(
+        run, config, progress, _fixed_faces(config, shards, held_back), _marks(feed, held_back, config), say
+    )
+    with naming_damage(shards, config):
+        model.fit(
+            feed.batches if config.backend == "tensorflow" else iter(feed),
+            epochs=config.epochs,
+            initial_epoch=progress.epoch,
+            steps_per_epoch=steps,
+            validation_data=_validation(held_back, config) if held_back else None,
+            callbacks=[keeper],
+            shuffle=False,  # the feed has shuffled
+            verbose="auto" if sys.stdout.isatty() else 2,
+        )
+
+
+def naming_damage(shards: Shards, config: AutoencoderConfig) -> AbstractContextManager[None]:
+    """Within it, damaged records met while training become an error that names their file."""
+    if config.backend != "tensorflow":
+        return nullcontext()
+    from train import tensorflow_input
+
+    return tensorflow_input.naming_damage(shards, "train")
+
+
+class Again(keras.utils.PyDataset):
+    """A feed that Keras may pass over once an epoch; generators would be empty after the first."""
+
+    def __init__(self, feed: Feed) -> None:
+        super().__init__()
+        self.feed = feed
+        self.batches: Iterator[Any] = iter(())
+
+    def __len__(self) -> int:
+        return self.feed.steps
+
+    def __getitem__(self, number: int) -> Any:
+        """Batches are asked for in order."""
+        if number == 0:
+            self.batches = iter(self.feed)
+        return next(self.batches)
+
+
+def _validation(held_back: Feed, config: AutoencoderConfig) -> Any:
+    return held_back.batches if config.backend == "tensorflow" else Again(held_back)
+
+
+def _fixed_faces(
+    config: AutoencoderConfig, shards: Shards, held_back: Feed | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Features and targets of the first identities held back, the most turned face of each: every epoch's grid."""
+    if held_back is None:
+        return None
+    columns = read_columns(shards, "validation", ("identity", "feature_yaw"))
+    most: dict[bytes, tuple[float, int]] = {}
+    for at, (identity, yaw) in enumerate(zip(columns["identity"], columns["feature_yaw"], strict=True)):
+        turned = abs(yaw) if np.isfinite(yaw) else -1.0
+        most[identity] = max(most.get(identity, (-2.0, at)), (turned, at))
+    chosen = [at for _, at in list(most.values())[:SHOWN]]
+    faces: dict[int, tuple[Any, Any]] = {}
+    first = 0
+    for features, targets in held_back:
+        size = len(features)
+        here = [at for at in chosen if first <= at < first + size]
+        faces |= {at: (np.asarray(features[at - first]), np.asarray(targets[at - first])) for at in here}
+        first += size
+        if len(faces) == len(chosen):
+            break
+    features, targets = (np.stack([faces[at][i] for at in chosen]) for i in range(2))
+    return (features / 255 if config.input_scale == "bytes" else features), targets
+
+
+def _marks(feed: Feed, held_back: Feed | None, config: AutoencoderConfig) -> dict[str, float]:
+    """The validation loss of answering every face with the mean training target: a line in the loss plot."""
+    if feed.arrays is None or held_back is None:
+        return {}
+    mean = feed.arrays.images[1].mean(axis=0, dtype=np.float64)[None].astype(np.float32) / 255
+    loss = keras.losses.get(loss_named(config.loss))
+    total = 0.0
+    for _, targets in held_back:
+        answer = np.broadcast_to(mean, np.asarray(targets).shape)
+        total += float(
+            keras.ops.sum(keras.ops.mean(keras.ops.reshape(loss(targets, answer), (len(targets), -1)), axis=1))
+        )
+    return {"mean target": total / held_back.count}
+
+
+def _finish(run: Run, config: AutoencoderConfig, shards: Shards, say: Callable[[str], None]) -> None:
+    """The evaluation on who was held back, and the summary page."""
+    from train.evaluation import evaluate
+    from train.summary import write_summary
+
+    if shards.lengths.get("validation"):
+        evaluate(run, config.shards, "validation", "best", say)
+    write_summary(run)
+    say(f"summary: {run.folder}/summary.html")

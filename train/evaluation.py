@@ -1,0 +1,159 @@
+"""What an autoencoder learned, on people it was not taught on, beside answers that take no learning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facepipe.errors import UsageError
+from train.data import ImageView, View, fit_image, load_arrays, read_columns, read_examples, read_image
+from train.metrics.identity import MOST_TARGETS, identification, principal_components, similarities
+from train.metrics.reconstruction import bands_of, by_band, measures
+from train.shards import find_shards, need
+from train.trained import Trained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from train.config import AutoencoderConfig
+    from train.data import Arrays
+    from train.runs import Run
+
+Table = dict[str, dict[str, Any]]
+REPORT = "evaluation.json"
+CHUNK = 512
+
+
+def evaluate(run: Run, folder: str, subset: str, checkpoint: str, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measures a run and writes evaluation.json into it.
+
+    Reconstruction: the model, the mean training target, and the feature itself resized, each against the targets.
+    Identity: fingerprints, raw pixels, and PCA of the training targets at the same dimension.
+
+    Args:
+        run: The run.
+        folder: Its shards, or others of pairs.
+        subset: validation, test or train.
+        checkpoint: best or last.
+        say: Takes each line of the tables.
+    """
+    trained = Trained(run, checkpoint)
+    shards = find_shards(folder, "pairs")
+    if subset not in shards.files:
+        raise UsageError(f"--subset is {subset!r}; {shards.place} has {', '.join(shards.files)}")
+    need(shards, subset)
+    view = _view(trained.config)
+    shards.check_fits(view)
+    faces = load_arrays(shards, subset, view)
+    columns = read_columns(shards, subset, ("feature_yaw", "target_angle"))
+    bands, angles = bands_of(np.array(columns["feature_yaw"])), np.array(columns["target_angle"])
+    mean, known = _training_targets(run.settings["shards"], view)
+    report = {
+        "checkpoint": checkpoint,
+        "epoch": trained.state["best_epoch"] if checkpoint == "best" else len(trained.state["history"]),
+        "shards": folder,
+        "subset": subset,
+        "pairs": len(faces),
+        "identities": len(set(faces.identities.tolist())),
+        "reconstruction": _reconstruction(trained, faces, mean, bands),
+        "identity": _identity(trained, faces, angles, known, bands),
+    }
+    name = REPORT if subset == "validation" else f"evaluation-{subset}.json"
+    run.write_json(name, report)
+    for line in lines_of(report):
+        say(line)
+    return report
+
+
+def _view(config: AutoencoderConfig) -> View:
+    """The feature and the target as the model has them, and the target at the feature's size, to be encoded."""
+    size, channels = config.input_size, config.channels
+    sides = (("feature", size), ("target", config.output_size), ("target", size))
+    return View(tuple(ImageView(name, side, channels) for name, side in sides))
+
+
+def _training_targets(folder: str, view: View) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Of the training targets: their mean (h, w, c) 0..1, and one of each identity (n, s, s, c) at the feature's size.
+
+    Read one by one: a training subset need not fit in memory.
+    """
+    shards = find_shards(folder, "pairs")
+    need(shards, "train")
+    _, small, large = view.images
+    total, count = np.zeros((small.size, small.size, small.channels)), 0
+    unique: dict[bytes, NDArray[np.uint8]] = {}
+    for example in read_examples(shards, "train"):
+        image = read_image(example["target"][0], shards, replace(large, size=shards.size))
+        total += fit_image(image, small.size, small.channels)
+        count += 1
+        if len(unique) < MOST_TARGETS:
+            unique.setdefault(example["identity"][0], fit_image(image, large.size, large.channels))
+    return (total / count / 255).astype(np.float32), np.stack(list(unique.values()))
+
+
+def _reconstruction(trained: Trained, faces: Arrays, mean: NDArray[np.float32], bands: NDArray[np.str_]) -> Table:
+    """The model's, the mean target's and the resized feature's measures, by yaw band."""
+    features, targets, _ = faces.images
+    size, channels = targets.shape[1], targets.shape[3]
+    found: dict[str, list[dict[str, NDArray[np.float64]]]] = {"model": [], "mean target": [], "feature resized": []}
+    for start in range(0, len(faces), CHUNK):
+        part = slice(start, start + CHUNK)
+        wanted = targets[part].astype(np.float32) / 255
+        resized = np.stack([fit_image(face, size, channels) for face in features[part]])
+        answers = {
+            "model": trained.reconstruct(features[part]),
+            "mean target": np.broadcast_to(mean, wanted.shape),
+            "feature resized": resized.astype(np.float32) / 255,
+        }
+        for name, answer in answers.items():
+            found[name].append(measures(wanted, answer))
+    joined = {name: {m: np.concatenate([part[m] for part in parts]) for m in parts[0]} for name, parts in found.items()}
+    return {name: by_band(values, bands) for name, values in joined.items()}
+
+
+def _identity(
+    trained: Trained, faces: Arrays, angles: NDArray[np.float64], known: NDArray[np.uint8], bands: NDArray[np.str_]
+) -> Table:
+    """Rank-1 and AUC of fingerprints, raw pixels and PCA, each person's most frontal target being the gallery."""
+    features, _, frontal = faces.images
+    chosen = _gallery(faces.identities, angles)
+    kinds = {"fingerprints": [trained.encode(images) for images in (features, frontal[chosen], known)]}
+    pixels = [images.reshape(len(images), -1).astype(np.float32) for images in (features, frontal[chosen], known)]
+    kinds["raw pixels"] = pixels
+    axes = principal_components(pixels[2], kinds["fingerprints"][0].shape[1])
+    kinds["PCA"] = [axes.project(vectors) for vectors in pixels]
+    table: Table = {}
+    for name, (probes, gallery, taught) in kinds.items():
+        likeness = similarities(probes, gallery, taught.mean(axis=0))
+        measured = identification(likeness, faces.identities, faces.identities[chosen], bands)
+        table[name] = {"dimension": probes.shape[1], "gallery": len(chosen), **measured}
+    return table
+
+
+def _gallery(identities: NDArray[Any], angles: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The place of each identity's most frontal target; where the angle can't be told it comes last."""
+    best: dict[bytes, int] = {}
+    for at in np.argsort(np.where(np.isfinite(angles), angles, np.inf), kind="stable"):
+        best.setdefault(identities[at], int(at))
+    return np.array(sorted(best.values()))
+
+
+def lines_of(report: dict[str, Any]) -> Iterator[str]:
+    """The report as two tables for a terminal."""
+    of = f"{report['pairs']:,} pairs of {report['identities']:,} people not trained on"
+    yield f"{report['subset']}: {of if report['subset'] != 'train' else 'the training pairs themselves'}"
+    yield f"{'':<16} {'|yaw|':>7} {'images':>7} {'MSE':>8} {'MAE':>8} {'PSNR dB':>8} {'SSIM':>7}"
+    for name, table in report["reconstruction"].items():
+        for band, row in table.items():
+            figures = f"{row['mse']:8.5f} {row['mae']:8.4f} {row['psnr']:8.2f} {row['ssim']:7.4f}"
+            yield f"{name:<16} {band:>7} {row['images']:>7,} {figures}"
+    yield f"{'':<16} {'|yaw|':>7} {'probes':>7} {'rank-1':>8} {'AUC':>8}"
+    for name, table in report["identity"].items():
+        title = f"{name} ({table['dimension']})"
+        for band, row in table.items():
+            if isinstance(row, dict):
+                yield f"{title:<16} {band:>7} {row['probes']:>7,} {row['rank1']:8.3f} {row['auc']:8.3f}"

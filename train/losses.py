@@ -1,0 +1,90 @@
+"""The autoencoders' losses, on (n, h, w, c) float32 images of 0..1; each gives one value an image or pixel row.
+
+MS-SSIM: Wang, Simoncelli and Bovik 2003. Mixed with L1 at 0.84: Zhao, Gallo, Frosio and Kautz 2017 (arXiv:1511.08861).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from keras import ops
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+WINDOW, SIGMA = 11, 1.5
+"""px, of the Gaussian of SSIM (Wang et al. 2004)."""
+C1, C2 = 0.01**2, 0.03**2
+WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Of the scales, finest first."""
+MIX = 0.84
+
+
+def loss_named(name: str) -> str | Callable[[Any, Any], Any]:
+    """What `Model.compile` takes for mse, mae, bce or ms-ssim-l1."""
+    return {"bce": "binary_crossentropy", "ms-ssim-l1": ms_ssim_l1}.get(name, name)
+
+
+def ms_ssim_l1(target: Any, output: Any) -> Any:
+    """0.84 (1 - MS-SSIM) + 0.16 L1, (n,)."""
+    l1 = ops.mean(ops.abs(target - output), axis=(1, 2, 3))
+    return MIX * (1 - ms_ssim(target, output)) + (1 - MIX) * l1
+
+
+def ms_ssim(left: Any, right: Any) -> Any:
+    """(n,) in 0..1, over as many scales as leave room for the window (5 from 176 px, 3 at 64 px)."""
+    levels = scales(int(left.shape[1]))
+    weights = np.array(WEIGHTS[:levels]) / sum(WEIGHTS[:levels])
+    # (n, c, h, w): the last two axes are what the window's matrices multiply.
+    left, right = (ops.transpose(ops.cast(x, "float32"), (0, 3, 1, 2)) for x in (left, right))
+    total = 1.0
+    for level, weight in enumerate(weights):
+        whole, contrast = _ssim_terms(left, right)
+        term = whole if level == levels - 1 else contrast
+        # Kept above 0, where a power of less than 1 has no slope.
+        total = total * ops.power(ops.maximum(term, 1e-4), float(weight))
+        if level < levels - 1:
+            left, right = _halved(left), _halved(right)
+    return ops.mean(total, axis=1)
+
+
+def scales(size: int) -> int:
+    """How many halvings of `size` px leave room for the window, at most five; an image below 11 px has one."""
+    return max(1, sum(size >> level >= WINDOW for level in range(len(WEIGHTS))))
+
+
+def _ssim_terms(left: Any, right: Any) -> tuple[Any, Any]:
+    """SSIM, and its contrast and structure alone, each the mean over the picture: (n, c)."""
+    window = ops.convert_to_tensor(_window(int(left.shape[2])))
+
+    def smooth(x: Any) -> Any:
+        return ops.matmul(ops.matmul(window, x), ops.transpose(window))
+
+    mean_l, mean_r = smooth(left), smooth(right)
+    var_l = smooth(left * left) - mean_l * mean_l
+    var_r = smooth(right * right) - mean_r * mean_r
+    both = smooth(left * right) - mean_l * mean_r
+    contrast = (2 * both + C2) / (var_l + var_r + C2)
+    luminance = (2 * mean_l * mean_r + C1) / (mean_l * mean_l + mean_r * mean_r + C1)
+    return ops.mean(luminance * contrast, axis=(2, 3)), ops.mean(contrast, axis=(2, 3))
+
+
+@cache
+def _window(size: int) -> NDArray[np.float32]:
+    """A matrix (places, size) whose rows are the Gaussian at every place where it fits."""
+    width = min(WINDOW, size)
+    bell = np.exp(-((np.arange(width) - (width - 1) / 2) ** 2) / (2 * SIGMA**2))
+    rows = np.zeros((size - width + 1, size))
+    for place in range(len(rows)):
+        rows[place, place : place + width] = bell / bell.sum()
+    return rows.astype(np.float32)
+
+
+def _halved(x: Any) -> Any:
+    _, c, h, w = x.shape
+    even = x[:, :, : h // 2 * 2, : w // 2 * 2]
+    return ops.mean(ops.reshape(even, (-1, c, h // 2, 2, w // 2, 2)), axis=(3, 5))

@@ -1,0 +1,86 @@
+"""A run's page: one HTML file that holds its pictures and figures."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import html
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from train.runs import Run
+
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
+table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}
+td:first-child,th:first-child{text-align:left}img{max-width:100%}"""
+
+
+def write_summary(run: Run) -> None:
+    """Writes summary.html from what the run's folder holds."""
+    settings = run.settings
+    parts = [f"<h1>{html.escape(str(settings['preset']))}</h1>", _story(run)]
+    parts += [_picture(run.folder / "loss.png", "Loss over epochs")]
+    if grids := sorted((run.folder / "grids").glob("*.png")):
+        caption = "Rows from the top: feature, output, target" if run.kind == "autoencoder" else "Samples"
+        parts += [_picture(grids[-1], caption)]
+    report = run.folder / "evaluation.json"
+    if report.exists() and run.kind == "autoencoder":
+        parts += _tables(json.loads(report.read_text()))
+    parts += ["<h2>Settings</h2>", table(("setting", "value"), settings.items())]
+    page = f"<!doctype html><meta charset=utf-8><title>{html.escape(run.folder.name)}</title><style>{STYLE}</style>"
+    run.write("summary.html", page + "\n".join(parts) + "\n")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """An HTML table; texts are escaped."""
+    lines = ["<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in head) + "</tr>"]
+    lines += ["<tr>" + "".join(f"<td>{html.escape(_shown(cell))}</td>" for cell in row) + "</tr>" for row in rows]
+    return "<table>" + "\n".join(lines) + "</table>"
+
+
+def _shown(cell: Any) -> str:
+    return f"{cell:.4f}" if isinstance(cell, float) and 1e-3 < abs(cell) < 1e4 else str(cell)
+
+
+def _story(run: Run) -> str:
+    log = run.folder / "log.csv"
+    if not log.exists():
+        return "<p>No epoch is finished.</p>"
+    rows = list(csv.DictReader(log.read_text().splitlines()))
+    last = rows[-1]
+    figures = [f"{name} {float(last[name]):.4f}" for name in ("loss", "val_loss") if last.get(name)]
+    seconds = sum(float(row["seconds"]) for row in rows)
+    return f"<p>{len(rows)} epochs in {seconds / 60:.1f} minutes; at the end {html.escape(', '.join(figures))}.</p>"
+
+
+def _picture(path: Path, caption: str) -> str:
+    if not path.exists():
+        return ""
+    content = base64.b64encode(path.read_bytes()).decode()
+    said = html.escape(caption)
+    return f'<figure><img alt="{said}" src="data:image/png;base64,{content}"><figcaption>{said}</figcaption></figure>'
+
+
+def _tables(report: dict[str, Any]) -> list[str]:
+    of = f"{report['pairs']:,} pairs of {report['identities']:,} people"
+    rebuilt = [
+        (name, band, row["images"], row["mse"], row["mae"], row["psnr"], row["ssim"])
+        for name, bands in report["reconstruction"].items()
+        for band, row in bands.items()
+    ]
+    known = [
+        (f"{name}, {bands['dimension']} numbers", band, row["probes"], row["rank1"], row["auc"])
+        for name, bands in report["identity"].items()
+        for band, row in bands.items()
+        if isinstance(row, dict)
+    ]
+    return [
+        f"<h2>Reconstruction, {html.escape(report['subset'])}: {of}</h2>",
+        table(("answer", "yaw, degrees", "images", "MSE", "MAE", "PSNR, dB", "SSIM"), rebuilt),
+        "<h2>Identification from one frontal picture each</h2>",
+        table(("vectors", "yaw, degrees", "probes", "rank-1", "AUC"), known),
+    ]
