@@ -45,9 +45,9 @@ class _Constants(NamedTuple):
     turned: float
 
 
-_WITH_BOX = _Constants(0.745, 0.380, -0.322, 0.378, 1.974, 0.401, -0.174, 0.202, -0.069)
-_ALONE = _Constants(0.970, 0.523, 0.0, 0.155, 2.039, 0.380, 0.0, 0.185, -0.107)
-_YAW_SCALE, _PITCH_SCALE = 0.90, 0.78
+_WITH_BOX = _Constants(0.713, 0.431, -0.294, 0.323, 1.971, 0.368, -0.205, 0.194, -0.087)
+_ALONE = _Constants(0.899, 0.587, 0.0, 0.113, 2.025, 0.356, 0.0, 0.175, -0.126)
+_YAW_SCALE, _PITCH_SCALE = 0.89, 0.78
 _STRETCH, _STRETCH_FROM = 1.4, 35.0
 _SLIMNESS = 1.1
 """Width over height of the eyes-and-mouth quadrangle of a frontal face, the nose's depth counted in."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
 
 if TYPE_CHECKING:
     from facepipe.records import Image
 
-WORKING_SIDE = 96
+WORKING_SIDE = 128
 """px: crops are compared at this side, whatever `--crop-size` was."""
 CENTRE = 0.5
 """The share of the side that is looked at, in the middle: the face, without hair and background."""
@@ -19,7 +18,7 @@ CENTRE = 0.5
 def sharpness(crop: Image) -> float:
     """How much fine detail the face shows, for its contrast.
 
-    The crop is brought to 96 px, and in the middle half, where the face is, the root mean square of its Laplacian is
+    The crop is brought to 128 px, and in the middle half, where the face is, the root mean square of its Laplacian is
     divided by the standard deviation of its gray values. So it depends neither on brightness and contrast nor on the
     crop's size, but on what the face shows at one and the same scale: an enlarged small face is as blurred as it looks.
 
@@ -33,8 +32,9 @@ def sharpness(crop: Image) -> float:
     top, left = int(height * (1 - CENTRE) / 2), int(width * (1 - CENTRE) / 2)
     gray = cv2.cvtColor(crop[top : height - top, left : width - left], cv2.COLOR_RGB2GRAY)
     side = round(WORKING_SIDE * CENTRE)
-    method = cv2.INTER_AREA if gray.shape[0] > side else cv2.INTER_LINEAR
-    gray = cv2.resize(gray, (side, side), interpolation=method)
-    detail = cv2.Laplacian(gray, cv2.CV_32F)
-    contrast = float(np.std(gray))
-    return float(np.sqrt(np.mean(detail * detail))) / contrast if contrast >= 1 else 0.0
+    if gray.shape != (side, side):
+        method = cv2.INTER_AREA if gray.shape[0] > side else cv2.INTER_LINEAR
+        gray = cv2.resize(gray, (side, side), interpolation=method)
+    contrast = float(cv2.meanStdDev(gray)[1][0, 0])
+    detail = float(cv2.norm(cv2.Laplacian(gray, cv2.CV_32F))) / side
+    return detail / contrast if contrast >= 1 else 0.0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from facepipe.detection.onet import Refiner
     from facepipe.records import Face, Image
 
@@ -12,12 +14,17 @@ if TYPE_CHECKING:
 class Detector(Protocol):
     """Finds faces in one image at a time; no result depends on the images before it."""
 
-    def detect(self, image: Image, min_face: float) -> list[Face]:
+    def detect(self, image: Image, min_face: float, *, refine: bool = True) -> list[Face]:
         """All faces of at least about `min_face` px in an image (h, w, 3) uint8 RGB, best score first.
 
-        Faces of a score below the detector's `min_score` are among them, down to 0.3: the caller decides. Landmarks
-        are O-Net's share included. Coordinates are px of `image`; a box may reach beyond its border.
+        Faces of a score below the detector's `min_score` are among them, down to 0.3, and smaller ones: the caller
+        decides. Coordinates are px of `image`; a box may reach beyond its border. Landmarks are refined by O-Net on the
+        image's own pixels; with `refine=False` that is left for `refine` to do, for the faces that matter.
         """
+        ...
+
+    def refine(self, image: Image, faces: Sequence[Face]) -> list[Face]:
+        """The same faces with refined landmarks, where `detect` left them unrefined."""
         ...
 
 

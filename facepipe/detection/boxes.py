@@ -1,4 +1,4 @@
-"""Boxes: overlap, non-maximum suppression, squares. All are (n, 4) float arrays of x1, y1, x2, y2 in px."""
+"""Boxes: overlap and squares. All are (n, 4) float arrays of x1, y1, x2, y2 in px."""
 
 from __future__ import annotations
 
@@ -35,24 +35,6 @@ def overlaps(a: Boxes, b: Boxes, *, of_smaller: bool = False) -> Boxes:
     whole = np.minimum(area_a, area_b) if of_smaller else area_a + area_b - shared
     ratio: Boxes = shared / np.maximum(whole, 1e-9)
     return ratio
-
-
-def suppress(boxes: Boxes, scores: NDArray[np.float32], threshold: float) -> NDArray[np.intp]:
-    """Greedy non-maximum suppression.
-
-    Returns:
-        The indices that stay, best score first. Equal scores keep their order, so that the outcome is determined.
-    """
-    order = np.argsort(-scores, kind="stable")
-    if len(order) < 2:
-        return order
-    ranked = boxes[order]
-    clash = overlaps(ranked, ranked) > threshold
-    alive = np.ones(len(order), dtype=bool)
-    for i in range(len(order)):
-        if alive[i]:
-            alive[i + 1 :] &= ~clash[i, i + 1 :]
-    return order[alive]
 
 
 def squares(boxes: Boxes) -> Boxes:

@@ -16,6 +16,8 @@ from facepipe.detection import networks, sessions, weights
 from facepipe.records import Face
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from facepipe.detection.boxes import Boxes
@@ -49,11 +51,18 @@ class Mtcnn:
         self._o_net = sessions.open_session(networks.o_net(weights.read_arrays(weights.O_NET)))
         self._floor = min(min_score, FLOOR)
 
-    def detect(self, image: Image, min_face: float) -> list[Face]:
-        """All faces of at least `min_face` px in an image (h, w, 3) uint8 RGB, best score first, in px of the image."""
+    def detect(self, image: Image, min_face: float, *, refine: bool = True) -> list[Face]:  # noqa: ARG002
+        """All faces of at least `min_face` px in an image (h, w, 3) uint8 RGB, best score first, in px of the image.
+
+        Every face has passed O-Net, so `refine` changes nothing.
+        """
         proposed = self._propose(image, min_face)
         kept = self._refine(image, proposed)
         return self._decide(image, kept)
+
+    def refine(self, image: Image, faces: Sequence[Face]) -> list[Face]:  # noqa: ARG002
+        """The faces as they are: their landmarks are O-Net's already."""
+        return list(faces)
 
     def _propose(self, image: Image, min_face: float) -> Boxes:
         """P-Net over the pyramid: squares (n, 4)."""

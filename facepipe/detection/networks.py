@@ -6,6 +6,7 @@ folded into its first convolution.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 # Old enough for every ONNX Runtime the package index has for our Pythons.
 OPSET = 13
 IR_VERSION = 8
+_NUMBERS = itertools.count()
 
 
 class Graph:
@@ -29,24 +31,56 @@ class Graph:
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
-        self.constants: list[Any] = []
+        self.constants: dict[str, Any] = {}
 
     def constant(self, array: Array) -> str:
         """Adds a float32 constant."""
-        name = f"constant{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array, dtype=np.float32), name))
+        return self.keep(f"constant{next(_NUMBERS)}", np.asarray(array, dtype=np.float32))
+
+    def whole(self, numbers: Sequence[int]) -> str:
+        """Adds a constant list of int64, such as a shape."""
+        return self.keep(f"numbers{next(_NUMBERS)}", np.array(numbers, dtype=np.int64))
+
+    def keep(self, name: str, array: NDArray[Any]) -> str:
+        """Adds a constant under a name of its own, once."""
+        self.constants.setdefault(name, numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
+
+    def extend(self, other: Graph) -> None:
+        """Adds another graph's nodes and constants."""
+        self.nodes += other.nodes
+        self.constants |= other.constants
 
     def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Adds a node with one output and returns the output's name."""
-        output = output or f"value{len(self.nodes)}"
+        output = output or f"value{next(_NUMBERS)}"
         self.nodes.append(helper.make_node(operator, list(inputs), [output], **attributes))
         return output
+
+    def split(self, value: str, sizes: Sequence[int]) -> list[str]:
+        """Adds the value's parts along its channels and returns their names."""
+        outputs = [f"value{next(_NUMBERS)}" for _ in sizes]
+        self.nodes.append(helper.make_node("Split", [value, self.whole(sizes)], outputs, axis=1))
+        return outputs
 
     def convolve(self, value: str, weight: Array, bias: Array, **attributes: Any) -> str:
         """A convolution; `weight` is (out, in, height, width)."""
         kernel = list(weight.shape[2:])
         return self.add("Conv", value, self.constant(weight), self.constant(bias), kernel_shape=kernel, **attributes)
+
+    def convolve_twice(self, value: str, weight: Array, bias: Array, rank: int) -> str:
+        """A convolution as a column's and then a row's, with `rank` channels between: the nearest such pair.
+
+        `weight` (out, in, height, width) is split by its singular values.
+        """
+        outs, ins, height, width = weight.shape
+        matrix = weight.transpose(2, 1, 3, 0).reshape(height * ins, width * outs).astype(np.float64)
+        left, size, right = np.linalg.svd(matrix, full_matrices=False)
+        root = np.sqrt(size[:rank])
+        column = (left[:, :rank] * root).reshape(height, ins, rank, 1).transpose(2, 1, 0, 3)
+        row = (right[:rank] * root[:, None]).reshape(rank, 1, width, outs).transpose(3, 0, 1, 2)
+        between = self.convolve(value, column, np.zeros(rank, dtype=np.float32))
+        return self.convolve(between, row, bias)
 
     def prelu(self, value: str, slope: Array) -> str:
         """PReLU with one slope a channel, as slope·x + (1 - slope)·relu(x).
@@ -62,7 +96,7 @@ class Graph:
 
     def serialize(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> bytes:
         """The finished model."""
-        graph = helper.make_graph(self.nodes, "facepipe", list(inputs), list(outputs), self.constants)
+        graph = helper.make_graph(self.nodes, "facepipe", list(inputs), list(outputs), list(self.constants.values()))
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         serialized: bytes = model.SerializeToString()
         return serialized
@@ -143,11 +177,12 @@ def r_net(weights: Sequence[Array]) -> bytes:
     return graph.serialize([floats("pixels", ("n", 3, 24, 24))], [floats("out", ("n", 6))])
 
 
-def o_net(weights: Sequence[Array]) -> bytes:
+def o_net(weights: Sequence[Array], rank: int = 0) -> bytes:
     """MTCNN's output network.
 
     Args:
         weights: its 21 arrays, in the order of the Keras layers.
+        rank: 0: exact; else the second convolution is replaced by the nearest one of this rank.
 
     Returns:
         A model from `pixels` (n, 3, 48, 48) to `out` (n, 16): four offsets, five x and five y of the landmarks as
@@ -156,7 +191,9 @@ def o_net(weights: Sequence[Array]) -> bytes:
     graph = Graph()
     value = graph.prelu(graph.convolve("pixels", *first_layer(weights)), weights[2])
     value = graph.add("MaxPool", value, kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])
-    value = graph.prelu(graph.convolve(value, kernel_of(weights[3]), weights[4]), weights[5])
+    kernel, bias = kernel_of(weights[3]), weights[4]
+    value = graph.convolve_twice(value, kernel, bias, rank) if rank else graph.convolve(value, kernel, bias)
+    value = graph.prelu(value, weights[5])
     value = graph.add("MaxPool", value, kernel_shape=[3, 3], strides=[2, 2])
     value = graph.prelu(graph.convolve(value, kernel_of(weights[6]), weights[7]), weights[8])
     value = graph.add("MaxPool", value, kernel_shape=[2, 2], strides=[2, 2])

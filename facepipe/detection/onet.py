@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe.detection import boxes as box_math
 from facepipe.detection import networks, sessions, weights
-from facepipe.pose import estimate_pose
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from facepipe.detection.boxes import Boxes
@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 
 SIDE = 48
 """px, O-Net's input."""
-SHARE = 0.8
+RANK = 32
+"""Of the second convolution, which does most of the work: O-Net takes a fifth less time, landmarks move by 0.2 %."""
+SHARE = 0.85
 """O-Net's weight in the landmarks of a face that is not turned far."""
-TURNED_FROM, PROFILE_FROM = 50.0, 70.0
+NOSE = 2.25
+"""The sum of eyes' and mouth's width over how far the nose stands out, for a generic head."""
+TURNED_FROM, PROFILE_FROM = 38.0, 58.0
 """degrees of yaw, as the detector's landmarks have it: O-Net's share falls from all to nothing."""
 SURE = 0.5
 """O-Net's score below which it does not see a face, and its landmarks are not used."""
@@ -41,7 +45,8 @@ class Refiner:
     """
 
     def __init__(self) -> None:
-        self._session = sessions.open_session(networks.o_net(weights.read_arrays(weights.O_NET)))
+        arrays = weights.read_arrays(weights.O_NET)
+        self._session = sessions.open_session(networks.o_net(arrays, rank=RANK))
 
     def check(self, image: Image, boxes: Boxes) -> tuple[Boxes, Array, Array]:
         """Judges boxes, such as those of the frame before.
@@ -53,12 +58,10 @@ class Refiner:
         Returns:
             Boxes moved to where O-Net sees the face (n, 4), landmarks (n, 5, 2), face scores (n,) in 0..1.
         """
-        if not len(boxes):
-            return np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros(0, np.float32)
-        squares = box_math.squares(np.asarray(boxes, dtype=np.float32))
-        pixels = np.stack([cut(image, square) for square in squares])
-        out = self._session.run(None, {"pixels": pixels})[0]
-        return read(out, squares)
+        squares = [square(box) for box in np.asarray(boxes).tolist()]
+        # One by one: a face's landmarks don't depend on its company to the last bit, and batches gain 8 % at most.
+        outputs = [self._session.run(None, {"pixels": cv2.dnn.blobFromImage(cut(image, *s))})[0] for s in squares]
+        return read(np.concatenate(outputs) if outputs else np.zeros((0, 16), np.float32), squares)
 
     def refine(self, image: Image, boxes: Boxes) -> tuple[Array, Array]:
         """Landmarks (n, 5, 2) px and face scores (n,) for boxes (n, 4) of `image`."""
@@ -80,45 +83,62 @@ class Refiner:
             (n, 5, 2) px.
         """
         refined, scores = self.refine(image, boxes)
-        share = np.array([_trust(*seen) for seen in zip(points, boxes, scores, strict=True)], dtype=np.float32)
+        share = np.array([_trust(*seen) for seen in zip(points.tolist(), scores.tolist(), strict=True)], np.float32)
         blended: Array = points + share[:, None, None] * (refined - points)
         return blended
 
 
-def _trust(points: Array, box: Boxes, score: np.float32) -> float:
-    """O-Net's share of the landmarks, from where the detector sees the face looking and O-Net's score."""
-    yaw = abs(estimate_pose(points, box).yaw)
+def _trust(points: Sequence[Sequence[float]], score: float) -> float:
+    """O-Net's share of the landmarks, from where the detector's (5, 2) see the face looking and O-Net's score.
+
+    The yaw is taken from how far the nose lies aside between eyes and mouth, along the lines through both: a rough form
+    of what `pose` does, for a tenth of its time.
+    """
+    (ax, ay), (bx, by), (nx, ny), (cx, cy), (dx, dy) = points
+    across_x, across_y = bx - ax + dx - cx, by - ay + dy - cy
+    aside_x, aside_y = nx - (ax + bx + cx + dx) / 4, ny - (ay + by + cy + dy) / 4
+    aside = abs(aside_x * across_x + aside_y * across_y)
+    yaw = math.degrees(math.atan2(NOSE * aside, across_x * across_x + across_y * across_y))
     if score < SURE or math.isnan(yaw):
         return 0.0
     return SHARE * min(max((PROFILE_FROM - yaw) / (PROFILE_FROM - TURNED_FROM), 0.0), 1.0)
 
 
-def cut(image: Image, square: Array) -> Array:
-    """The pixels of one square as O-Net takes them: (3, 48, 48) float32, 0..255; what lies outside is black."""
-    x1, y1, x2, y2 = (float(v) for v in square)
-    step = max(x2 - x1, 1.0) / SIDE
+def square(box: Sequence[float]) -> tuple[float, float, float]:
+    """Left, top and side of the square with a box's centre and its longer side."""
+    x1, y1, x2, y2 = box
+    side = max(x2 - x1, y2 - y1, 1.0)
+    return (x1 + x2 - side) / 2, (y1 + y2 - side) / 2, side
+
+
+def cut(image: Image, left: float, top: float, side: float) -> Image:
+    """The pixels of one square as O-Net takes them, (48, 48, 3) uint8; what lies outside the image is black."""
+    step = side / SIDE
     blocks = int(step)
     if blocks > 1:
         # Whole blocks are averaged first: sampling every second pixel or fewer would alias.
-        left, top = max(int(x1) - blocks, 0), max(int(y1) - blocks, 0)
-        part = image[top : int(y2) + 2 * blocks, left : int(x2) + 2 * blocks]
+        x, y, reach = max(int(left) - blocks, 0), max(int(top) - blocks, 0), int(side) + 3 * blocks
+        part = image[y : max(int(top) + reach, 0), x : max(int(left) + reach, 0)]
         rows, columns = part.shape[0] // blocks, part.shape[1] // blocks
         if rows and columns:
             part = part[: rows * blocks, : columns * blocks]
-            image = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
-            x1, y1, step = (x1 - left) / blocks, (y1 - top) / blocks, step / blocks
-    # Box edges to pixel centres: output pixel i shows the image at x1 + (i + 0.5) * step - 0.5.
-    shift = 0.5 * step - 0.5
-    matrix = np.array([[step, 0, x1 + shift], [0, step, y1 + shift]])
-    patch = cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return np.asarray(patch.transpose(2, 0, 1), dtype=np.float32)
+            image = np.asarray(cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+            left, top, step = (left - x) / blocks, (top - y) / blocks, step / blocks
+    # From edges to pixel centres: output pixel i shows the image at left + (i + 0.5) * step - 0.5.
+    matrix = np.array([[1 / step, 0, (0.5 - left) / step - 0.5], [0, 1 / step, (0.5 - top) / step - 0.5]])
+    return np.asarray(cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def read(out: Array, squares: Boxes) -> tuple[Boxes, Array, Array]:
-    """O-Net's output (n, 16) for squares (n, 4) as boxes (n, 4), landmarks (n, 5, 2) and scores (n,)."""
-    sides = (squares[:, 2:] - squares[:, :2])[:, [0, 1, 0, 1]]
-    boxes = squares + out[:, :4] * sides
-    shares = np.stack([out[:, 4:9], out[:, 9:14]], axis=2)
-    points = squares[:, None, :2] + shares * sides[:, None, :2]
+# O-Net's outputs: a box's four sides as shares of the square's, then the landmarks' five x and five y; and the square's
+# left, top, right or bottom (its left or top and 0 or 1 of its side) from which each is counted.
+_ALONG = np.array([0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
+_FAR = np.array([0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], dtype=np.float32)
+
+
+def read(out: Array, squares: Sequence[tuple[float, float, float]]) -> tuple[Boxes, Array, Array]:
+    """O-Net's output (n, 16) for squares of left, top and side: boxes (n, 4), landmarks (n, 5, 2) and scores (n,)."""
+    frame = np.array(squares, dtype=np.float32).reshape(-1, 3)
+    places = (out[:, :14] + _FAR) * frame[:, 2:] + frame[:, _ALONG]
+    points = places[:, 4:].reshape(-1, 2, 5).transpose(0, 2, 1)
     scores = 1 / (1 + np.exp(out[:, 14] - out[:, 15]))
-    return boxes.astype(np.float32), points.astype(np.float32), scores.astype(np.float32)
+    return places[:, :4], points, scores
