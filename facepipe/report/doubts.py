@@ -1,0 +1,49 @@
+"""Which choices a person should look at first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TURNED_DEG = 10.0
+NEAR_TIE_DEG = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A row of `targets.parquet` and why to look at it."""
+
+    target: dict[str, Any]
+    why: str
+
+
+def find_doubts(targets: Sequence[dict[str, Any]], count: int) -> list[Doubt]:
+    """The most doubtful choices, worst first: half of them turned away, the others nearly tied.
+
+    A target is turned away beyond 10 degrees; a near-tie has a runner-up within half a degree, and the farther both
+    are from frontal the more it matters.
+    """
+    chosen = [row for row in targets if row["target_key"]]
+    turned = sorted((row for row in chosen if row["target_angle"] > TURNED_DEG), key=lambda row: -row["target_angle"])
+    away = turned[: (count + 1) // 2]
+    taken = {id(row) for row in away}
+    ties = sorted((row for row in chosen if _gap(row) < NEAR_TIE_DEG and id(row) not in taken), key=_tie_order)
+    found = [Doubt(row, f"turned away: even the most frontal frame is at {row['target_angle']:.1f}°") for row in away]
+    found += [Doubt(row, f"a near-tie: the runner-up is {_told(_gap(row))}") for row in ties[: count - len(away)]]
+    return found
+
+
+def _gap(row: dict[str, Any]) -> float:
+    """Degrees between the runner-up and the target."""
+    return abs(row["runner_up_angles"][0] - row["target_angle"]) if row["runner_up_angles"] else float("inf")
+
+
+def _told(gap: float) -> str:
+    return "as frontal to a tenth of a degree" if gap < 0.05 else f"only {gap:.1f}° behind"
+
+
+def _tie_order(row: dict[str, Any]) -> tuple[float, str, str]:
+    return (-row["target_angle"], row["identity"], row["video"])

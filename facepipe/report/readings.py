@@ -1,0 +1,176 @@
+"""The numbers behind the page: counts from the stages' `run.json`, distributions from a sample of the faces."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facepipe import parquet, tables
+from facepipe.errors import DamagedFile, InputError
+from facepipe.records import Status
+from facepipe.report.people import read_targets
+from facepipe.storage import place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from facepipe.storage import Place
+
+SAMPLE_ROWS = 100_000
+"""Distributions of larger sets come from about so many rows, in whole parts at even distances."""
+_EXAMPLES = 8
+_COLUMNS = ("path", "status", "error", "bbox", "score", "yaw", "pitch", "frontal_angle", "sharpness")
+_SHARE = re.compile(r"run\.\d+-of-\d+\.json")
+_NUMBERS = ("score", "yaw", "pitch", "frontal_angle", "sharpness")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of a status. part, row: where it lies in `faces`."""
+
+    path: str
+    error: str
+    part: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Rows of some parts, for the distributions.
+
+    rows, parts: how many were read. all_parts: how many there are. numbers: by column, plus `face_size` (the box's
+    longer side, px), each (n,) float32 over the `ok` rows, NaN where unknown. counts: rows by status. examples: some
+    rows of each status.
+    """
+
+    rows: int
+    parts: int
+    all_parts: int
+    numbers: dict[str, NDArray[np.float32]]
+    counts: dict[str, int]
+    examples: dict[str, list[Example]]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every part was read."""
+        return self.parts == self.all_parts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Readings:
+    """What is known of a workspace.
+
+    runs: each stage's `run.json` by `extract`, `select`, `split`, `shard pairs`, `shard faces`; stages that have not
+    run are missing. targets: the rows of `targets.parquet`.
+    """
+
+    data: str
+    runs: dict[str, dict[str, Any]]
+    sample: Sample
+    targets: list[dict[str, Any]] = field(default_factory=list)
+
+    def counts(self, stage: str) -> dict[str, int]:
+        """A stage's counts; empty where it has not run."""
+        return dict(self.runs.get(stage, {}).get("counts", {}))
+
+
+_RUN_FILES = {
+    "extract": ("faces",),
+    "select": ("targets",),
+    "split": ("pairs",),
+    "shard pairs": ("shards", "pairs", "1.0.0"),
+    "shard faces": ("shards", "faces", "1.0.0"),
+}
+
+
+def read_workspace(data: str) -> Readings:
+    """Everything the page tells in numbers.
+
+    Raises:
+        InputError: there are no faces.
+        DamagedFile: a file does not read back.
+    """
+    workspace = place(data)
+    faces = workspace.join("faces")
+    if not faces.exists() or not parquet.list_parts(faces):
+        raise InputError(f"{faces} holds no faces; run `facepipe extract` first, or give another --data")
+    runs = {stage: run for stage, folders in _RUN_FILES.items() if (run := _read_run(workspace.join(*folders)))}
+    sample = _read_sample(faces)
+    runs.setdefault("extract", _join_shares(faces) or {"counts": sample.counts})
+    return Readings(data, runs, sample, read_targets(workspace))
+
+
+def _read_run(folder: Place) -> dict[str, Any]:
+    if not folder.exists("run.json"):
+        return {}
+    try:
+        found = json.loads(folder.read("run.json", 1 << 28))
+    except ValueError as error:
+        raise DamagedFile(f"{folder}/run.json is damaged ({error}); run the command that makes it again") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _join_shares(faces: Place) -> dict[str, Any]:
+    """The sum over several machines' `run.K-of-N.json`; their times don't add up to one."""
+    names = [entry.path for entry in faces.list() if _SHARE.fullmatch(entry.path)]
+    counts: Counter[str] = Counter()
+    steps: Counter[str] = Counter()
+    images = 0
+    for name in names:
+        share = json.loads(faces.read(name, 1 << 28))
+        counts.update(share.get("counts", {}))
+        steps.update(share.get("steps_s", {}))
+        images += int(share.get("images_made", 0))
+    return {"counts": dict(counts), "steps_s": dict(steps), "images": images, "shares": len(names)} if names else {}
+
+
+def _sampled(faces: Place) -> tuple[list[int], int]:
+    """Numbers of the parts to read, and how many there are."""
+    parts = parquet.list_parts(faces)
+    typical = max(sum(parquet.count_rows(faces, parquet.part_name(parts[len(parts) // 2]))), 1)
+    wanted = max(SAMPLE_ROWS // typical, 1)
+    if wanted >= len(parts):
+        return parts, len(parts)
+    return [parts[int(at)] for at in np.linspace(0, len(parts) - 1, wanted)], len(parts)
+
+
+def _read_sample(faces: Place) -> Sample:
+    chosen, all_parts = _sampled(faces)
+    numbers: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*_NUMBERS, "face_size")}
+    examples: dict[str, list[Example]] = {}
+    rows, counts = 0, Counter[str]()
+    for part in chosen:
+        table = parquet.read_table(faces, parquet.part_name(part), _COLUMNS)
+        rows += table.num_rows
+        status, known = tables.codes(table, "status")
+        for name, values in _measure(table, status, known):
+            numbers[name].append(values)
+        for number, name in enumerate(known):
+            counts[name] += int((status == number).sum())
+            _note_examples(examples.setdefault(name, []), table, np.flatnonzero(status == number), part)
+    joined = {name: np.concatenate(parts) for name, parts in numbers.items()}
+    return Sample(rows, len(chosen), all_parts, joined, dict(counts), examples)
+
+
+def _measure(
+    table: parquet.Table, status: NDArray[np.int64], known: list[str]
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    ok = np.flatnonzero(status == known.index(Status.OK)) if Status.OK in known else np.empty(0, np.int64)
+    usable = tables.take(table, ok)
+    for name in _NUMBERS:
+        yield name, tables.numbers(usable, name).astype(np.float32)
+    box = tables.lists(usable, "bbox", 4)
+    yield "face_size", np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
+
+
+def _note_examples(kept: list[Example], table: parquet.Table, rows: NDArray[np.int64], part: int) -> None:
+    for row in rows[: _EXAMPLES - len(kept)].tolist():
+        path, error = table.column("path")[row].as_py(), table.column("error")[row].as_py()
+        kept.append(Example(path, error or "", part, row))

@@ -1,0 +1,168 @@
+"""What the page tells, in the order it tells it: plain values for the template."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from facepipe.config import SUBSETS, join
+from facepipe.progress import format_duration
+from facepipe.records import Status
+
+if TYPE_CHECKING:
+    from facepipe.report.readings import Readings
+
+# Meaning, and what to do about it.
+_STATUSES = {
+    Status.OK: ("the identity's face was found", "These go on."),
+    Status.OTHER_FACE: (
+        "another face in a picture that has the identity's",
+        "Nothing to do; `--face all` keeps every face.",
+    ),
+    Status.NO_FACE: ("no face was found", "Look whether there is one; if it is small, try `--min-face 20`."),
+    Status.SMALL_FACE: ("the face is smaller than `--min-face`", "Lower `--min-face`, at the price of blurred crops."),
+    Status.LOW_SCORE: ("the detector was not sure enough", "Lower `--min-score` if these are faces."),
+    Status.READ_ERROR: ("the file could not be opened", "Look at the sentence beside each; mend the files, run again."),
+    Status.DECODE_ERROR: ("the file is no whole picture", "Fetch these files anew."),
+    Status.TOO_LARGE: ("more pixels than `--max-pixels`", "Raise `--max-pixels` if they are meant."),
+    Status.TIMEOUT: ("took longer than `--timeout`", "Raise `--timeout`, or look what is wrong with the file."),
+    Status.WORKER_CRASH: ("a decoder or network crashed on it", "Fetch the file anew; if it stays, please report it."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A line of a bar chart. share: 0..1 of the longest."""
+
+    label: str
+    value: str
+    share: float
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusLine:
+    """One status. share: of all rows, 0..1. command: prints every row of it."""
+
+    status: str
+    count: int
+    share: float
+    meaning: str
+    advice: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """How long a stage took. told: in a line. steps: the longest first."""
+
+    stage: str
+    told: str
+    steps: list[Bar]
+
+
+def make_funnel(readings: Readings) -> list[Bar]:
+    """From files to training examples."""
+    run, counts = readings.runs["extract"], readings.counts("extract")
+    pairs = sum(n for name, n in readings.counts("split").items() if name.endswith(" pairs"))
+    targets = [row for row in readings.targets if row["target_key"]]
+    of_files = f"of {run['images']:,} files" if run.get("images") else ""
+    steps = [
+        ("pictures and frames seen", sum(counts.values()) - counts.get(Status.OTHER_FACE, 0), of_files),
+        ("with the identity's face", counts.get(Status.OK, 0), ""),
+        ("pairs of feature and target", pairs, _people_note(len(targets), len(readings.targets))),
+        ("training pairs in the shards, with noise", sum(readings.counts("shard pairs").values()), ""),
+        ("single faces in the shards", sum(readings.counts("shard faces").values()), ""),
+    ]
+    done = [step for step in steps if step[1]]
+    # Copies with noise are many times as many: their bars end with the longest of the others.
+    longest = max((step[1] for step in done[:3]), default=1)
+    return [Bar(label, f"{count:,}", min(count / longest, 1), note) for label, count, note in done]
+
+
+def _people_note(with_target: int, everyone: int) -> str:
+    return f"{with_target:,} of {everyone:,} people have a target" if everyone else ""
+
+
+def list_statuses(readings: Readings) -> list[StatusLine]:
+    """Every status that came up, the most frequent first."""
+    counts = readings.counts("extract")
+    total = max(sum(counts.values()), 1)
+    ordered = sorted(((name, n) for name, n in counts.items() if n), key=lambda item: (-item[1], item[0]))
+    return [
+        StatusLine(name, n, n / total, *_STATUSES.get(Status(name), ("", "")), command=make_command(readings, name))
+        for name, n in ordered
+        if name in set(Status)
+    ]
+
+
+def make_command(readings: Readings, status: str) -> str:
+    """A command that prints path and sentence of every row of a status."""
+    code = (
+        "import sys, facepipe, pyarrow.compute as pc; "
+        "print(*facepipe.open_faces(sys.argv[1]).to_table(columns=['path', 'error'], "
+        "filter=pc.field('status') == sys.argv[2]).to_pylist(), sep='\\n')"
+    )
+    return shlex.join(["python", "-c", code, join(readings.data, "faces"), status])
+
+
+def list_subsets(readings: Readings) -> list[dict[str, Any]]:
+    """People, pairs and examples of every subset."""
+    identities = readings.runs.get("split", {}).get("identities", {})
+    rows = []
+    for subset in SUBSETS:
+        row = {
+            "subset": subset,
+            "people": int(identities.get(subset, 0)),
+            "pairs": readings.counts("split").get(f"{subset} pairs", 0),
+            "pair_examples": readings.counts("shard pairs").get(subset, 0),
+            "face_examples": readings.counts("shard faces").get(subset, 0),
+        }
+        if any(row[name] for name in row if name != "subset"):
+            rows.append(row)
+    return rows
+
+
+def list_times(readings: Readings) -> list[StageTimes]:
+    """Every stage that has run."""
+    found = []
+    for stage, run in readings.runs.items():
+        steps = {name: float(seconds) for name, seconds in run.get("steps_s", {}).items() if seconds}
+        total = sum(steps.values())
+        bars = [
+            Bar(name, f"{100 * seconds / total:.0f} %", seconds / max(steps.values()))
+            for name, seconds in sorted(steps.items(), key=lambda item: -item[1])[:8]
+        ]
+        if bars:
+            found.append(StageTimes(stage, _tell_times(run), bars))
+    return found
+
+
+def _tell_times(run: dict[str, Any]) -> str:
+    told = [format_duration(run["wall_s"])] if run.get("wall_s") else []
+    told += [f"{run['images_per_second']:,.1f} images a second"] if run.get("images_per_second") else []
+    told += [f"{run['examples_per_second']:,.1f} examples a second"] if run.get("examples_per_second") else []
+    told += [f"{run['workers']} workers on {run['machine']}"] if run.get("machine") else []
+    told += [f"the sum over {run['shares']} machines"] if run.get("shares") else []
+    return "; ".join(told)
+
+
+def list_settings(readings: Readings) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The settings of every stage that has run."""
+    return [
+        (stage, [(name, _show(value)) for name, value in run["settings"].items()])
+        for stage, run in readings.runs.items()
+        if run.get("settings")
+    ]
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value) or "none"
+    return "none" if value in ("", None) else str(value)
+
+
+def list_versions(extract: dict[str, Any]) -> str:
+    """Versions in a line."""
+    return ", ".join(f"{name} {version}" for name, version in extract.get("versions", {}).items())

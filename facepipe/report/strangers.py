@@ -1,0 +1,131 @@
+"""Crops that look more like somebody else than like the others of their identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facepipe import parquet, tables
+from facepipe.records import Status
+from facepipe.report.embedding import Embedder
+from facepipe.report.people import decode_crop
+from facepipe.sources.fingerprints import Fingerprints, read_fingerprints
+from facepipe.storage import place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from facepipe.storage import Place
+
+LISTED = 24
+_MOST_FACES = 5_000
+_FEWEST_OF_A_PERSON = 3
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Stranger:
+    """A crop to look at. nearest: whom it looks like. margin: how much more, in cosine similarity. picture: encoded."""
+
+    key: str
+    identity: str
+    nearest: str
+    margin: float
+    picture: bytes
+
+
+def show_strangers(data: str, fingerprints: str = "", embedder: str = "") -> list[Stranger]:
+    """The clearest cases, by fingerprints or by an embedding model over a sample of the crops.
+
+    Raises:
+        InputError: the fingerprints or the model can't be read.
+    """
+    faces = place(data).join("faces")
+    known = read_fingerprints(fingerprints) if fingerprints else _embed(faces, Embedder(embedder))
+    found = find_strangers(known, LISTED)
+    pictures = _read_pictures(faces, [known.keys[row] for row, _, _ in found])
+    return [
+        Stranger(known.keys[row], known.identities[row], nearest, margin, pictures[known.keys[row]])
+        for row, nearest, margin in found
+        if known.keys[row] in pictures
+    ]
+
+
+def find_strangers(known: Fingerprints, count: int) -> list[tuple[int, str, float]]:
+    """Row, nearest other identity, and margin of faces that are closer to another identity's mean than to their own's.
+
+    Similarity is the cosine after the mean of all faces is taken off; a face's own mean leaves the face itself out.
+    Identities of fewer than three faces say nothing. The largest margins first, `count` at most.
+    """
+    names, of = np.unique(np.array(known.identities, dtype=object).astype(str), return_inverse=True)
+    sizes = np.bincount(of, minlength=len(names))
+    vectors = _unit(known.vectors - known.vectors.mean(axis=0)) if len(known.vectors) else known.vectors
+    sums = np.zeros((len(names), vectors.shape[1]), np.float32)
+    np.add.at(sums, of, vectors)
+    large = np.flatnonzero(sizes >= _FEWEST_OF_A_PERSON)
+    rows = np.flatnonzero(np.isin(of, large))
+    if len(large) < 2:
+        return []
+    own = (_unit(sums[of[rows]] - vectors[rows]) * vectors[rows]).sum(axis=1)
+    other, nearest = _nearest_other(vectors[rows], of[rows], _unit(sums[large]), large)
+    margin = other - own
+    order = [at for at in np.lexsort((rows, -margin)) if margin[at] > 0][:count]
+    return [(int(rows[at]), str(names[nearest[at]]), float(margin[at])) for at in order]
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), dtype=np.float32)
+
+
+def _nearest_other(
+    vectors: NDArray[np.float32], of: NDArray[np.intp], means: NDArray[np.float32], large: NDArray[np.intp]
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """The highest similarity to another identity's mean, and that identity's number."""
+    similarity = np.empty(len(vectors), np.float32)
+    nearest = np.empty(len(vectors), np.intp)
+    for start in range(0, len(vectors), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        to_means = vectors[block] @ means.T
+        to_means[of[block, None] == large[None]] = -np.inf
+        best = to_means.argmax(axis=1)
+        similarity[block], nearest[block] = to_means[np.arange(len(best)), best], large[best]
+    return similarity, nearest
+
+
+def _embed(faces: Place, embedder: Embedder) -> Fingerprints:
+    """Usable crops of parts at even distances, 5,000 at most, through the model."""
+    parts = parquet.list_parts(faces)
+    chosen = [parts[int(at)] for at in np.unique(np.linspace(0, len(parts) - 1, min(len(parts), 32)).astype(int))]
+    keys: list[str] = []
+    identities: list[str] = []
+    vectors = []
+    for part in chosen:
+        rows = [
+            row
+            for row in parquet.read_table(
+                faces, parquet.part_name(part), ["key", "identity", "status", "crop"]
+            ).to_pylist()
+            if row["status"] == Status.OK and row["crop"]
+        ][: max(_MOST_FACES // len(chosen), 1)]
+        keys += [row["key"] for row in rows]
+        identities += [row["identity"] for row in rows]
+        vectors += [embedder.embed(decode_crop(row["crop"]["bytes"], embedder.side)) for row in rows]
+    return Fingerprints(keys, identities, np.array(vectors, dtype=np.float32).reshape(len(keys), -1))
+
+
+def _read_pictures(faces: Place, keys: Sequence[str]) -> dict[str, bytes]:
+    """The crops of some keys; keys that are not among the faces are left out."""
+    pictures: dict[str, bytes] = {}
+    for part in parquet.list_parts(faces):
+        if len(pictures) == len(keys):
+            break
+        at = tables.find(parquet.read_table(faces, parquet.part_name(part), ["key"]), "key", keys)
+        if (at >= 0).any():
+            column = parquet.read_table(faces, parquet.part_name(part), ["crop.bytes"]).column("crop")
+            crops = {key: column[row].as_py() for key, row in zip(keys, at.tolist(), strict=True) if row >= 0}
+            pictures |= {key: crop["bytes"] for key, crop in crops.items() if crop}
+    return pictures
