@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from facepipe import parquet
+from facepipe import parquet, tables
 from facepipe.errors import DamagedFile
 from facepipe.records import FaceRow, Source
 from facepipe.storage import place
@@ -136,9 +136,9 @@ def test_columns_as_arrays():
     for row, identity in zip(rows, "babcab", strict=True):
         row.identity = identity
     table = parquet.rows_to_table(rows)
-    codes, names = parquet.codes(table, "identity")
+    codes, names = tables.codes(table, "identity")
     assert (codes.tolist(), names) == ([1, 0, 1, 2, 0, 1], ["a", "b", "c"])
-    assert parquet.numbers(table, "label").tolist() == [-1, 1, 2, -1, 4, 5]
-    assert np.isnan(parquet.numbers(table, "yaw")).tolist() == [True, False, False, True, False, False]
-    assert parquet.take(table, np.array([3, 1])).column("key").to_pylist() == [rows[3].key, rows[1].key]
-    assert parquet.codes(table.slice(0, 0), "identity")[1] == []
+    assert tables.numbers(table, "label").tolist() == [-1, 1, 2, -1, 4, 5]
+    assert np.isnan(tables.numbers(table, "yaw")).tolist() == [True, False, False, True, False, False]
+    assert tables.take(table, np.array([3, 1])).column("key").to_pylist() == [rows[3].key, rows[1].key]
+    assert tables.codes(table.slice(0, 0), "identity")[1] == []

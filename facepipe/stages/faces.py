@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet
+from facepipe import parquet, tables
 from facepipe.checksums import file_sha256, read_checksums
 from facepipe.errors import DamagedFile, Incomplete, InputError
 from facepipe.settings import NAME, read_settings
@@ -91,15 +91,15 @@ class FaceColumns:
 
     def take(self, rows: NDArray[Any]) -> FaceColumns:
         """Some of the rows."""
-        return FaceColumns(parquet.take(self.table, rows), self.part[rows], self.row[rows])
+        return FaceColumns(tables.take(self.table, rows), self.part[rows], self.row[rows])
 
 
 def read_columns(faces: Faces, columns: Sequence[str]) -> FaceColumns:
     """Columns of every part, one after the other."""
-    tables = [parquet.read_table(faces.place, parquet.part_name(number), columns) for number in faces.parts]
-    if not tables:
+    read = [parquet.read_table(faces.place, parquet.part_name(number), columns) for number in faces.parts]
+    if not read:
         raise InputError(f"{faces.place} holds no faces; run `facepipe extract` first")
-    counts = [table.num_rows for table in tables]
+    counts = [table.num_rows for table in read]
     part = np.repeat(np.array(faces.parts, dtype=np.int32), counts)
     row = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
-    return FaceColumns(parquet.concatenate(tables), part, row)
+    return FaceColumns(tables.concatenate(read), part, row)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from facepipe import parquet
+from facepipe import parquet, tables
 from facepipe.config import SUBSETS
 from facepipe.decoding import decode
 from facepipe.splitting import name_file, name_folders
@@ -59,7 +59,7 @@ def write_crops(faces: Place, part: int, files: dict[int, str], out: Place) -> i
     files = {row: path for row, path in files.items() if not out.exists(path)}
     if not files:
         return 0
-    crops = parquet.take(
+    crops = tables.take(
         parquet.read_table(faces, parquet.part_name(part), ["crop.bytes"]), np.array(sorted(files), dtype=np.int64)
     )
     for row, crop in zip(sorted(files), crops.column("crop").to_pylist(), strict=True):

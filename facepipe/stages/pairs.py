@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet
+from facepipe import parquet, tables
 from facepipe.config import SUBSETS
 from facepipe.errors import Incomplete
 from facepipe.records import Status
@@ -62,7 +62,7 @@ def make_pairs(
         contents: (n,) uint64, a hash of every row's crop; 0 where there is none.
         config: shares and seed.
     """
-    identity, identities = parquet.codes(columns.table, "identity")
+    identity, identities = tables.codes(columns.table, "identity")
     usable = _usable(columns, contents, dropped)
     target_of, angle_of = _target_of_rows(columns, targets, per, identity, identities)
     is_target = np.zeros(len(usable), dtype=bool)
@@ -88,9 +88,9 @@ def make_pairs(
 
 
 def _usable(columns: FaceColumns, contents: NDArray[np.uint64], dropped: Sequence[str]) -> NDArray[np.bool_]:
-    status, statuses = parquet.codes(columns.table, "status")
+    status, statuses = tables.codes(columns.table, "status")
     usable = (status == (statuses.index(Status.OK) if Status.OK in statuses else -1)) & (contents != 0)
-    rows = parquet.find(columns.table, "key", dropped)
+    rows = tables.find(columns.table, "key", dropped)
     usable[rows[rows >= 0]] = False
     return np.asarray(usable)
 
@@ -101,11 +101,11 @@ def _target_of_rows(
     """Each row's target, as a row (-1: none) and its angle."""
     chosen = targets.select(["identity", "video", "target_key", "target_angle"]).to_pylist()
     chosen = [entry for entry in chosen if entry["target_key"]]
-    rows = parquet.find(columns.table, "key", [entry["target_key"] for entry in chosen])
+    rows = tables.find(columns.table, "key", [entry["target_key"] for entry in chosen])
     if (rows < 0).any():
         missing = chosen[int(np.flatnonzero(rows < 0)[0])]["target_key"]
         raise Incomplete(f"the target {missing!r} is none of the faces; run `facepipe select` again, it is quick")
-    video, videos = parquet.codes(columns.table, "video")
+    video, videos = tables.codes(columns.table, "video")
     if per == "identity":
         video, videos = np.zeros_like(video), [""]
     groups = identity * len(videos) + video
@@ -125,7 +125,7 @@ def _target_of_rows(
 def pair_tables(pairs: Pairs) -> Iterator[parquet.Table]:
     """The pairs in the faces' order, PART_ROWS a table; one empty table where there are none."""
     for start in range(0, max(len(pairs.feature), 1), PART_ROWS):
-        yield parquet.concatenate(
+        yield tables.concatenate(
             [
                 _slice(pairs, slice(at, min(at + _SLICE, start + PART_ROWS)))
                 for at in range(start, start + PART_ROWS, _SLICE)
@@ -144,4 +144,4 @@ def _slice(pairs: Pairs, rows: slice) -> parquet.Table:
     values["target_angle"] = pairs.target_angle[rows]
     values["feature_part"], values["feature_row"] = of_feature.part, of_feature.row
     values["target_part"], values["target_row"] = of_target.part, of_target.row
-    return parquet.make_table(parquet.PAIRS, values)
+    return tables.make_table(parquet.PAIRS, values)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facepipe import parquet
+from facepipe import parquet, tables
 from facepipe.decoding import decode
 from facepipe.errors import DamagedFile, ImageError
 from facepipe.stages.scratch import load, store
@@ -43,7 +43,7 @@ class RefineJob:
         with watch.step("read"):
             rows = candidates_of(load(self.scratch, CANDIDATES), number)
             table = parquet.read_table(place(self.config.input), parquet.part_name(number), ["crop.bytes"])
-            crops = parquet.take(table, rows).column("crop").to_pylist()
+            crops = tables.take(table, rows).column("crop").to_pylist()
         with watch.step("mesh"):
             poses = np.full((len(rows), 2), np.nan)
             for index, crop in enumerate(crops):

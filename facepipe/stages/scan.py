@@ -49,7 +49,9 @@ class ScanJob:
             prints = np.zeros(table.num_rows, dtype=FINGERPRINT)
             for row, crop in enumerate(crops):
                 guard.on(row)
-                if status[row] == Status.OK and crop and crop["bytes"] and row not in guard.blamed:
+                if row in guard.blamed:  # leaving the row out would change what comes of it
+                    raise DamagedFile(f"{self.faces}/{parquet.part_name(number)}: reading the crop in row {row} failed")
+                if status[row] == Status.OK and crop and crop["bytes"]:
                     prints[row] = scan_crop(crop["bytes"], self.crop_size)
         store(self.scratch, result_name(number), prints)
         return PartReport(counts={"crops": len(prints)}, steps_s=dict(watch.seconds), items=len(prints))

@@ -18,7 +18,7 @@ def store(folder: str, name: str, values: NDArray[Any]) -> None:
     """Writes an array whole, as `.npy`."""
     content = io.BytesIO()
     np.save(content, values, allow_pickle=False)
-    place(folder).write(name, content.getvalue(), durable=False)
+    place(folder).write(name, content.getvalue())
 
 
 def load(folder: str, name: str) -> NDArray[Any]:

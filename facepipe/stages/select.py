@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet
+from facepipe import parquet, tables
 from facepipe.config import settings_of
 from facepipe.records import StageReport
 from facepipe.selection import combine_poses, first_of_groups
@@ -98,8 +98,8 @@ def _refine(
     """The candidates ranked anew, by the mean of both estimates."""
     candidates = first_of_groups(groups.of, ranked, config.candidates)
     poses, steps = refine(config, groups.columns, candidates, out, progress)
-    table = parquet.take(groups.columns.table.select(["yaw", "pitch"]), candidates)
-    few = zip(parquet.numbers(table, "yaw").tolist(), parquet.numbers(table, "pitch").tolist(), strict=True)
+    table = tables.take(groups.columns.table.select(["yaw", "pitch"]), candidates)
+    few = zip(tables.numbers(table, "yaw").tolist(), tables.numbers(table, "pitch").tolist(), strict=True)
     angles = [combine_poses(landmarks, (m[0], m[1]))[2] for landmarks, m in zip(few, poses.tolist(), strict=True)]
     groups.angle[candidates] = np.array(angles, dtype=np.float32)
     return groups.rank(candidates), steps

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet
+from facepipe import parquet, tables
 from facepipe.checksums import file_sha256
 from facepipe.config import SUBSETS, settings_of
 from facepipe.errors import DamagedFile, InputError
@@ -85,7 +85,7 @@ def _settings(config: SplitConfig, faces: Faces, targets: Place) -> dict[str, An
 
 def is_own(path: str) -> bool:
     """Whether a file in the output is one of this stage's."""
-    return path == SUMMARY or parquet.part_number(path) is not None
+    return path in (SUMMARY, overrides.NAME) or parquet.part_number(path) is not None
 
 
 def _read_summary(out: Output) -> dict[str, Any] | None:
@@ -116,18 +116,21 @@ def _make(
     watch = Stopwatch()
     size = read_settings(faces.place).get("crop_size", _CROP_SIZE)
     prints, steps = scan(faces, size, out.scratch.uri, config.execution, progress)
+    dropped = overrides.read_dropped(targets)
     with watch.step("pair"):
         pairs = make_pairs(
             read_columns(faces, COLUMNS),
             parquet.read_table(targets, TARGETS),
             read_settings(targets).get("per", "identity"),
-            overrides.read_dropped(targets),
+            dropped,
             prints["content"],
             config,
         )
     with watch.step("compare"):
         alike = _name_alike(pairs, prints)
     with watch.step("write"):
+        if dropped:  # for `shard --examples faces`, which reads no pairs
+            out.write(overrides.NAME, overrides.encode_overrides(dict.fromkeys(dropped, overrides.DROP)))
         summary = _write(pairs, alike, out)
     return {**watch.seconds, **{f"crops {step}": seconds for step, seconds in steps.items()}}, summary
 
@@ -136,7 +139,7 @@ def _name_alike(pairs: Pairs, prints: NDArray[np.void]) -> list[dict[str, Any]]:
     """Pictures that lie under two identities, by key."""
     found = find_alike(prints, pairs.identity)
     rows = np.array([index for a, b, _ in found for index in (a, b)], dtype=np.int64)
-    keys = parquet.take(pairs.columns.table.select(["key"]), rows).column("key").to_pylist()
+    keys = tables.take(pairs.columns.table.select(["key"]), rows).column("key").to_pylist()
     return [
         {
             "keys": keys[2 * i : 2 * i + 2],

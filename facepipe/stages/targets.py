@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet
+from facepipe import parquet, tables
 from facepipe.errors import UsageError
 from facepipe.records import Status
 from facepipe.selection import NEAR_DEG, Frames, first_of_groups, rank_frames
@@ -45,11 +45,11 @@ class Groups:
 
     def frames(self, rows: NDArray[np.int64]) -> Frames:
         """What the choice is made from."""
-        table = parquet.take(self.columns.table.select(["sharpness", "score", "bbox"]), rows)
-        box = parquet.lists(table, "bbox", 4)
+        table = tables.take(self.columns.table.select(["sharpness", "score", "bbox"]), rows)
+        box = tables.lists(table, "bbox", 4)
         size = np.sqrt(np.abs((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])))
         return Frames(
-            self.of[rows], self.angle[rows], parquet.numbers(table, "sharpness"), size, parquet.numbers(table, "score")
+            self.of[rows], self.angle[rows], tables.numbers(table, "sharpness"), size, tables.numbers(table, "score")
         )
 
     def rank(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -67,15 +67,15 @@ def make_groups(columns: FaceColumns, per: str, overrides: Mapping[str, str]) ->
     Raises:
         UsageError: a correction names no usable face, or two targets for one group.
     """
-    identity, identities = parquet.codes(columns.table, "identity")
-    video, videos = parquet.codes(columns.table, "video")
+    identity, identities = tables.codes(columns.table, "identity")
+    video, videos = tables.codes(columns.table, "video")
     if per == "identity":
         video, videos = np.zeros_like(video), [""]
     pairs, of = np.unique(identity * len(videos) + video, return_inverse=True)
     names = [(identities[pair // len(videos)], videos[pair % len(videos)]) for pair in pairs.tolist()]
-    status, statuses = parquet.codes(columns.table, "status")
+    status, statuses = tables.codes(columns.table, "status")
     ok = status == (statuses.index(Status.OK) if Status.OK in statuses else -1)
-    groups = Groups(columns, of, names, ok, parquet.numbers(columns.table, "frontal_angle").copy(), {})
+    groups = Groups(columns, of, names, ok, tables.numbers(columns.table, "frontal_angle").copy(), {})
     _correct(groups, overrides)
     return groups
 
@@ -83,7 +83,7 @@ def make_groups(columns: FaceColumns, per: str, overrides: Mapping[str, str]) ->
 def _correct(groups: Groups, overrides: Mapping[str, str]) -> None:
     if not overrides:
         return
-    rows = parquet.find(groups.columns.table, "key", sorted(overrides))
+    rows = tables.find(groups.columns.table, "key", sorted(overrides))
     for key, row in zip(sorted(overrides), rows.tolist(), strict=True):
         if row < 0 or not groups.usable[row]:
             raise UsageError(f"--overrides names {key!r}, which is no usable face here; remove that line")
@@ -108,7 +108,7 @@ def make_targets(groups: Groups, ranked: NDArray[np.int64], config: SelectConfig
         out["frames"].append(int(frames[group]))
         out["reason"].append(reason)
     _fill(out, groups, targets, runners)
-    return parquet.make_table(parquet.TARGETS, out)
+    return tables.make_table(parquet.TARGETS, out)
 
 
 def _rows_by_group(groups: Groups, ranked: NDArray[np.int64], count: int) -> dict[int, list[int]]:
@@ -158,7 +158,7 @@ def _count(number: int, noun: str) -> str:
 def _fill(out: dict[str, list[Any]], groups: Groups, targets: list[int], runners: list[list[int]]) -> None:
     """Keys, paths and angles of the chosen rows, read from the table at once."""
     wanted = sorted({row for row in targets if row >= 0} | {row for rows in runners for row in rows})
-    found = parquet.take(groups.columns.table.select(["key", "path"]), np.array(wanted, dtype=np.int64))
+    found = tables.take(groups.columns.table.select(["key", "path"]), np.array(wanted, dtype=np.int64))
     key = dict(zip(wanted, found.column("key").to_pylist(), strict=True))
     path = dict(zip(wanted, found.column("path").to_pylist(), strict=True))
     out["target_key"] = [key.get(row, "") for row in targets]

@@ -5,4 +5,18 @@ from __future__ import annotations
 import os
 import sys
 
+import pytest
+
 sys.path.insert(0, os.path.dirname(__file__))
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Runs the later stages' jobs in this process. Tests of workers leave it out."""
+    from facesets import run_in_process
+
+    from facepipe.stages import images, refine, scan, shard
+    from facepipe.stages.sharding import gather
+
+    for module in (images, refine, scan, shard, gather):
+        monkeypatch.setattr(module, "run_parts", run_in_process)

@@ -55,6 +55,7 @@ def summary(folder):
     return json.loads((folder / "summary.json").read_text())
 
 
+@pytest.mark.usefixtures("in_process")
 def test_pairs_say_where_their_crops_lie(faces, tmp_path):
     """Part and row lead to the rows with the pair's keys; angles, yaw and label are theirs; the target is no feature."""
     run(tmp_path)
@@ -76,6 +77,7 @@ def test_pairs_say_where_their_crops_lie(faces, tmp_path):
         assert feature["key"] != target["key"]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_no_identity_in_two_subsets(faces, tmp_path):
     """With half for validation and a quarter for test, everybody's pairs lie in one subset, all three are used."""
     report = run(tmp_path, validation=0.5, test=0.25)
@@ -88,6 +90,7 @@ def test_no_identity_in_two_subsets(faces, tmp_path):
     assert {i for names in summary(tmp_path / "pairs")["identities"].values() for i in names} == set(by_identity)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_adding_people_moves_nobody(faces, tmp_path):
     """Everybody's subset stays when eight people come."""
     run(tmp_path, validation=0.5)
@@ -99,6 +102,7 @@ def test_adding_people_moves_nobody(faces, tmp_path):
     assert len(after) == 20
 
 
+@pytest.mark.usefixtures("in_process")
 def test_exact_duplicates_are_kept_once(tmp_path):
     """A frame that shows the same as another one, or as the target, makes no second pair."""
     rows = [make_row(0, f) for f in range(4)]
@@ -117,6 +121,7 @@ def test_exact_duplicates_are_kept_once(tmp_path):
     assert any("share a picture" in note for note in report.notes)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_per_video_targets(faces, tmp_path):
     """With targets a video, a frame is paired with its own video's target."""
     run(tmp_path, per="video")
@@ -126,6 +131,7 @@ def test_per_video_targets(faces, tmp_path):
     assert videos == {("v0", "v0")}  # the second video has one usable frame: its target
 
 
+@pytest.mark.usefixtures("in_process")
 def test_dropped_faces_are_no_features(faces, tmp_path):
     """What a person took out with --overrides is in no pair."""
     (tmp_path / "o.csv").write_text("key,action\np000/v0/0000.jpg#0,drop\n")
@@ -134,6 +140,7 @@ def test_dropped_faces_are_no_features(faces, tmp_path):
     assert "p000/v0/0000.jpg#0" not in {pair["feature_key"] for pair in read(tmp_path / "pairs")}
 
 
+@pytest.mark.usefixtures("in_process")
 def test_people_with_one_frame_make_no_pair(tmp_path):
     """Without any pair the stage still ends, with an empty part and a note."""
     write_faces(tmp_path / "faces", [make_row(0, 2), make_row(1, 2), make_failure(2, 0)])
@@ -158,6 +165,7 @@ def test_same_bytes_for_any_number_of_workers(faces, tmp_path):
     assert hash_folder(tmp_path / "a") == hash_folder(tmp_path / "b")
 
 
+@pytest.mark.usefixtures("in_process")
 def test_other_settings_are_refused(faces, tmp_path):
     """Another seed needs --overwrite."""
     run(tmp_path)
@@ -166,6 +174,7 @@ def test_other_settings_are_refused(faces, tmp_path):
     run(tmp_path, seed=1, execution=Execution(overwrite=True))
 
 
+@pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("name", ["part-00000.parquet", "summary.json", "settings.json", "checksums.sha256"])
 def test_damage_is_repaired(faces, tmp_path, name):
     """A file cut, emptied, changed or deleted is as before after a rerun."""
@@ -180,6 +189,7 @@ def test_damage_is_repaired(faces, tmp_path, name):
         assert hash_folder(tmp_path / "pairs") == before
 
 
+@pytest.mark.usefixtures("in_process")
 def test_images(tmp_path):
     """Every pair's crops lie as PNG in their identity's folder, pixel for pixel; odd names stay inside."""
     rows = make_rows(2, 4) + [

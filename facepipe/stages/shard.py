@@ -1,0 +1,212 @@
+"""Pairs or single faces as TFRecord shards: order, gather, add noise, write; the shuffle reaches across everything.
+
+First the order of all examples is found (`sharding.order`), then every crop is decoded once (`sharding.pixels`), then
+every shard gathers its examples (`sharding.records`). Memory is bounded by one part of the faces and one block of
+examples a worker, whatever the size of the whole.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facepipe import tables
+from facepipe.config import SUBSETS, join, settings_of
+from facepipe.errors import DamagedFile
+from facepipe.records import StageReport, Status
+from facepipe.splitting import choose_subset
+from facepipe.stages.faces import read_columns
+from facepipe.stages.output import INPUTS, Output, open_output
+from facepipe.stages.runfile import write_run_file
+from facepipe.stages.sharding.gather import TIMEOUT_S, Gatherer, shard_lengths
+from facepipe.stages.sharding.inputs import Inputs, open_inputs
+from facepipe.stages.sharding.plan import ShardPlan, make_plan
+from facepipe.stages.sharding.records import Layout, RecordsJob
+from facepipe.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, shard_name
+from facepipe.tfrecord import read_records
+from facepipe.workers import PartReport, run_parts
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from facepipe.config import ShardConfig
+    from facepipe.progress import Progress
+    from facepipe.storage import Place
+
+STAGE = "shard"
+_FRAME_BYTES = 16
+"""What a record needs beside its message."""
+
+
+def run(config: ShardConfig, progress: Progress) -> StageReport:
+    """Makes `config.output`/<pairs|faces>/1.0.0: shards, `features.json`, `dataset_info.json`, settings, checksums.
+
+    Raises:
+        Incomplete: the pairs or faces are not finished.
+        SettingsChanged: the shards were made with other settings.
+        UsageError: noise that can't be meant.
+    """
+    started = time.monotonic()
+    plan, inputs = make_plan(config), open_inputs(config)
+    report = StageReport(STAGE)
+    folder = join(join(config.output, plan.examples), VERSION)
+    if config.execution.dry_run:
+        report.notes.append(f"dry run: would read {config.input} and {config.faces} and write {folder}")
+        return report
+    settings = {**settings_of(config), INPUTS: inputs.digests}
+    with open_output(folder, settings, config.execution.overwrite, is_own) as out:
+        splits = _find_finished(out, plan)
+        if splits is None:
+            splits = _make(config, plan, inputs, out, report, progress)
+        else:
+            report.done_before = sum(len(split.shard_lengths) for split in splits)
+        out.write(FEATURES, encode_features(plan.examples, plan.size, plan.channels, plan.encoding))
+        out.write(INFO, encode_info(plan.examples, splits))
+        out.finish()
+        report.counts = {split.name: sum(split.shard_lengths) for split in splits if sum(split.shard_lengths)}
+        report.outputs[plan.examples], report.wall_s = folder, time.monotonic() - started
+        if not report.counts:
+            report.notes.append(f"no {plan.examples}: nothing could be written")
+        write_run_file(out.place, config, report, _facts(inputs, plan, splits, report))
+    return report
+
+
+def is_own(path: str) -> bool:
+    """Whether a file in the output is one of this stage's."""
+    return ".tfrecord-" in path or path in (FEATURES, INFO)
+
+
+def _find_finished(out: Output, plan: ShardPlan) -> list[Split] | None:
+    """What an earlier run made, if all of it is whole."""
+    if not out.has(INFO, lambda: read_splits(out.place)):
+        return None
+    try:
+        splits = read_splits(out.place)
+    except DamagedFile:
+        return None
+    whole = all(
+        _has_shard(out, shard_name(plan.examples, split.name, number, len(split.shard_lengths)), length)
+        for split in splits
+        for number, length in enumerate(split.shard_lengths)
+    )
+    return splits if whole else None
+
+
+def read_splits(folder: Place) -> list[Split]:
+    """The subsets that `dataset_info.json` declares.
+
+    Raises:
+        DamagedFile: it is missing, or is none.
+    """
+    if not folder.exists(INFO):
+        raise DamagedFile(f"{folder}/{INFO} is missing; run `facepipe shard` again")
+    try:
+        found = json.loads(folder.read(INFO))
+        return [
+            Split(str(split["name"]), [int(length) for length in split["shardLengths"]], int(split["numBytes"]))
+            for split in found["splits"]
+        ]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedFile(f"{folder}/{INFO} is damaged ({error}); run `facepipe shard` again") from error
+
+
+def _has_shard(out: Output, name: str, length: int) -> bool:
+    return out.has(name, lambda: check_shard(out.place, name, length))
+
+
+def check_shard(folder: Place, name: str, length: int) -> None:
+    """Reads a shard through.
+
+    Raises:
+        DamagedFile: a checksum is wrong, or it has not `length` records.
+    """
+    with folder.open_input(name) as file:
+        found = sum(1 for _ in read_records(file))
+    if found != length:
+        raise DamagedFile(f"{folder}/{name} has {found:,} records instead of {length:,}; run `facepipe shard` again")
+
+
+def _make(
+    config: ShardConfig, plan: ShardPlan, inputs: Inputs, out: Output, report: StageReport, progress: Progress
+) -> list[Split]:
+    """Orders, gathers and writes the shards that are not whole."""
+    gatherer = Gatherer(plan, inputs, out.scratch.uri, config.execution, progress)
+    examples = gatherer.order()
+    layout = gatherer.lay_out(examples)
+    numbers = range(len(layout.shards))
+    gatherer.cut(layout, examples, numbers)
+    lengths = shard_lengths(out.scratch.uri, layout)
+    names = {layout.name(plan.examples, number) for number in numbers}
+    for entry in list(out.place.list()):
+        if ".tfrecord-" in entry.path and entry.path not in names:
+            out.place.delete(entry.path)
+    wanted = [n for n in numbers if not _has_shard(out, layout.name(plan.examples, n), lengths[n])]
+    report.done_before = len(numbers) - len(wanted)
+    if wanted:
+        partial = gatherer.pixels(layout, wanted)
+        job = RecordsJob(plan, layout, len(gatherer.sources), out.scratch.uri, out.place.uri, partial)
+        _write_shards(config, job, wanted, sum(lengths[number] for number in wanted), out, gatherer.steps, progress)
+    report.steps_s = dict(gatherer.steps)
+    return _measure(out.place, plan, layout, lengths)
+
+
+def _write_shards(
+    config: ShardConfig,
+    job: RecordsJob,
+    wanted: list[int],
+    examples: int,
+    out: Output,
+    steps: Counter[str],
+    progress: Progress,
+) -> None:
+    def on_done(_number: int, part: PartReport) -> None:
+        for name, digest in part.files.items():
+            out.note(name, digest)
+        steps.update(part.steps_s)
+        progress.advance(part.items)
+
+    progress.start(STAGE, examples, "examples")
+    try:
+        run_parts(job, wanted, execution=config.execution, timeout_s=TIMEOUT_S, on_done=on_done)
+    finally:
+        progress.finish()
+
+
+def _measure(folder: Place, plan: ShardPlan, layout: Layout, lengths: list[int]) -> list[Split]:
+    """Lengths and bytes of each subset."""
+    splits = []
+    for subset, name in enumerate(SUBSETS):
+        members = [number for number, shard in enumerate(layout.shards) if shard[0] == subset]
+        size = sum(folder.size(layout.name(plan.examples, number)) for number in members)
+        counts = [lengths[number] for number in members]
+        splits.append(Split(name, counts, size - _FRAME_BYTES * sum(counts)))
+    return splits
+
+
+def _facts(inputs: Inputs, plan: ShardPlan, splits: list[Split], report: StageReport) -> dict[str, Any]:
+    """What `run.json` says beside the usual."""
+    identities = inputs.identities if plan.examples == "pairs" else _face_identities(inputs)
+    made = sum(report.counts.values())
+    return {
+        "identities": identities,
+        "lengths": {split.name: list(split.shard_lengths) for split in splits},
+        "examples_per_second": round(made / max(report.wall_s, 1e-9), 1),
+    }
+
+
+def _face_identities(inputs: Inputs) -> dict[str, list[str]]:
+    """Everybody with a usable face, by subset."""
+    dropped = sorted(inputs.split.dropped)
+    found = read_columns(inputs.faces, ["identity", "status", *(["key"] if dropped else [])]).table
+    status, statuses = tables.codes(found, "status")
+    usable = status == (statuses.index(Status.OK) if Status.OK in statuses else -1)
+    if dropped:
+        rows = tables.find(found, "key", dropped)
+        usable[rows[rows >= 0]] = False
+    codes, names = tables.codes(found, "identity")
+    people = [names[code] for code in np.unique(codes[usable]).tolist()]
+    rule = (inputs.split.seed, inputs.split.validation, inputs.split.test)
+    return {subset: [name for name in people if choose_subset(name, *rule) == subset] for subset in SUBSETS}

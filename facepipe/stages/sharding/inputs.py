@@ -1,0 +1,71 @@
+"""What `shard` reads: the pairs, and the faces that they are of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from facepipe import parquet
+from facepipe.checksums import file_sha256
+from facepipe.errors import DamagedFile, Incomplete, InputError
+from facepipe.settings import read_settings
+from facepipe.stages.faces import Faces, open_faces
+from facepipe.stages.output import INPUTS
+from facepipe.stages.overrides import read_dropped
+from facepipe.stages.sharding.order import Split
+from facepipe.storage import place
+
+if TYPE_CHECKING:
+    from facepipe.config import ShardConfig
+    from facepipe.storage import Place
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Finished pairs and faces. identities: subset -> names, of those in pairs."""
+
+    faces: Faces
+    pairs: Place
+    parts: int
+    identities: dict[str, list[str]]
+    split: Split
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """One hash over the faces, one over the pairs."""
+        names = [SUMMARY, *(parquet.part_name(number) for number in range(self.parts))]
+        lines = "".join(f"{name} {file_sha256(self.pairs, name)}\n" for name in names)
+        rule = f"{self.split.seed} {self.split.validation} {self.split.test} {sorted(self.split.dropped)}"
+        return {"faces": self.faces.digest, "pairs": hashlib.sha256((lines + rule).encode()).hexdigest()}
+
+
+def open_inputs(config: ShardConfig) -> Inputs:
+    """The pairs and faces of a config.
+
+    Raises:
+        InputError: there are none.
+        Incomplete: `split` has not ended, or ended for other faces.
+    """
+    faces, pairs = open_faces(config.faces), place(config.input)
+    if not pairs.exists(SUMMARY):
+        raise InputError(f"{pairs} holds no finished pairs; run `facepipe split` first, or give another --input")
+    summary, settings = _read_summary(pairs), read_settings(pairs)
+    if settings.get(INPUTS, {}).get("faces") != faces.digest:
+        raise Incomplete(f"{pairs} was made from other faces than {faces.place}; run `facepipe split` again")
+    missing = sorted(set(range(summary["parts"])) - set(parquet.list_parts(pairs)))
+    if missing:
+        raise Incomplete(f"{pairs} lacks {parquet.part_name(missing[0])}; run `facepipe split` again")
+    split = Split(settings["seed"], settings["validation"], settings["test"], frozenset(read_dropped(pairs)))
+    return Inputs(faces, pairs, summary["parts"], summary["identities"], split)
+
+
+def _read_summary(pairs: Place) -> dict[str, Any]:
+    try:
+        found = json.loads(pairs.read(SUMMARY))
+        return {"parts": int(found["parts"]), "identities": dict(found["identities"])}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedFile(f"{pairs}/{SUMMARY} is damaged ({error}); run `facepipe split` again") from error

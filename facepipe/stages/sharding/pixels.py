@@ -1,0 +1,168 @@
+"""Every crop is read and decoded once: its pixels, at their final size and colour, wait in a file a part."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from facepipe import parquet
+from facepipe.errors import DamagedFile
+from facepipe.records import Status
+from facepipe.stages.scratch import load
+from facepipe.stopwatch import Stopwatch
+from facepipe.storage import place
+from facepipe.workers import Guard, PartReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from facepipe.stages.sharding.plan import ShardPlan
+    from facepipe.storage import Place
+
+NEEDED = "needed.npy"
+_GAP_BYTES = 1 << 16
+"""On an object store, pixels nearer to each other than this are fetched together with what lies between them."""
+_SPAN_BYTES = 1 << 23
+
+
+@dataclass(frozen=True)
+class PixelsJob:
+    """Part number -> the pixels of its crops, row after row, in the scratch folder.
+
+    `partial` is empty for all usable rows; else only the rows in `needed.npy` are decoded, into files with this name.
+    """
+
+    plan: ShardPlan
+    faces: str
+    scratch: str
+    partial: str
+
+    def __call__(self, number: int, guard: Guard) -> PartReport:
+        """Writes (rows, size, size, channels) uint8; zeros for rows without a usable crop."""
+        watch = Stopwatch()
+        wanted = self._wanted(number)
+        blank = bytes(self.plan.pixel_bytes)
+        faces, name = place(self.faces), parquet.part_name(number)
+        row = made = 0
+        with place(self.scratch).open_output(pixel_file(number, self.partial)) as out:
+            for table in parquet.iterate_rows(faces, name, ["status", "crop.bytes"]):
+                crops = table.column("crop").to_pylist()
+                for status, crop in zip(table.column("status").to_pylist(), crops, strict=True):
+                    guard.on(row)
+                    if row in guard.blamed:
+                        raise DamagedFile(f"{faces}/{name}: decoding the crop in row {row} failed twice")
+                    use = status == Status.OK and crop and crop["bytes"] and (wanted is None or row in wanted)
+                    with watch.step("decode"):
+                        out.write(decode_crop(crop["bytes"], self.plan) if use else blank)
+                    made += bool(use)
+                    row += 1
+        return PartReport(counts={"crops": made}, steps_s=dict(watch.seconds), items=row)
+
+    def _wanted(self, number: int) -> set[int] | None:
+        if not self.partial:
+            return None
+        needed = load(self.scratch, NEEDED)
+        return set(needed[needed[:, 0] == number, 1].tolist())
+
+
+def pixel_file(number: int, partial: str) -> str:
+    """The pixels of a part of the faces."""
+    return f"pixels{'-' * bool(partial)}{partial}-{number:05d}.bin"
+
+
+def decode_crop(crop: bytes, plan: ShardPlan) -> bytes:
+    """The pixels of an encoded crop at the plan's size: gray, or RGB; (size, size, channels) uint8, row by row.
+
+    Raises:
+        DamagedFile: it is no picture.
+    """
+    flag = cv2.IMREAD_GRAYSCALE if plan.channels == 1 else cv2.IMREAD_COLOR_RGB
+    image = cv2.imdecode(np.frombuffer(crop, dtype=np.uint8), flag)
+    if image is None:
+        raise DamagedFile("a crop is no picture that can be decoded; run `facepipe extract` again")
+    if image.shape[:2] != (plan.size, plan.size):
+        shrinking = image.shape[0] >= plan.size
+        image = cv2.resize(
+            image, (plan.size, plan.size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
+        )
+    return bytes(image.tobytes())
+
+
+class PixelReader:
+    """Reads pixels by part and row. A part's file is the whole one where there is one, else the partial one."""
+
+    def __init__(self, scratch: str, plan: ShardPlan, partial: str) -> None:
+        self._scratch = place(scratch)
+        self._plan = plan
+        self._partial = partial
+        self._names: dict[int, str] = {}
+
+    def read(self, places: NDArray[np.int32]) -> NDArray[np.uint8]:
+        """Pixels of (n, 2) part and row: (n, size, size, channels) uint8. Each distinct place is read once."""
+        plan = self._plan
+        distinct, inverse = np.unique(places, axis=0, return_inverse=True)
+        pixels = np.empty((len(distinct), plan.size, plan.size, plan.channels), dtype=np.uint8)
+        flat = pixels.reshape(len(distinct), -1)
+        borders = np.flatnonzero(np.diff(distinct[:, 0])) + 1 if len(distinct) else np.zeros(0, dtype=np.int64)
+        for members in np.split(np.arange(len(distinct)), borders):
+            if len(members):
+                rows = distinct[members, 1].astype(np.int64) * plan.pixel_bytes
+                self._fill(int(distinct[members[0], 0]), rows, flat[members[0] : members[-1] + 1])
+        return np.asarray(pixels[inverse.reshape(-1)])
+
+    def _fill(self, part: int, offsets: NDArray[np.int64], into: NDArray[np.uint8]) -> None:
+        name = self._name(part)
+        if self._scratch.is_local:
+            _read_local(self._scratch.local_path(name), offsets, into)
+            return
+        for first, last in _spans(offsets, into.shape[1]):
+            begin, end = int(offsets[first]), int(offsets[last]) + into.shape[1]
+            content = np.frombuffer(self._scratch.read_range(name, begin, end - begin), dtype=np.uint8)
+            for index in range(first, last + 1):
+                at = int(offsets[index]) - begin
+                into[index] = content[at : at + into.shape[1]]
+
+    def _name(self, part: int) -> str:
+        if part not in self._names:
+            whole = pixel_file(part, "")
+            known = not self._partial or self._scratch.exists(whole)
+            self._names[part] = whole if known else pixel_file(part, self._partial)
+        return self._names[part]
+
+
+def _read_local(path: str, offsets: NDArray[np.int64], into: NDArray[np.uint8]) -> None:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for offset, target in zip(offsets.tolist(), into, strict=True):
+                if os.preadv(fd, [target], offset) != len(target):
+                    raise DamagedFile(f"{path} is shorter than it was; run the same command again")
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise DamagedFile(f"{path} can't be read ({error.strerror}); run the same command again") from error
+
+
+def _spans(offsets: NDArray[np.int64], length: int) -> Iterator[tuple[int, int]]:
+    """(first, last) indexes of ascending offsets that are fetched together."""
+    first = 0
+    for index in range(1, len(offsets) + 1):
+        if (
+            index == len(offsets)
+            or offsets[index] - offsets[index - 1] > length + _GAP_BYTES
+            or offsets[index] + length - offsets[first] > _SPAN_BYTES
+        ):
+            yield first, index - 1
+            first = index
+
+
+def is_whole(scratch: Place, number: int, partial: str, rows: int, plan: ShardPlan) -> bool:
+    """Whether a part's pixels are there, from this run or an earlier one."""
+    names = {pixel_file(number, ""), pixel_file(number, partial)}
+    return any(scratch.exists(name) and scratch.size(name) == rows * plan.pixel_bytes for name in names)

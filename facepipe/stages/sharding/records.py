@@ -1,0 +1,239 @@
+"""One shard: its slice of the order, gathered block by block, with noise, as a TFRecord file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from facepipe.config import SUBSETS
+from facepipe.errors import DamagedFile
+from facepipe.noise import Draw, Noise, add_noise
+from facepipe.seeding import Draws
+from facepipe.stages.scratch import load
+from facepipe.stages.sharding.order import file_name
+from facepipe.stages.sharding.pixels import PixelReader
+from facepipe.stopwatch import Stopwatch
+from facepipe.storage import place
+from facepipe.tfds import shard_name
+from facepipe.tfrecord import encode_example, frame_record
+from facepipe.workers import Guard, PartReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from facepipe.stages.sharding.plan import ShardPlan
+
+_CHUNK = 256
+_JPEG_QUALITY = 95
+Encode = Callable[[Any], bytes]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What each shard number stands for: (subset, shard of it, shards of it)."""
+
+    shards: tuple[tuple[int, int, int], ...]
+
+    def name(self, examples: str, number: int) -> str:
+        """The file's name."""
+        subset, shard, count = self.shards[number]
+        return shard_name(examples, SUBSETS[subset], shard, count)
+
+
+@dataclass(eq=False)
+class Block:
+    """Examples in their order: keys, identities (UTF-8), and REFERENCEs, (n,)."""
+
+    keys: list[str]
+    identities: list[bytes]
+    refs: NDArray[np.void]
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.refs)
+
+
+@dataclass(frozen=True)
+class RecordsJob:
+    """Shard number -> its TFRecord file."""
+
+    plan: ShardPlan
+    layout: Layout
+    sources: int
+    scratch: str
+    output: str
+    partial: str
+
+    def __call__(self, number: int, guard: Guard) -> PartReport:
+        """Writes the shard whole; the bytes depend on keys, settings and seed alone."""
+        watch, digest = Stopwatch(), hashlib.sha256()
+        writer = Writer(self.plan, PixelReader(self.scratch, self.plan, self.partial), watch)
+        name, count = self.layout.name(self.plan.examples, number), 0
+        with place(self.output).open_output(name) as out:
+            for index in range(block_count(self.scratch, number)):
+                guard.on(index)
+                if index in guard.blamed:
+                    raise DamagedFile(f"{self.output}/{name}: writing its block {index} failed twice")
+                with watch.step("order"):
+                    block = read_block(self.scratch, self.layout.shards[number][0], self.sources, number, index)
+                for content in writer.records(block):
+                    with watch.step("write"):
+                        digest.update(content)
+                        out.write(content)
+                count += len(block)
+        files = {name: digest.hexdigest()}
+        return PartReport(counts={"examples": count}, steps_s=dict(watch.seconds), items=count, files=files)
+
+
+def cuts_name(number: int) -> str:
+    """Where a shard's blocks are cut out of each source: (blocks + 1, sources) int64."""
+    return f"cuts-{number:05d}.npy"
+
+
+def block_count(scratch: str, number: int) -> int:
+    """How many blocks a shard has."""
+    return len(load(scratch, cuts_name(number))) - 1
+
+
+def read_block(scratch: str, subset: int, sources: int, number: int, index: int) -> Block:
+    """Block `index` of shard `number`: the merge of one slice of each source."""
+    begin, end = load(scratch, cuts_name(number))[index : index + 2]
+    orders, refs, texts, at = [], [], [], 0
+    for source in range(sources):
+        if begin[source] == end[source]:
+            continue
+        part = slice(int(begin[source]), int(end[source]))
+        orders.append(np.array(open_array(scratch, file_name("order", subset, source))[part]))
+        found = np.array(open_array(scratch, file_name("refs", subset, source))[part])
+        first, last = found[0], found[-1]
+        length = int(last["text_at"] + last["key_bytes"] + last["identity_bytes"] - first["text_at"])
+        name = file_name("text", subset, source)
+        texts.append(place(scratch).read_range(name, int(first["text_at"]), length))
+        found["text_at"] = found["text_at"] - first["text_at"] + np.uint64(at)
+        refs.append(found)
+        at += length
+    if not refs:
+        return Block([], [], np.zeros(0, dtype=np.int64))
+    ordered = np.concatenate(refs)[np.argsort(np.concatenate(orders), kind="stable")]
+    return _with_text(ordered, b"".join(texts))
+
+
+def _with_text(refs: NDArray[np.void], text: bytes) -> Block:
+    starts = refs["text_at"].astype(np.int64)
+    middles = starts + refs["key_bytes"]
+    ends = middles + refs["identity_bytes"]
+    spans = list(zip(starts.tolist(), middles.tolist(), ends.tolist(), strict=True))
+    keys = [text[start:middle].decode("utf-8", "surrogatepass") for start, middle, _ in spans]
+    return Block(keys, [text[middle:end] for _, middle, end in spans], refs)
+
+
+def open_array(scratch: str, name: str) -> NDArray[Any]:
+    """An array of the scratch folder, memory-mapped where it is local."""
+    folder = place(scratch)
+    if not folder.is_local:
+        return load(scratch, name)
+    try:
+        return np.load(folder.local_path(name), mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        raise DamagedFile(f"{folder}/{name} is damaged ({error}); run the same command again") from error
+
+
+class Writer:
+    """Turns blocks of examples into framed records."""
+
+    def __init__(self, plan: ShardPlan, pixels: PixelReader, watch: Stopwatch) -> None:
+        self._plan = plan
+        self._pixels = pixels
+        self._watch = watch
+        self._draws = Draws()
+        self._encode = make_encoder(plan)
+
+    def records(self, block: Block) -> Iterator[bytes]:
+        """The block's records, some hundred of them at a time."""
+        with self._watch.step("read"):
+            pictures = [self._pixels.read(block.refs["places"][:, i]) for i in range(self._plan.pictures)]
+        with self._watch.step("noise"):
+            self._add_noise(block, pictures[0])
+        messages = self._pairs(block, pictures) if self._plan.examples == "pairs" else self._faces(block, pictures)
+        while True:
+            with self._watch.step("encode"):
+                records = [frame_record(encode_example(features)) for features in islice(messages, _CHUNK)]
+            if not records:
+                return
+            yield b"".join(records)
+
+    def _add_noise(self, block: Block, images: NDArray[np.uint8]) -> None:
+        """Each copy's noise, in place; targets stay clean."""
+        for number, noise in enumerate(self._plan.noises, 1):
+            members = np.flatnonzero(block.refs["copy"] == number)
+            for at in range(0, len(members), _CHUNK):
+                some = members[at : at + _CHUNK]
+                images[some] = add_noise(images[some], noise, self._draw(noise, [block.keys[i] for i in some.tolist()]))
+
+    def _draw(self, noise: Noise, keys: list[str]) -> Draw:
+        """The generator of each of some examples: it depends on the example's key, the noise and the seed alone."""
+        return lambda i: self._draws.at("noise", self._plan.seed, noise.kind, noise.strength, keys[i])
+
+    def _pairs(self, block: Block, pictures: list[NDArray[np.uint8]]) -> Iterator[dict[str, Any]]:
+        kinds = ["", *(noise.kind for noise in self._plan.noises)]
+        strengths = [0.0, *(noise.strength for noise in self._plan.noises)]
+        refs = zip(
+            block.keys,
+            block.identities,
+            block.refs["copy"].tolist(),
+            block.refs["label"].tolist(),
+            block.refs["angles"].tolist(),
+            *pictures,
+            strict=True,
+        )
+        for key, identity, copy, label, angles, feature, target in refs:
+            yield {
+                "copy": copy,
+                "feature": self._encode(feature),
+                "feature_angle": angles[0],
+                "feature_yaw": angles[2],
+                "identity": identity,
+                "key": key.encode("utf-8", "surrogatepass"),
+                "label": label,
+                "noise": kinds[copy],
+                "noise_strength": strengths[copy],
+                "target": self._encode(target),
+                "target_angle": angles[1],
+            }
+
+    def _faces(self, block: Block, pictures: list[NDArray[np.uint8]]) -> Iterator[dict[str, Any]]:
+        refs = zip(
+            block.keys,
+            block.identities,
+            block.refs["label"].tolist(),
+            block.refs["angles"].tolist(),
+            pictures[0],
+            strict=True,
+        )
+        for key, identity, label, angles, image in refs:
+            yield {
+                "identity": identity,
+                "image": self._encode(image),
+                "key": key.encode("utf-8", "surrogatepass"),
+                "label": label,
+                "pitch": angles[1],
+                "yaw": angles[0],
+            }
+
+
+def make_encoder(plan: ShardPlan) -> Encode:
+    """How a picture, (size, size, channels) uint8, gray or RGB, becomes bytes."""
+    if plan.encoding == "raw":
+        return np.ndarray.tobytes
+    suffix, options = (".png", []) if plan.encoding == "png" else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    if plan.channels == 1:
+        return lambda image: cv2.imencode(suffix, image, options)[1].tobytes()
+    return lambda image: cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
