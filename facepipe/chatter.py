@@ -78,7 +78,7 @@ def _drain(sink: int, terminal: int) -> list[str]:
     os.lseek(sink, 0, os.SEEK_SET)
     known = []
     for line in text.splitlines(keepends=True):
-        if line.startswith(_KNOWN):
+        if line.startswith(_KNOWN) or (line.startswith(b"[") and b" @ 0x" in line):  # the latter are FFmpeg's
             known.append(line.decode("utf-8", "replace").strip())
         elif line.strip():
             os.write(terminal, line)

@@ -1,7 +1,8 @@
 """Bytes of an image file -> RGB pixels, upright.
 
-OpenCV decodes what it decodes right and fast (8-bit JPEG, PNG and WebP without transparency), Pillow the rest, and
-OpenCV again what Pillow does not know. What comes out is sRGB by assumption: colour profiles (ICC) are not applied.
+OpenCV decodes what it decodes right and fast (JPEG of 8 bits, PNG of 8 bits without a palette, WebP), Pillow the
+rest, and OpenCV again what Pillow does not know. What comes out is sRGB by assumption: colour profiles (ICC) are not
+applied.
 
 - EXIF orientation (all eight) is applied, from JPEG, PNG, WebP and TIFF.
 - Transparent pixels show mid-gray (128): hair and skin of any shade keep an edge against it. A picture that is
@@ -12,8 +13,8 @@ OpenCV again what Pillow does not know. What comes out is sRGB by assumption: co
 - A baseline JPEG that is cut off is used if no more than 1 % of its pixels are missing (a lost end mark, a lost last
   byte); every other file that ends early is a `decode_error`: a gray lower half is no photograph of a face.
 
-Memory: besides the file itself, at most 16 bytes a pixel that the header claims, and what it claims is refused above
-`max_pixels` before a decoder is called (`too_large`).
+Memory: besides the file itself, at most 16 bytes for each of `max_pixels`, whatever the format: what a header claims
+is refused before a decoder is called (`too_large`). An ordinary photograph takes 7 bytes a pixel.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import importlib
 import io
 import threading
 import warnings
+import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +34,7 @@ from facepipe.chatter import captured_chatter
 from facepipe.errors import ImageError
 from facepipe.headers import Header, png_chunks, read_header
 from facepipe.records import Status
-from facepipe.samples import gray_to_rgb, over_background, picture_to_rgb, shrink, to_8_bit, upright
+from facepipe.samples import opencv_to_rgb, picture_to_rgb, shrink, upright
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +55,8 @@ _FLAGS = {  # the reduced flags with the bit that says BGR taken out
 }
 _PICTURE_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _PILLOW_NAMES = {"PNM": "PPM", "HEIC": "HEIF"}
+_PILLOW_COSTS = {"JPEG2000": 26, "AVIF": 17, "PSD": 17, "ICO": 17, "HEIC": 17, "JXL": 26}
+"""Bytes a pixel of formats whose size only their decoder tells."""
 _PLUGINS = {"HEIC": "pillow_heif", "JXL": "pillow_jxl"}
 _PILLOW_LOCK = threading.Lock()
 
@@ -84,10 +88,9 @@ def decode(data: bytes, *, max_pixels: int, reduction: int = 1) -> Image:
     if not header.format:
         raise ImageError(Status.DECODE_ERROR, f"not an image that can be read: it starts with {data[:16]!r}")
     check_size(header.width, header.height, max_pixels)
-    if header.width * header.height * header.bytes_per_pixel > max_pixels * _BYTES_PER_PIXEL:
-        raise ImageError(Status.TOO_LARGE, "its samples or tiles would take more memory than --max-pixels allows")
+    _check_cost(header.width * header.height * header.bytes_per_pixel, max_pixels)
     try:
-        image = _decode_plain(data, header, reduction) if header.plain else None
+        image = _decode_opencv(data, header, reduction) if header.opencv else None
         if image is not None:
             return upright(image, header.orientation)
         return shrink(_decode_other(data, header, max_pixels), reduction)
@@ -95,27 +98,37 @@ def decode(data: bytes, *, max_pixels: int, reduction: int = 1) -> Image:
         raise ImageError(Status.TOO_LARGE, "there is not enough memory to decode it") from None
 
 
-def _decode_plain(data: bytes, header: Header, reduction: int) -> Image | None:
-    """By OpenCV; None where it gives nothing, or not what the header promised."""
+def _check_cost(cost_bytes: float, max_pixels: int) -> None:
+    """Refuses the few kinds that take more than 16 bytes a pixel before they reach `max_pixels`."""
+    if cost_bytes > max_pixels * _BYTES_PER_PIXEL:
+        raise ImageError(Status.TOO_LARGE, f"decoding takes {cost_bytes / 1e6:.0f} MB, more than --max-pixels allows")
+
+
+def _decode_opencv(data: bytes, header: Header, reduction: int) -> Image | None:
+    """None where it gives nothing, or not what the header promised: then Pillow says what is wrong."""
     if header.format == "JPEG":
-        whole = data.rfind(b"\xff\xd9", header.start) >= 0
-        if not whole and header.progressive:
-            raise ImageError(Status.DECODE_ERROR, "the JPEG is cut off")
-        data = data if whole else data + b"\xff\xd9"
-    elif header.format == "PNG":
-        data = _bare_png(data)
-    scaled = reduction if header.format == "JPEG" else 1
-    with captured_chatter() as chatter:
-        image = _cv2_decode(data, _FLAGS[scaled])
-    if image is None or image.shape != _stored_shape(header, scaled):
+        return _decode_jpeg(data, header, reduction)
+    data = _bare_png(data) if header.format == "PNG" else data
+    with captured_chatter():
+        image = _cv2_decode(data, cv2.IMREAD_UNCHANGED if header.with_alpha else _FLAGS[1])
+    if image is None or image.dtype != np.uint8 or image.shape[:2] != (header.height, header.width):
         return None
-    if header.format == "JPEG" and any("remature end" in line for line in chatter):
+    if header.with_alpha:
+        image = opencv_to_rgb(image)
+    return shrink(image, reduction)
+
+
+def _decode_jpeg(data: bytes, header: Header, reduction: int) -> Image | None:
+    whole = data.rfind(b"\xff\xd9", header.start) >= 0
+    if not whole and header.progressive:
+        raise ImageError(Status.DECODE_ERROR, "the JPEG is cut off")
+    with captured_chatter() as chatter:
+        image = _cv2_decode(data if whole else data + b"\xff\xd9", _FLAGS[reduction])
+    if image is None or image.shape != (-(-header.height // reduction), -(-header.width // reduction), 3):
+        return None
+    if any("remature end" in line for line in chatter):
         _check_missing(image)
-    return image if scaled == reduction else shrink(image, reduction)
-
-
-def _stored_shape(header: Header, reduction: int) -> tuple[int, int, int]:
-    return -(-header.height // reduction), -(-header.width // reduction), 3
+    return np.asarray(image, np.uint8)
 
 
 def _cv2_decode(data: bytes, flags: int) -> Any:
@@ -137,12 +150,21 @@ def _check_missing(image: Image) -> None:
 def _bare_png(data: bytes) -> bytes:
     """The chunks that make the picture: no texts, profiles (which may unpack to gigabytes) or animation frames.
 
-    A chunk that is cut off stays, so that the decoder notices.
+    A last chunk that is cut off gets the length that it has: libpng would set aside what it claims, up to 2 GB.
     """
     chunks = png_chunks(data)
-    end = chunks[-1][2] if chunks else 8
-    chunks.append((data[end + 4 : end + 8], end, len(data)))
-    return data[:8] + b"".join(data[start:end] for name, start, end in chunks if name in _PICTURE_CHUNKS)
+    kept = [data[:8], *(data[start:end] for name, start, end in chunks if name in _PICTURE_CHUNKS)]
+    rest = data[chunks[-1][2] if chunks else 8 :]
+    if rest[4:8] == b"IDAT":
+        kept.append(_png_chunk(rest[4:]))
+    if not any(name == b"IEND" for name, _, _ in chunks):
+        kept.append(_png_chunk(b"IEND"))
+    return b"".join(kept)
+
+
+def _png_chunk(named: bytes) -> bytes:
+    """A chunk of a name and a body: its length before, its CRC behind."""
+    return (len(named) - 4).to_bytes(4, "big") + named + zlib.crc32(named).to_bytes(4, "big")
 
 
 def _decode_other(data: bytes, header: Header, max_pixels: int) -> Image:
@@ -166,15 +188,8 @@ def _decode_unusual(data: bytes, header: Header) -> Image | None:
     if header.format not in ("TIFF", "BMP"):
         return None
     with captured_chatter():
-        samples = _cv2_decode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    if samples is None or samples.shape[:2] != _stored_shape(header, 1)[:2]:
-        return None
-    if samples.ndim == 2 or samples.shape[2] == 1:
-        return gray_to_rgb(to_8_bit(samples.reshape(samples.shape[:2])))
-    samples = to_8_bit(samples)
-    if samples.shape[2] == 4:
-        return over_background(cv2.cvtColor(samples, cv2.COLOR_BGRA2RGBA))
-    return np.ascontiguousarray(samples[..., 2::-1]) if samples.shape[2] == 3 else None
+        samples = _cv2_decode(data, cv2.IMREAD_UNCHANGED)
+    return None if samples is None or samples.shape[:2] != (header.height, header.width) else opencv_to_rgb(samples)
 
 
 @contextmanager
@@ -202,6 +217,7 @@ def _decode_pillow(data: bytes, header: Header, max_pixels: int) -> Image:
         try:
             with Image.open(io.BytesIO(data), formats=(_PILLOW_NAMES.get(header.format, header.format),)) as picture:
                 check_size(*picture.size, max_pixels)
+                _check_cost(picture.width * picture.height * _PILLOW_COSTS.get(header.format, 0), max_pixels)
                 picture.load()
                 return picture_to_rgb(picture)
         except Image.DecompressionBombError:

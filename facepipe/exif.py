@@ -9,7 +9,7 @@ def exif_orientation(exif: bytes) -> int:
     """EXIF's orientation 1..8; 1 where there is none or it can't be read."""
     try:
         orientation = tiff_tags(exif, frozenset({274})).get(274, 1)
-    except (struct.error, ValueError):
+    except (struct.error, ValueError, OverflowError):
         return 1
     return orientation if 1 <= orientation <= 8 else 1
 

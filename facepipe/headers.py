@@ -19,16 +19,18 @@ class Header:
     """What the file claims.
 
     format: "JPEG", "PNG", ... width, height: px, as stored: an orientation (EXIF's, 1..8) from 5 on exchanges them.
-    bytes_per_pixel: what one decoded pixel takes in the file's own sample format. plain: 8-bit gray or RGB without
-    transparency, which OpenCV decodes right. start: where a JPEG's pixel data begin. progressive: a JPEG in scans.
+    bytes_per_pixel: what decoding one pixel takes in memory at most, as measured. opencv: whether OpenCV decodes it
+    right; with_alpha: it may then give a fourth channel. start: where a JPEG's pixel data begin. progressive: a JPEG
+    in scans.
     """
 
     format: str
     width: int
     height: int
     orientation: int = 1
-    bytes_per_pixel: float = 3
-    plain: bool = False
+    bytes_per_pixel: float = 17
+    opencv: bool = False
+    with_alpha: bool = False
     start: int = 0
     progressive: bool = False
 
@@ -91,8 +93,8 @@ def read_header(data: bytes) -> Header:
     name = sniff(data)
     reader = _READERS.get(name)
     try:
-        header = reader(data) if reader else Header(name, 0, 0, bytes_per_pixel=4)
-    except (struct.error, IndexError, ValueError):
+        header = reader(data) if reader else Header(name, 0, 0)
+    except (struct.error, IndexError, ValueError, OverflowError):
         raise ImageError(Status.DECODE_ERROR, f"the {name} header is broken or cut off") from None
     if reader and (header.width < 1 or header.height < 1):
         raise ImageError(Status.DECODE_ERROR, f"the {name} header says {header.width} x {header.height} pixels")
@@ -128,8 +130,17 @@ def _jpeg(data: bytes) -> Header:
     if frame is None:
         raise ValueError
     marker, precision, height, width, components = frame
-    plain = precision == 8 and components in (1, 3) and marker in (0xC0, 0xC1, 0xC2)
-    return Header("JPEG", width, height, orientation, max(3, components), plain, at, marker in (0xC2, 0xCA))
+    progressive = marker in (0xC2, 0xCA)
+    return Header(
+        "JPEG",
+        width,
+        height,
+        orientation,
+        bytes_per_pixel=18 if components > 3 else 10 if progressive else 7,
+        opencv=precision == 8 and components in (1, 3) and marker in (0xC0, 0xC1, 0xC2),
+        start=at,
+        progressive=progressive,
+    )
 
 
 def png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
@@ -154,9 +165,9 @@ def _png(data: bytes) -> Header:
         if name == b"eXIf":
             orientation = exif_orientation(data[start + 8 : end - 4])
         transparent = transparent or name == b"tRNS"
-    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(color, 4)
-    plain = depth == 8 and color in (0, 2) and not transparent
-    return Header("PNG", width, height, orientation, max(4.0, samples * depth / 8), plain)
+    opencv = depth == 8 and color in (0, 2, 4, 6) and not transparent
+    cost = (13 if color in (4, 6) else 8) if opencv else 19 if depth == 16 and color in (4, 6) else 14
+    return Header("PNG", width, height, orientation, cost, opencv, with_alpha=color in (4, 6))
 
 
 def _gif(data: bytes) -> Header:
@@ -169,13 +180,16 @@ def _gif(data: bytes) -> Header:
             left, top, w, h = struct.unpack_from("<HHHH", data, at + 1)
             width, height = max(width, left + w), max(height, top + h)
             break
-        if block != 0x21:
+        if block == 0x3B:
             break
+        if block != 0x21:  # Pillow too skips what is no block
+            at += 1
+            continue
         at += 2
         while data[at]:
             at += data[at] + 1
         at += 1
-    return Header("GIF", width, height, bytes_per_pixel=4)
+    return Header("GIF", width, height, bytes_per_pixel=12)
 
 
 def _webp(data: bytes) -> Header:
@@ -199,13 +213,13 @@ def _webp(data: bytes) -> Header:
             exif = data[body : body + length]
             orientation = exif_orientation(exif.removeprefix(b"Exif\0\0"))
         at = body + length + (length & 1)
-    return Header("WEBP", width, height, orientation, 4, plain=not extended)
+    return Header("WEBP", width, height, orientation, 16, opencv=True, with_alpha=extended)
 
 
 def _bmp(data: bytes) -> Header:
     (size,) = struct.unpack_from("<I", data, 14)
     width, height = struct.unpack_from("<HH" if size == 12 else "<ii", data, 18)
-    return Header("BMP", abs(width), abs(height), bytes_per_pixel=4)
+    return Header("BMP", abs(width), abs(height), bytes_per_pixel=11)
 
 
 def _tiff(data: bytes) -> Header:
@@ -214,7 +228,7 @@ def _tiff(data: bytes) -> Header:
     width, height = tags.get(256, 0), tags.get(257, 0)
     samples, bits = max(1, tags.get(277, 1)), max(8, tags.get(258, 8))
     tile_w, tile_h = tags.get(322, 0), tags.get(323, 0)
-    per_pixel = max(4.0, samples * bits / 8)
+    per_pixel = max(15.0, samples * bits / 8 * 2.1)
     if tile_w and tile_h and width and height:
         covered = -(-width // tile_w) * tile_w * -(-height // tile_h) * tile_h
         per_pixel *= max(1.0, covered / (width * height))

@@ -108,6 +108,15 @@ def _strips(height: int) -> Iterator[slice]:
         yield slice(top, top + _STRIP_ROWS)
 
 
+def opencv_to_rgb(samples: NDArray[Any]) -> Image:
+    """What OpenCV gives undecided, (h, w) or (h, w, 1, 3 or 4) of any type in the order B, G, R, A -> (h, w, 3)."""
+    channels = 1 if samples.ndim == 2 else samples.shape[2]
+    samples = to_8_bit(samples)
+    if channels == 4:
+        return over_background(np.asarray(cv2.cvtColor(samples, cv2.COLOR_BGRA2RGBA, dst=samples), np.uint8))
+    return np.asarray(cv2.cvtColor(samples, cv2.COLOR_BGR2RGB if channels == 3 else cv2.COLOR_GRAY2RGB), np.uint8)
+
+
 def picture_to_rgb(picture: PIL.Image.Image) -> Image:
     """A loaded Pillow picture of any mode -> (h, w, 3) uint8 RGB, in its own orientation."""
     mode = picture.mode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from facepipe.errors import InputError, UsageError
@@ -19,6 +20,7 @@ _PLACES = ("", "Anno", "Eval", "Img", "anno", "eval", "img")
 _IDENTITIES = ("identity_CelebA.txt", "identity_CelebA.csv")
 _ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
 _PARTITIONS = ("list_eval_partition.txt", "list_eval_partition.csv")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 PARTITION = "partition"
 """The label that stands for the published split: 0 train, 1 validation, 2 test."""
 
@@ -82,13 +84,9 @@ class CelebA:
             raise UsageError(f"--label {label} needs {names[0]}, which is not in {tree.place}")
         labels = {}
         for file, text in read_columns(tree, path, label).items():
-            try:
-                value = int(text)
-            except ValueError:
-                raise UsageError(
-                    f"{shown(path)}: {label} of {shown(file)} is {shown(text)[:50]!r}, not a number"
-                ) from None
-            labels[file] = 0 if value == -1 else value
+            if not _WHOLE.fullmatch(text):
+                raise UsageError(f"{shown(path)}: {label} of {shown(file)} is {shown(text)[:50]!r}, not a whole number")
+            labels[file] = 0 if text == "-1" else int(text)
         return labels
 
 

@@ -36,11 +36,12 @@ def read_fingerprints(uri: str) -> Fingerprints:
     folder, _, name = uri.replace("\\", "/").rpartition("/")
     try:
         with place(folder or ("/" if uri.startswith("/") else ".")).open_input(name) as source:
-            table = pq.read_table(source, columns=list(_COLUMNS), use_threads=False)
+            file = pq.ParquetFile(source)
+            missing = [column for column in _COLUMNS if column not in file.schema_arrow.names]
+            table = file.read(columns=[] if missing else list(_COLUMNS), use_threads=False)
     except (pa.ArrowException, ValueError, OSError) as error:
         why = str(error).splitlines()[0]
         raise InputError(f"{uri} is no Parquet file with fingerprints ({why})") from error
-    missing = [column for column in _COLUMNS if column not in table.column_names]
     if missing:
         raise InputError(f"{uri} has no column {missing[0]!r}; it needs {', '.join(_COLUMNS)}")
     return Fingerprints(table["key"].to_pylist(), table["identity"].to_pylist(), _vectors(table["fingerprint"], uri))

@@ -110,6 +110,7 @@ def _parquet_lines(data: bytes, where: str) -> tuple[list[str], Iterator[tuple[i
         file = parquet.ParquetFile(pa.BufferReader(data))
         names = list(file.schema_arrow.names)
         table = file.read()
+        table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]
         raise UsageError(f"{where} is no Parquet file that can be read: {reason}") from None

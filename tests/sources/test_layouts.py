@@ -154,6 +154,7 @@ def test_celeba_as_archived(tmp_path):
         ({"identity_CelebA.txt": "000001.jpg 1\n000002.jpg\n"}, "label", "line 2: 1 fields, 2 are needed"),
         ({"identity_CelebA.txt": ""}, "label", "has no lines"),
         ({"list_attr_celeba.txt": "1\nSmiling\n000001.jpg maybe\n"}, "Smiling", "Smiling of 000001 is 'maybe'"),
+        ({"list_attr_celeba.txt": "1\nSmiling\n000001.jpg 9223372036854775808\n"}, "Smiling", "not a whole number"),
     ],
 )
 def test_celeba_mistakes(tmp_path, changes, label, said):

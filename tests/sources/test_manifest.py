@@ -211,6 +211,13 @@ def test_parquet_mistakes(tmp_path, columns, said):
         write_parquet(tmp_path, columns)
 
 
+def test_parquet_of_broken_text(tmp_path):
+    """Text that is no UTF-8, which Parquet itself lets pass, makes the manifest unreadable, not the run crash."""
+    broken = pa.array([b"caf\xe9.jpg"], pa.binary()).view(pa.string())
+    with pytest.raises(UsageError, match="no Parquet file that can be read"):
+        write_parquet(tmp_path, {"path": broken, "identity": ["a"]})
+
+
 def test_the_labelled_frames(shared_data):
     """The real labels of YouTube Faces frames work as they are."""
     config = ExtractConfig(input=str(shared_data / "ytf"), manifest=str(shared_data / "ytf_labels.csv"))

@@ -1,0 +1,135 @@
+"""Mutated and hostile files: no crash, no hang, no memory above the bound, no exception but facepipe's own."""
+
+from __future__ import annotations
+
+import importlib.util
+import struct
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from facepipe.decoding import decode, read_header
+from facepipe.errors import ImageError
+from facepipe.records import Status
+
+SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "fuzz.py"
+
+
+@pytest.fixture(scope="module")
+def fuzz():
+    """The fuzzing script, as a module."""
+    spec = importlib.util.spec_from_file_location("fuzz", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+IMAGES = ["jpeg", "png", "webp", "gif", "tiff", "bmp"]
+OTHERS = ["manifest", "parquet-manifest", "youtube-faces", "celeba", "vggface2", "recipe", "part", "tfrecord", "film"]
+
+
+def survived(fuzz, kind, count, seed, detect):
+    report = Counter()
+    findings = fuzz.run(kind, count, seed, detect, report)
+    assert findings == []
+    assert sum(report.values()) == count
+    assert report["ok"] < count, "no mutation did any harm: the test tests nothing"
+
+
+def test_mutated_images(fuzz):
+    """50 mutations of each format give a picture or a sentence, in a process of bounded memory."""
+    survived(fuzz, ",".join(IMAGES), 300, 100, detect=False)
+
+
+def test_mutated_lists_and_films(fuzz):
+    """30 mutations of each other kind of file give a listing, frames, rows, or a line that says what is wrong."""
+    survived(fuzz, ",".join(OTHERS), 270, 100, detect=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", IMAGES)
+def test_many_mutated_images(fuzz, kind):
+    """1,000 mutations of each format, through the decoder and the detector."""
+    survived(fuzz, kind, 1000, 101, detect=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OTHERS)
+def test_many_mutated_files(fuzz, kind):
+    """500 mutations of every other kind of file that facepipe reads."""
+    survived(fuzz, kind, 500, 101, detect=False)
+
+
+def test_a_crash_is_noticed(fuzz, monkeypatch, tmp_path):
+    """The fuzzer sees processes that die, that hang and that raise what they should not."""
+    script = tmp_path / "broken.py"
+    deeds = {2: "os.kill(os.getpid(), 11)", 4: "time.sleep(60)", 5: "raise ValueError('x')"}
+    branches = "\n".join(f"    if number == {number}: {deed}" for number, deed in deeds.items())
+    script.write_text(
+        f"import os, sys, time\nsys.path.insert(0, {str(SCRIPT.parent)!r})\nimport fuzz\n"
+        f"def read(self, data, number):\n{branches}\n    return 'ok'\n"
+        "fuzz.Reader.read, fuzz.image_seeds = lambda *a: read(*a) if a[1] else 'ok', lambda kind: [b'1234']\n"
+        "fuzz.mutate = lambda *_: b'5'\n"
+        "fuzz.Reader.read = read\nfuzz.main()\n"
+    )
+    monkeypatch.setattr(fuzz, "__file__", str(script))
+    monkeypatch.setattr(fuzz, "HANG_S", 2.0)
+    report = Counter()
+    findings = dict(fuzz.run("png", 8, 0, False, report))
+    assert sorted(findings) == [2, 4, 5]
+    assert "ended with -11" in findings[2]
+    assert "ended with -9" in findings[4]
+    assert "ValueError" in findings[5]
+    assert report["ok"] == 5
+
+
+def refused(data, limit=1_000_000):
+    with pytest.raises(ImageError) as caught:
+        decode(data, max_pixels=limit)
+    return caught.value
+
+
+def test_a_png_chunk_that_claims_gigabytes(fuzz):
+    """A last chunk that claims more than the file holds is not set aside for. (Found by fuzzing: 888 MB.)"""
+    import re
+
+    header = struct.pack(">IIBBBBB", 120, 90, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    data = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    data += struct.pack(">I", 0x3FFFFFFF) + b"IDAT" + zlib.compress(bytes(1000))
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("peaks are told by /proc")
+    Path("/proc/self/clear_refs").write_text("5")
+    before = int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1])
+    assert refused(data).status == Status.DECODE_ERROR
+    assert int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) - before < 50_000
+
+
+def test_a_bigtiff_offset_beyond_any_memory():
+    """Offsets of 64 bits are no index. (Found by fuzzing: an OverflowError.)"""
+    data = b"II+\0\x08\0\0\0" + struct.pack("<Q", 2**64 - 1) + bytes(100)
+    assert refused(data).status == Status.DECODE_ERROR
+    exif = b"Exif\0\0" + data
+    jpeg = (
+        b"\xff\xd8\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + b"\xff\xc0\0\x11\x08\0\x10\0\x10\3" + bytes(9)
+    )
+    assert read_header(jpeg).orientation == 1
+
+
+def test_a_gif_whose_frame_is_larger_than_its_screen():
+    """The first frame counts, however much lies before it that is no block. (Found by fuzzing: a wrong size.)"""
+    screen = b"GIF89a" + struct.pack("<HHBBB", 70, 90, 0, 0, 0)
+    frame = b"," + struct.pack("<HHHHB", 0, 0, 120, 90, 0)
+    header = read_header(screen + b"\0\1\2\3" + frame)
+    assert (header.width, header.height) == (120, 90)
+
+
+@pytest.mark.parametrize(
+    "data", [b"GIF89a" + bytes(7) + b"!" * 5000, b"\xff\xd8" + b"\xff" * 5000, b"\xff\xd8" + b"\xff\xe1\0\0" * 5000]
+)
+def test_headers_without_end(data):
+    """Headers that lead nowhere end with the file."""
+    assert refused(data).status == Status.DECODE_ERROR
