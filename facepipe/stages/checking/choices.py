@@ -1,0 +1,138 @@
+"""The targets and the pairs: of these faces, nobody twice, nobody in two subsets."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facepipe import parquet, tables
+from facepipe.config import SUBSETS
+from facepipe.errors import FacepipeError
+from facepipe.records import Status
+from facepipe.splitting import choose_subset
+from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
+from facepipe.stages.faces import FaceColumns, open_faces, read_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from facepipe.storage import Place
+
+TARGETS, SUMMARY = "targets.parquet", "summary.json"
+
+
+def read_faces(folder: Place | None) -> FaceColumns | None:
+    """Key, identity and status of all faces; None where they are not there or not whole."""
+    if folder is None:
+        return None
+    try:
+        return read_columns(open_faces(folder.uri), ["key", "identity", "status"])
+    except FacepipeError:
+        return None
+
+
+def check_targets(folder: Place, faces: FaceColumns | None, advance: Callable[[], None]) -> Iterator[Problem]:
+    """Everything about a folder of targets."""
+    yield from check_folder(folder, [TARGETS], "select")
+    found: list[Problem] = []
+    table = read_or_tell(folder, TARGETS, ["identity", "video", "target_key"], found)
+    yield from found
+    advance()
+    if table is None:
+        return
+    rows = table.to_pylist()
+    for (identity, video), count in Counter((row["identity"], row["video"]) for row in rows).items():
+        if count > 1:
+            yield problem(folder, TARGETS, f"{identity!r} {video!r} is there {count} times")
+    if faces is not None:
+        yield from _check_target_keys(folder, rows, faces)
+
+
+def _check_target_keys(folder: Place, rows: list[dict[str, Any]], faces: FaceColumns) -> Iterator[Problem]:
+    chosen = [row for row in rows if row["target_key"]]
+    at = tables.find(faces.table, "key", [row["target_key"] for row in chosen])
+    there = tables.take(faces.table, np.maximum(at, 0)).to_pylist() if len(at) and faces.table.num_rows else []
+    for row, index, face in zip(chosen, at.tolist(), there, strict=True):
+        if index < 0:
+            yield problem(folder, TARGETS, f"the target {row['target_key']!r} is none of the faces")
+        elif face["status"] != Status.OK or face["identity"] != row["identity"]:
+            yield problem(folder, TARGETS, f"the target {row['target_key']!r} is no usable face of {row['identity']!r}")
+    missing = set(tables.codes(faces.table, "identity")[1]) - {row["identity"] for row in rows}
+    for identity in sorted(missing)[:3]:
+        yield problem(folder, TARGETS, f"{identity!r} is among the faces and not listed")
+
+
+def check_pairs(folder: Place, faces: FaceColumns | None, advance: Callable[[], None]) -> Iterator[Problem]:
+    """Everything about a folder of pairs."""
+    summary = _read_summary(folder)
+    count = summary["parts"] if summary else len(parquet.list_parts(folder))
+    names = [parquet.part_name(number) for number in range(count)]
+    yield from check_folder(folder, [SUMMARY, *names], "split")
+    if summary is None and folder.exists(SUMMARY):
+        yield problem(folder, SUMMARY, "it is damaged; run `facepipe split` again")
+    settings = settings_or_none(folder)
+    subset_of: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    keys: set[str] = set()
+    for number in parquet.list_parts(folder):
+        found: list[Problem] = []
+        name = parquet.part_name(number)
+        table = read_or_tell(folder, name, parquet.PAIRS.names, found)
+        if table is not None:
+            counts.update(table.column("subset").to_pylist())
+            found += _check_pair_rows(folder, name, table, subset_of, keys)
+            found += _check_places(folder, name, table, faces) if faces is not None else []
+        yield from found
+        advance()
+    if settings is not None:
+        yield from _check_rule(folder, subset_of, settings)
+    if summary is not None and {s: counts[s] for s in SUBSETS} != {s: summary["pairs"].get(s, 0) for s in SUBSETS}:
+        yield problem(folder, SUMMARY, f"it declares {summary['pairs']}, the parts hold {dict(counts)}")
+
+
+def _read_summary(folder: Place) -> dict[str, Any] | None:
+    try:
+        found = json.loads(folder.read(SUMMARY))
+        return {"parts": int(found["parts"]), "pairs": dict(found["pairs"])}
+    except (FacepipeError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _check_pair_rows(
+    folder: Place, name: str, table: parquet.Table, subset_of: dict[str, str], keys: set[str]
+) -> Iterator[Problem]:
+    columns = (table.column(c).to_pylist() for c in ("key", "identity", "subset", "feature_key", "target_key"))
+    for key, identity, subset, feature, target in zip(*columns, strict=True):
+        if key in keys:
+            yield problem(folder, name, f"the pair {key!r} is there twice")
+        keys.add(key)
+        if feature == target:
+            yield problem(folder, name, f"{feature!r} is its own target")
+        if subset_of.setdefault(identity, subset) != subset:
+            yield problem(folder, name, f"{identity!r} is in two subsets, {subset_of[identity]} and {subset}")
+
+
+def _check_places(folder: Place, name: str, table: parquet.Table, faces: FaceColumns) -> Iterator[Problem]:
+    """Part and row lead to the faces with the pair's keys."""
+    starts = dict(zip(*np.unique(faces.part, return_index=True), strict=True))
+    for kind in ("feature", "target"):
+        part, row = tables.numbers(table, f"{kind}_part"), tables.numbers(table, f"{kind}_row")
+        at = np.array([starts.get(p, -1) for p in part.tolist()], dtype=np.int64) + row
+        wrong = (at < 0) | (at >= len(faces.part)) | ~np.isin(part, faces.part)
+        at = np.where(wrong, 0, at)
+        wrong |= faces.part[at] != part if len(faces.part) else True
+        keys = table.column(f"{kind}_key").to_pylist()
+        there = tables.take(faces.table.select(["key"]), at).column("key").to_pylist() if len(faces.part) else keys
+        bad = [key for key, other, off in zip(keys, there, wrong.tolist(), strict=True) if off or key != other]
+        if bad:
+            yield problem(folder, name, f"{len(bad):,} {kind}s do not lie where it says, such as {bad[0]!r}")
+
+
+def _check_rule(folder: Place, subset_of: dict[str, str], settings: dict[str, Any]) -> Iterator[Problem]:
+    rule = (settings.get("seed", 0), settings.get("validation", 0), settings.get("test", 0))
+    for identity, subset in subset_of.items():
+        if choose_subset(identity, *rule) != subset:
+            yield problem(folder, "", f"{identity!r} is in {subset}, the settings put it elsewhere")

@@ -1,0 +1,106 @@
+"""The faces: every part there and whole, every input in exactly one status."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from facepipe import parquet
+from facepipe.errors import FacepipeError
+from facepipe.records import Status
+from facepipe.stages.checking.folder import (
+    Problem,
+    check_folder,
+    problem,
+    read_or_tell,
+    read_run_file,
+    settings_or_none,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from facepipe.storage import Place
+
+PLAN = "plan.parquet"
+STAGE = "extract"
+_COLUMNS = ("key", "path", "frame_index", "face_index", "status", "crop.path", "label")
+_OF_FACES = frozenset({Status.OK, Status.OTHER_FACE, Status.SMALL_FACE, Status.LOW_SCORE})
+"""Statuses that several rows of one picture may have; the others stand alone."""
+
+
+def check_faces(folder: Place, advance: Callable[[], None]) -> Iterator[Problem]:
+    """Everything about a folder of faces."""
+    settings = settings_or_none(folder) or {}
+    count = settings.get("parts", len(parquet.list_parts(folder)))
+    names = [parquet.part_name(number) for number in range(count)]
+    planned = [PLAN] if folder.exists(PLAN) else []
+    yield from check_folder(folder, names, STAGE)
+    groups = _read_plan(folder) if planned else None
+    keys: set[str] = set()
+    counts: Counter[str] = Counter()
+    for number in parquet.list_parts(folder):
+        found: list[Problem] = []
+        name = parquet.part_name(number)
+        table = read_or_tell(folder, name, _COLUMNS, found)
+        if number >= count:
+            found.append(problem(folder, name, f"there are {count:,} parts only; remove it"))
+        if table is not None:
+            counts.update(table.column("status").to_pylist())
+            found += _check_rows(folder, name, table, keys, settings.get("face") == "all")
+            if groups is not None and number < len(groups):
+                found += _check_against_plan(folder, name, table, groups[number])
+        yield from found
+        advance()
+    if groups is None and planned:
+        yield problem(folder, PLAN, "it is damaged; run `facepipe extract` again")
+    yield from _check_counts(folder, counts)
+
+
+def _read_plan(folder: Place) -> list[Counter[str]] | None:
+    """The paths of every part; None where the plan does not read."""
+    try:
+        groups = len(parquet.count_rows(folder, PLAN))
+        return [
+            Counter(parquet.read_table(folder, PLAN, ["path"], group=number).column("path").to_pylist())
+            for number in range(groups)
+        ]
+    except FacepipeError:
+        return None
+
+
+def _check_rows(folder: Place, name: str, table: parquet.Table, keys: set[str], every_face: bool) -> Iterator[Problem]:
+    """Unique keys, known statuses, one status a picture, a crop for every usable face."""
+    rows = table.to_pydict()
+    known = {status.value for status in Status}
+    statuses: dict[tuple[str, int], list[str]] = {}
+    for key, path, frame, status, crop in zip(
+        rows["key"], rows["path"], rows["frame_index"], rows["status"], rows["crop"], strict=True
+    ):
+        if status not in known:
+            yield problem(folder, name, f"{path} has the status {status!r}, which there is not")
+        if key in keys:
+            yield problem(folder, name, f"the key {key!r} is there twice")
+        keys.add(key)
+        if status == Status.OK and crop is None:
+            yield problem(folder, name, f"{key!r} is ok and has no crop")
+        statuses.setdefault((path, frame), []).append(status)
+    for (path, frame), found in statuses.items():
+        if len(found) > 1 and not _OF_FACES.issuperset(found):
+            yield problem(folder, name, f"{path}, frame {frame}, has more than one status: {', '.join(found)}")
+        elif found.count(Status.OK) > 1 and not every_face:
+            yield problem(folder, name, f"{path}, frame {frame}, has {found.count(Status.OK)} faces of its identity")
+
+
+def _check_against_plan(folder: Place, name: str, table: parquet.Table, planned: Counter[str]) -> Iterator[Problem]:
+    found = set(table.column("path").to_pylist())
+    for path in sorted(planned.keys() - found)[:3]:
+        yield problem(folder, name, f"there is no row for {path}, which the plan names")
+    for path in sorted(found - planned.keys())[:3]:
+        yield problem(folder, name, f"there is a row for {path}, which the plan does not name")
+
+
+def _check_counts(folder: Place, counts: Counter[str]) -> Iterator[Problem]:
+    declared = read_run_file(folder).get("counts")
+    if isinstance(declared, dict) and declared != {status: n for status, n in counts.items() if n}:
+        yield problem(folder, "run.json", f"it declares {declared}, the parts hold {dict(sorted(counts.items()))}")

@@ -1,0 +1,106 @@
+"""What every output folder must have: intact settings, checksums that hold, a `run.json` that reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from facepipe import parquet
+from facepipe.checksums import CHECKSUMS, read_checksums, verify_files
+from facepipe.errors import DamagedFile, FacepipeError
+from facepipe.settings import NAME as SETTINGS
+from facepipe.settings import read_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from facepipe.storage import Place
+
+RUN_FILE = "run.json"
+_LINE = re.compile(rb"\\?[0-9a-f]{64} [ *].+")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong: the file or folder, and a sentence."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        """One line; the file's name is in it."""
+        return self.message if self.path in self.message else f"{self.path}: {self.message}"
+
+
+def problem(folder: Place, name: str, message: str) -> Problem:
+    """Something about a file of a folder."""
+    return Problem(f"{folder}/{name}" if name else str(folder), message)
+
+
+def check_folder(folder: Place, expected: Sequence[str], stage: str) -> Iterator[Problem]:
+    """Settings, checksums and `run.json`. `expected` are the files that must be there, with a checksum each."""
+    try:
+        read_settings(folder)
+    except DamagedFile as error:
+        yield problem(folder, SETTINGS, str(error))
+    yield from _check_lines(folder, stage)
+    known = read_checksums(folder)
+    for name in expected:
+        if not folder.exists(name):
+            if name not in known:  # else the checksums miss it
+                yield problem(folder, name, f"it is missing; run `facepipe {stage}` again")
+        elif name not in known:
+            yield problem(folder, name, f"{CHECKSUMS} does not list it; run `facepipe {stage}` again")
+    for damage in verify_files(folder):
+        # Which of the two is damaged, the file or the line about it, can't be told from here.
+        yield Problem(str(folder), f"{damage} (by {CHECKSUMS})")
+    yield from _check_run_file(folder, stage)
+
+
+def _check_lines(folder: Place, stage: str) -> Iterator[Problem]:
+    if not folder.exists(CHECKSUMS):
+        if not any(name.startswith("checksums-") for name in (entry.path for entry in folder.list())):
+            yield problem(folder, CHECKSUMS, f"it is missing; run `facepipe {stage}` again")
+        return
+    content = folder.read(CHECKSUMS)
+    if not content.endswith(b"\n") or not all(_LINE.fullmatch(line) for line in content.split(b"\n")[:-1]):
+        yield problem(folder, CHECKSUMS, f"it is damaged; run `facepipe {stage}` again")
+
+
+def _check_run_file(folder: Place, stage: str) -> Iterator[Problem]:
+    names = [entry.path for entry in folder.list() if re.fullmatch(r"run(\.\d+-of-\d+)?\.json", entry.path)]
+    if not names:
+        yield problem(folder, RUN_FILE, f"it is missing: `facepipe {stage}` has not ended; run it again")
+    for name in names:
+        try:
+            dict(json.loads(folder.read(name)))
+        except (ValueError, TypeError, RecursionError, FacepipeError) as error:
+            yield problem(folder, name, f"it is damaged ({error}); run `facepipe {stage}` again")
+
+
+def read_run_file(folder: Place) -> dict[str, Any]:
+    """`run.json`; {} where it is missing or damaged (which `check_folder` says)."""
+    try:
+        found = json.loads(folder.read(RUN_FILE))
+    except (ValueError, RecursionError, FacepipeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def settings_or_none(folder: Place) -> dict[str, Any] | None:
+    """The settings; None where they are missing or damaged (which `check_folder` says)."""
+    try:
+        return read_settings(folder)
+    except FacepipeError:
+        return None
+
+
+def read_or_tell(folder: Place, name: str, columns: Sequence[str], found: list[Problem]) -> parquet.Table | None:
+    """A table's columns; None, and a problem, where it does not read."""
+    try:
+        return parquet.read_table(folder, name, columns)
+    except FacepipeError as error:
+        found.append(problem(folder, name, str(error)))
+        return None

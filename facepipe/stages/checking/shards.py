@@ -1,0 +1,212 @@
+"""The shards: every record reads, lengths as declared, nobody in two subsets, targets clean."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facepipe import parquet, tables
+from facepipe.config import SUBSETS
+from facepipe.errors import FacepipeError
+from facepipe.noise import parse_noise
+from facepipe.stages.checking.folder import Problem, check_folder, problem, read_run_file, settings_or_none
+from facepipe.stages.shard import read_splits
+from facepipe.stages.sharding.pixels import decode_crop
+from facepipe.stages.sharding.plan import ShardPlan
+from facepipe.stages.sharding.records import make_encoder
+from facepipe.tfds import FEATURES, FLOATS, IMAGES, INFO, INTEGERS, TEXTS, encode_features, shard_name
+from facepipe.tfrecord import decode_example, read_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from facepipe.storage import Place
+
+STAGE = "shard"
+_LISTED = 3
+Record = dict[str, Any]
+
+
+@dataclass
+class Seen:
+    """What the shards held so far. identities: name -> subset."""
+
+    identities: dict[bytes, str] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: Counter[str] = field(default_factory=Counter)
+
+
+def check_shards(
+    folder: Place, pairs: Place | None, faces: Place | None, advance: Callable[[], None]
+) -> Iterator[Problem]:
+    """Everything about a folder of shards; with pairs and faces also that targets are the clean pictures."""
+    settings = settings_or_none(folder)
+    try:
+        splits = read_splits(folder)
+    except FacepipeError as error:
+        yield problem(folder, INFO, str(error))
+        splits = []
+    examples = "faces" if any(e.path.startswith("faces-") for e in folder.list()) else "pairs"
+    names = [
+        (split.name, shard_name(examples, split.name, number, len(split.shard_lengths)), length)
+        for split in splits
+        for number, length in enumerate(split.shard_lengths)
+    ]
+    yield from check_folder(folder, [FEATURES, INFO, *(name for _, name, _ in names)], STAGE)
+    if splits:
+        for entry in folder.list():
+            if ".tfrecord-" in entry.path and entry.path not in {name for _, name, _ in names}:
+                yield problem(folder, entry.path, f"{INFO} does not declare it; remove it")
+    if settings is None:
+        return
+    plan = _plan_of(settings)
+    yield from _check_features(folder, plan)
+    seen = Seen()
+    targets = TargetHashes(plan, pairs, faces) if examples == "pairs" else None
+    for subset, name, length in names:
+        if folder.exists(name):
+            yield from _check_shard(folder, name, subset, length, plan, seen, targets)
+        advance()
+    yield from _check_identities(folder, seen)
+
+
+def _plan_of(settings: dict[str, Any]) -> ShardPlan:
+    noises = parse_noise(settings["noise"])
+    channels = 1 if settings["color"] == "gray" else 3
+    return ShardPlan(settings["examples"], settings["size"], channels, settings["encoding"], 0, noises, (), 0)
+
+
+def _check_features(folder: Place, plan: ShardPlan) -> Iterator[Problem]:
+    expected = encode_features(plan.examples, plan.size, plan.channels, plan.encoding)
+    if folder.exists(FEATURES) and folder.read(FEATURES) != expected:
+        yield problem(folder, FEATURES, "it is not what the settings say; run `facepipe shard` again")
+
+
+def _check_shard(
+    folder: Place, name: str, subset: str, length: int, plan: ShardPlan, seen: Seen, targets: TargetHashes | None
+) -> Iterator[Problem]:
+    keys: list[str] = []
+    hashes: list[bytes] = []
+    try:
+        with folder.open_input(name) as file:
+            for message in read_records(file):
+                record = decode_example(message)
+                yield from _limited(folder, name, _check_record(record, subset, plan, seen), seen)
+                if targets is not None and record.get("target"):
+                    keys.append(record["key"][0].decode("utf-8", "surrogatepass"))
+                    hashes.append(hash_picture(record["target"][0]))
+                seen.counts[name] += 1
+    except FacepipeError as error:
+        yield problem(folder, name, str(error))
+        return
+    if seen.counts[name] != length:
+        yield problem(folder, name, f"it has {seen.counts[name]:,} records, {INFO} declares {length:,}")
+    if targets is not None:
+        yield from _limited(folder, name, targets.compare(keys, hashes), seen)
+
+
+def _limited(folder: Place, name: str, messages: Iterator[str], seen: Seen) -> Iterator[Problem]:
+    """The first few of a shard's problems: a thousand lines say no more."""
+    for message in messages:
+        seen.problems[name] += 1
+        if seen.problems[name] <= _LISTED:
+            yield problem(folder, name, message)
+
+
+def _check_record(record: Record, subset: str, plan: ShardPlan, seen: Seen) -> Iterator[str]:
+    """One example: its features, sizes, subset, and noise that says what it is."""
+    kind = plan.examples
+    names = {*IMAGES[kind], *TEXTS[kind], *FLOATS[kind], *INTEGERS[kind]}
+    if record.keys() != names or any(len(values) != 1 for values in record.values()):
+        yield f"a record has the features {sorted(record)} instead of {sorted(names)}"
+        return
+    key, identity = record["key"][0].decode("utf-8", "replace"), record["identity"][0]
+    if seen.identities.setdefault(identity, subset) != subset:
+        yield f"{identity.decode('utf-8', 'replace')!r} is in two subsets, {seen.identities[identity]} and {subset}"
+    if plan.encoding == "raw" and any(len(record[image][0]) != plan.pixel_bytes for image in IMAGES[kind]):
+        yield f"{key!r} has pictures of another size"
+    if kind == "pairs":
+        yield from _check_noise(record, key, subset, plan)
+
+
+def _check_noise(record: Record, key: str, subset: str, plan: ShardPlan) -> Iterator[str]:
+    copy, noise, strength = record["copy"][0], record["noise"][0].decode(), record["noise_strength"][0]
+    kinds = [("", 0.0), *((noise.kind, float(np.float32(noise.strength))) for noise in plan.noises)]
+    if not 0 <= copy < len(kinds) or (noise, strength) != kinds[copy]:
+        yield f"copy {copy} of {key!r} says noise {noise!r} of {strength:g}"
+    if noise and subset != "train":
+        yield f"{key!r} is noisy in {subset}"
+
+
+def hash_picture(content: bytes) -> bytes:
+    """A short hash of an encoded picture."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+class TargetHashes:
+    """What the targets must look like: made from the faces, each once."""
+
+    def __init__(self, plan: ShardPlan, pairs: Place | None, faces: Place | None) -> None:
+        self._plan = plan
+        self._encode = make_encoder(plan)
+        self._faces = faces
+        self._known: dict[tuple[int, int], bytes] = {}
+        self._table = self._read(pairs) if pairs is not None and faces is not None else None
+
+    @staticmethod
+    def _read(pairs: Place) -> parquet.Table | None:
+        try:
+            read = [table for _, table in parquet.iterate_parts(pairs, ["key", "target_part", "target_row"])]
+        except FacepipeError:
+            return None
+        return tables.concatenate(read) if read else None
+
+    def compare(self, keys: list[str], hashes: list[bytes]) -> Iterator[str]:
+        """A sentence for every target that is not the clean picture."""
+        if self._table is None:
+            return
+        rows = tables.find(self._table, "key", keys)
+        found = tables.take(self._table, np.maximum(rows, 0))
+        places = list(zip(tables.numbers(found, "target_part"), tables.numbers(found, "target_row"), strict=True))
+        self._decode({(int(part), int(row)) for part, row in places})
+        for key, index, (part, row), digest in zip(keys, rows.tolist(), places, hashes, strict=True):
+            if index < 0:
+                yield f"{key!r} is none of the pairs"
+            elif self._known.get((int(part), int(row)), digest) != digest:
+                yield f"the target of {key!r} is not its clean picture"
+
+    def _decode(self, places: set[tuple[int, int]]) -> None:
+        if self._faces is None:
+            return
+        missing: dict[int, list[int]] = {}
+        for part, row in sorted(places - self._known.keys()):
+            missing.setdefault(part, []).append(row)
+        for part, rows in missing.items():
+            try:
+                table = parquet.read_table(self._faces, parquet.part_name(part), ["crop.bytes"])
+                crops = tables.take(table, np.array(rows, dtype=np.int64)).column("crop").to_pylist()
+            except (FacepipeError, IndexError):  # said where the faces are checked
+                continue
+            for row, crop in zip(rows, crops, strict=True):
+                pixels = np.frombuffer(decode_crop(crop["bytes"], self._plan), dtype=np.uint8)
+                image = pixels.reshape(self._plan.size, self._plan.size, self._plan.channels)
+                self._known[part, row] = hash_picture(self._encode(image))
+
+
+def _check_identities(folder: Place, seen: Seen) -> Iterator[Problem]:
+    """Who is in which subset, and how many examples there are, as `run.json` says."""
+    run = read_run_file(folder)
+    declared = run.get("identities")
+    if isinstance(declared, dict):
+        listed = {
+            name.encode("utf-8", "surrogatepass"): subset for subset in SUBSETS for name in declared.get(subset, [])
+        }
+        if listed != seen.identities:
+            names = sorted(listed.items() ^ seen.identities.items())
+            yield problem(folder, "run.json", f"its identities are not those of the shards, such as {names[0][0]!r}")
+    elif run:
+        yield problem(folder, "run.json", "it does not say who is in which subset")
