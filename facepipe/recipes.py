@@ -30,7 +30,7 @@ def read_recipe(name: str) -> dict[str, dict[str, Any]]:
         UsageError: no such recipe, no valid TOML, or an unknown table or key; names the line and the nearest right key.
     """
     shipped = shipped_recipes()
-    path = Path(name) if os.path.exists(name) else shipped.get(name.removesuffix(".toml").replace("-", "_"))
+    path = Path(name) if os.path.isfile(name) else shipped.get(name.removesuffix(".toml").replace("-", "_"))
     if path is None:
         raise UsageError(f"there is no recipe {name!r}: give a TOML file or one of {', '.join(shipped)}")
     try:

@@ -55,3 +55,10 @@ def test_an_unknown_recipe_lists_the_shipped_ones():
     """A wrong name is answered with the right ones."""
     with pytest.raises(UsageError, match="youtube_faces"):
         read_recipe("youtub")
+
+
+def test_a_folder_of_that_name_does_not_hide_a_shipped_recipe(tmp_path, monkeypatch):
+    """`facepipe demo -o demo` makes a folder called like its recipe."""
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert set(read_recipe("demo")) == {"extract", "split", "shard"}
