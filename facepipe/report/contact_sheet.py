@@ -41,7 +41,7 @@ def write_contact_sheet(
     """
     targets = [row for row in read_targets(place(data)) if row["target_key"]]
     chosen = [row for row in targets if row["identity"] in identities] if identities else _spread(targets, rows)
-    people = read_people(data, chosen, features)
+    people = read_people(data, chosen, features) if chosen else []
     if not people:
         raise InputError(f"{data} holds no pairs to draw; run `facepipe split` first")
     folder, _, name = output.replace("\\", "/").rpartition("/")

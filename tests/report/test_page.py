@@ -1,0 +1,274 @@
+"""The page, as it is written and as a browser shows it."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from facepipe.errors import InputError
+from facepipe.parquet import part_name
+from facepipe.report import page, readings
+from facepipe.report.doubts import find_doubts
+
+VOID = {"meta", "link", "img", "br"}
+
+
+@pytest.fixture(scope="module")
+def written(workspace):
+    file = workspace / "report.html"
+    page.build(str(workspace), str(file))
+    return file
+
+
+class Outline(HTMLParser):
+    """Checks nesting; collects tags, texts and attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.texts, self.ids, self.links = [], [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        found = dict(attrs)
+        self.ids += [found["id"]] if "id" in found else []
+        self.links += [value for name, value in attrs if name in ("href", "src", "xlink:href")]
+        assert not [name for name in found if name.startswith("on")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def outline(written):
+    parsed = Outline()
+    parsed.feed(written.read_text(encoding="utf-8"))
+    parsed.close()
+    return parsed
+
+
+def test_the_page_is_whole_and_stands_alone(outline):
+    """Well nested, ids once, links only into itself or to data, no scripts."""
+    assert outline.open == []
+    assert len(outline.ids) == len(set(outline.ids))
+    assert "script" not in outline.tags
+    for link in outline.links:
+        assert link.startswith(("data:", "#"))
+        assert not link.startswith("#") or link[1:] in outline.ids
+
+
+def test_names_with_markup_are_shown_as_text(outline, markup):
+    """As they are called, and nowhere as tags."""
+    text = "".join(outline.texts)
+    assert markup in text
+    assert "img" in outline.tags
+    assert not [link for link in outline.links if link == "x"]
+
+
+def test_the_counts_are_those_of_the_stages(outline, workspace):
+    """Every status with its number, pairs, and the subsets' rows."""
+    text = re.sub(r"\s+", " ", "".join(outline.texts))
+    counts = json.loads((workspace / "faces" / "run.json").read_text())["counts"]
+    assert {"ok", "no_face", "decode_error"} <= set(counts)
+    for status, count in counts.items():
+        assert f"{status} {count:,} (" in text
+    split = json.loads((workspace / "pairs" / "run.json").read_text())
+    assert f"train{split['identities']['train']}{split['counts']['train pairs']}".replace(",", "") in text.replace(
+        " ", ""
+    )
+    for word in ("gaussian 0.03", "gaussian 0.1", "clean", "Look at these first", "wall.png", "broken.jpg"):
+        assert word in text
+
+
+def test_the_commands_it_shows_print_the_rows(written):
+    """Run as they stand, with markup undone."""
+    found = re.search(r"<code>(python -c [^<]*no_face)</code>", written.read_text(encoding="utf-8"))
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        html.unescape(found[1]), shell=True, capture_output=True, text=True, check=True, env=environment
+    )
+    assert "wall.png" in done.stdout
+    assert "00.jpg" not in done.stdout
+
+
+def test_the_same_workspace_gives_the_same_page(workspace, written, tmp_path):
+    """Nothing in it depends on when it was made."""
+    page.build(str(workspace), str(tmp_path / "again.html"))
+    assert (tmp_path / "again.html").read_bytes() == written.read_bytes()
+
+
+def test_large_sets_are_sampled_and_the_page_says_so(workspace, tmp_path, monkeypatch):
+    """Whole parts at even distances; the counts stay those of everything."""
+    monkeypatch.setattr(readings, "SAMPLE_ROWS", 20)
+    found = readings.read_workspace(str(workspace))
+    assert 1 <= found.sample.parts < found.sample.all_parts
+    assert not found.sample.is_whole
+    assert sum(found.sample.counts.values()) == found.sample.rows < sum(found.counts("extract").values())
+    page.build(str(workspace), str(tmp_path / "sampled.html"))
+    assert "come from a sample" in (tmp_path / "sampled.html").read_text(encoding="utf-8")
+
+
+def test_a_workspace_with_faces_alone_has_a_page(workspace, tmp_path):
+    """It names the stages that have not run."""
+    shutil.copytree(workspace / "faces", tmp_path / "faces")
+    page.build(str(tmp_path), str(tmp_path / "report.html"))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Not run yet: select, split, shard pairs" in text
+
+
+def test_shares_of_several_machines_are_added_up(workspace, tmp_path):
+    """Where each machine left its own run file."""
+    shutil.copytree(workspace / "faces", tmp_path / "faces")
+    run = json.loads((tmp_path / "faces" / "run.json").read_text())
+    (tmp_path / "faces" / "run.json").unlink()
+    for k in (1, 2):
+        (tmp_path / "faces" / f"run.{k}-of-2.json").write_text(json.dumps({**run, "counts": {"ok": k, "no_face": 10}}))
+    assert readings.read_workspace(str(tmp_path)).counts("extract") == {"ok": 3, "no_face": 20}
+
+
+def test_without_faces_it_says_what_to_run(tmp_path):
+    """An empty workspace is an error with the command."""
+    with pytest.raises(InputError, match="facepipe extract"):
+        page.build(str(tmp_path), str(tmp_path / "report.html"))
+
+
+def target(name, angle, *runners):
+    return {
+        "identity": name,
+        "video": "",
+        "target_key": f"{name}#0",
+        "target_angle": angle,
+        "runner_up_angles": list(runners),
+    }
+
+
+def test_doubts_come_worst_first():
+    """Half for those turned away, then near-ties; the clear ones not at all, and nobody twice."""
+    rows = [
+        target("clear", 2, 9),
+        target("away", 25, 40),
+        target("tie", 3, 3.2),
+        target("both", 30, 30.1),
+        target("farther tie", 8, 8.3),
+    ]
+    assert [doubt.target["identity"] for doubt in find_doubts(rows, 4)] == ["both", "away", "farther tie", "tie"]
+    assert find_doubts([{**target("none", 50), "target_key": ""}], 4) == []
+
+
+# Measures, in the browser, what can't be told from the text. Runs in a copy of the page that allows scripts.
+PROBE = """<script>addEventListener('load', () => {
+  const at = (e, p) => getComputedStyle(e)[p], rgb = c => c.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const light = c => rgb(c).map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);
+  const contrast = (a, b) => (Math.max(light(a), light(b)) + .05) / (Math.min(light(a), light(b)) + .05);
+  document.querySelectorAll('details').forEach(d => d.open = true);
+  const paper = at(document.body, 'backgroundColor');
+  const texts = [...document.querySelectorAll('h1,h2,h3,p,a,summary,figcaption,dt,dd,td,th,li,code')];
+  const stops = [...document.querySelectorAll('a[href],summary,[tabindex]')];
+  const out = {
+    width: innerWidth, overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    wide: [...document.querySelectorAll('main *')].filter(e => !e.closest('svg') && !e.closest('.scroll') && e.getBoundingClientRect().right > innerWidth + 1).length,
+    smallest: Math.min(...texts.map(e => parseFloat(at(e, 'fontSize')))),
+    contrast: Math.min(...texts.map(e => contrast(at(e, 'color'), paper))), paper,
+    unreachable: stops.filter(e => { e.focus(); return document.activeElement !== e; }).length, stops: stops.length,
+    scrollers: [...document.querySelectorAll('*')].filter(e => /auto|scroll/.test(at(e, 'overflowX')) && e.scrollWidth > e.clientWidth && !e.matches('[tabindex]')).length,
+    broken: [...document.images].filter(i => i.loading !== 'lazy' && !(i.complete && i.naturalWidth)).length,
+    figures: document.querySelectorAll('.figures svg path').length };
+  parent.postMessage(JSON.stringify(out), '*');
+});</script>"""
+# A browser's window has a least width; a frame in it does not.
+FRAME = """<!DOCTYPE html><title></title><script>addEventListener('message', e => document.title = e.data)</script>
+<iframe src="probed.html" style="width: {width}px; height: 1500px; border: 0"></iframe>"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    for name in ("chromium", "chromium-browser", "google-chrome", "chrome"):
+        if shutil.which(name):
+            return shutil.which(name)
+    pytest.skip("no chromium to look at the page with; install it to run this test")
+
+
+def browse(chromium, file, width, *options):
+    command = [
+        chromium,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        f"--window-size={width},2000",
+    ]
+    return subprocess.run([*command, *options, file.as_uri()], capture_output=True, text=True, timeout=120, check=True)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1400, "light")])
+def test_a_browser_shows_it_well(chromium, written, tmp_path, width, scheme):
+    """Nothing overflows, text is large and dark enough, every control can be reached by keyboard, nothing complains."""
+    probed = tmp_path / "probed.html"
+    text = written.read_text(encoding="utf-8")
+    probed.write_text(
+        re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', lambda _: PROBE, text), encoding="utf-8"
+    )
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(width=width))
+    colors = f"--blink-settings=preferredColorScheme={int(scheme == 'light')}"
+    shown = browse(
+        chromium, frame, width + 100, colors, "--hide-scrollbars", "--virtual-time-budget=9000", "--dump-dom"
+    )
+    assert "CONSOLE" not in shown.stderr
+    found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", shown.stdout, re.DOTALL)[1]))
+    assert found["width"] == width
+    assert (found["paper"] == "rgb(255, 255, 255)") == (scheme == "light")
+    assert [found[name] for name in ("overflow", "wide", "unreachable", "scrollers", "broken")] == [0, 0, 0, 0, 0]
+    assert found["smallest"] >= 11
+    assert found["contrast"] >= 4.5
+    assert found["stops"] > 15
+    assert found["figures"] > 50
+
+
+def test_a_browser_has_nothing_to_complain_about(chromium, written, tmp_path):
+    """The page itself, with its own policy, logs nothing; and it prints."""
+    shown = browse(chromium, written, 1400, f"--print-to-pdf={tmp_path / 'page.pdf'}")
+    assert "CONSOLE" not in shown.stderr
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.slow
+def test_the_size_of_youtube_faces_takes_seconds(workspace, tmp_path):
+    """1,213 parts of 512 rows: under 30 s of CPU (the parts are copies of one, which costs the same to read)."""
+    from facepipe import parquet, tables
+    from facepipe.storage import place
+
+    faces = place(str(workspace / "faces"))
+    everything = tables.concatenate([table for _, table in parquet.iterate_parts(faces)])
+    import numpy as np
+
+    content = parquet.encode_table(tables.take(everything, np.arange(512) % everything.num_rows))
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / part_name(0)).write_bytes(content)
+    for number in range(1, 1213):
+        (tmp_path / "faces" / part_name(number)).hardlink_to(tmp_path / "faces" / part_name(0))
+    shutil.copy(workspace / "faces" / "run.json", tmp_path / "faces")
+    started = time.process_time()
+    report = page.build(str(tmp_path), str(tmp_path / "report.html"))
+    assert time.process_time() - started < 30
+    assert 50_000 < report.counts["rows read"] < 200_000
