@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LOOK = 10
 """Steps between looks at the measures: each look waits for the device."""
+DRAW_EVERY_S = 20.0
+"""Between two drawings of the plot and the animation."""
 DIRECTIONS = 128
 """Of the distance measured each epoch; `evaluate` takes more."""
 
@@ -96,6 +98,7 @@ class Training:
         self.step = make_step(config, self.networks)
         self.watcher = Watcher(config, real)
         self.events = EventFile(folder.folder / "events")
+        self._drawn = 0.0
         self.swd_real = self._distance(real[::2], real[1::2])
 
     def go(self, steps: Iterator[dict[str, Any]], steps_of_an_epoch: int) -> None:
@@ -172,9 +175,8 @@ class Training:
         self._save(row)
         self._draw_grid(epoch)
         self.folder.write_log(self.state["rows"])
-        self.folder.write("loss.png", pictures.plot(self.state["rows"]))
-        grids = sorted((self.folder.folder / "grids").glob("epoch-*.png"))
-        self.folder.write("grids.gif", pictures.animate(grids))
+        if epoch == self.config.epochs or time.perf_counter() - self._drawn > DRAW_EVERY_S:
+            self._draw_whole_run()
         self.say(f"sliced Wasserstein distance {row['swd']:.1f} (real against real {self.swd_real:.1f})")
 
     def _save(self, row: dict[str, float]) -> None:
@@ -200,6 +202,12 @@ class Training:
         png = pictures.as_png(sheet)
         self.folder.write(f"grids/epoch-{epoch:04d}.png", png)
         self.events.image("samples", png, *sheet.shape[:2], self.state["step"])
+
+    def _draw_whole_run(self) -> None:
+        self.folder.write("loss.png", pictures.plot(self.state["rows"]))
+        grids = sorted((self.folder.folder / "grids").glob("epoch-*.png"))
+        self.folder.write("grids.gif", pictures.animate(grids))
+        self._drawn = time.perf_counter()
 
     def _distance(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
         """The mean over the levels."""

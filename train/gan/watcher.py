@@ -33,7 +33,7 @@ ALIKE = 0.5
 SAME = 0.5
 """So have samples whose MS-SSIM lies more than this share of the way from the real pictures' to 1."""
 GROWN = 20.0
-"""A loss this many times the largest of the run's first windows (and above 20) diverges."""
+"""A loss this many times what it was in the run's first window (and at least 20) diverges."""
 SETTLED = 300
 """Steps before which samples are not judged: a new generator's are all alike."""
 QUIET = 10
@@ -62,7 +62,7 @@ class Watcher:
     config: GanConfig
     real: NDArray[np.uint8]
     _steps: deque[Mapping[str, float]] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    _usual: list[float] = field(default_factory=list)
+    _usual: float = 0.0
     _named: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -127,9 +127,9 @@ class Watcher:
     def _divergence(self, step: int) -> Trouble | None:
         size = {name: float(np.mean([abs(s[name]) for s in self._steps])) for name in ("d_loss", "g_loss")}
         worst = max(size, key=lambda name: size[name])
-        if len(self._usual) < 3:
-            self._usual.append(size[worst])
-        elif size[worst] > max(GROWN, GROWN * max(self._usual)):
+        if not self._usual:
+            self._usual = size[worst]
+        elif size[worst] > max(GROWN, GROWN * self._usual):
             text = f"diverging at step {step}: {worst} averages {size[worst]:.3g} over {WINDOW} steps; {self._calmer()}"
             return Trouble("divergence", step, text)
         return None

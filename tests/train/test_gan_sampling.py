@@ -1,0 +1,180 @@
+"""Faces out of a run, ways between them, and figures beside real faces and noise."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facepipe.errors import InputError, UsageError, WeightsError
+from train.gan.config import GanConfig
+from train.gan.draws import draw_latents, generator_for
+
+pytestmark = pytest.mark.tensorflow
+
+
+@pytest.fixture(scope="module")
+def shards(make_faces):
+    return str(make_faces())
+
+
+@pytest.fixture(scope="module")
+def folder(shards, tmp_path_factory):
+    """A run of one epoch."""
+    from train.gan.trainer import train
+
+    output = tmp_path_factory.mktemp("gan") / "run"
+    sizes = {"image_size": 16, "g_conv_dim": 8, "d_conv_dim": 8, "z_size": 8, "batch_size": 16, "measured": 16}
+    train(GanConfig(preset="dcgan", shards=shards, output=str(output), epochs=1, samples=4, **sizes), lambda _: None)
+    return output
+
+
+def pixels(path):
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_same_seed_same_faces(folder, tmp_path):
+    """Each face is a file of its own; the seed decides them, and the first ones do not depend on the count."""
+    from train.gan.sampling import sample
+
+    paths = sample(folder, count=5, seed=1, output=str(tmp_path / "five"))
+    again = sample(folder, count=70, seed=1, output=str(tmp_path / "seventy"))
+    other = sample(folder, count=5, seed=2, output=str(tmp_path / "other"))
+    assert [path.name for path in paths] == [f"seed1-{number:05d}.png" for number in range(5)]
+    assert [pixels(path).shape for path in paths] == [(16, 16, 3)] * 5
+    assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again[:5]]
+    assert [path.read_bytes() for path in paths] != [path.read_bytes() for path in other]
+
+
+def test_grid_holds_the_same_faces(folder, tmp_path):
+    """`grid` puts them row by row into one picture."""
+    from train.gan.sampling import sample
+
+    alone = pixels(sample(folder, count=5, output=str(tmp_path))[4])
+    (path,) = sample(folder, count=5, grid=True, output=str(tmp_path))
+    assert pixels(path).shape == (2 * 18 - 2, 3 * 18 - 2, 3)
+    np.testing.assert_array_equal(pixels(path)[18:34, 18:34], alone)
+
+
+def test_truncation_makes_faces_alike(folder, tmp_path):
+    """Latents near 0 give faces nearer to each other; at 0.01 they are all but equal."""
+    from train.gan.sampling import sample
+    from train.metrics.diversity import pairwise_distance
+
+    distances = []
+    for truncation in (0.0, 0.5, 0.01):
+        paths = sample(folder, count=16, truncation=truncation, output=str(tmp_path / str(truncation)))
+        distances.append(pairwise_distance(np.stack([pixels(path) for path in paths])))
+    assert distances[0] > distances[1] > distances[2]
+    assert distances[2] < 0.005
+
+
+def test_interpolation_starts_and_ends_at_faces(folder, tmp_path):
+    """A row's first and last pictures are the two latents' own, and the middle lies between."""
+    from train.gan.sampling import generate, interpolate, load_generator, open_run
+
+    (path,) = interpolate(folder, steps=5, count=2, seed=4, output=str(tmp_path))
+    sheet = pixels(path)
+    assert sheet.shape == (2 * 18 - 2, 5 * 18 - 2, 3)
+    run, config = open_run(folder)
+    ends = draw_latents(generator_for(4, 4), "uniform", (2, 2, 8))
+    expected = generate(load_generator(run, config), ends.reshape(4, 8), None)
+    actual = [sheet[row * 18 : row * 18 + 16, column * 18 : column * 18 + 16] for column in (0, 4) for row in (0, 1)]
+    np.testing.assert_array_equal(np.stack(actual), expected)
+
+
+def test_arc_keeps_lengths():
+    """Between two normal latents all points are about as long as these, which the line's middle is not."""
+    from train.gan.sampling import arc, line
+
+    first, second = draw_latents(generator_for(0), "normal", (2, 50, 128))
+    lengths = [np.linalg.norm(way(first, second, 0.5), axis=1).mean() for way in (arc, line)]
+    assert lengths == [pytest.approx(np.sqrt(128), rel=0.03), pytest.approx(np.sqrt(64), rel=0.05)]
+    np.testing.assert_allclose(arc(first, second, 1.0), second, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"label": 1}, "knows no labels"), ({"count": 0}, "1 or more"), ({"truncation": -1}, "0 or")],
+)
+def test_samples_that_cannot_be(folder, options, message):
+    """A label the run does not know, no faces, negative truncation."""
+    from train.gan.sampling import sample
+
+    with pytest.raises(UsageError, match=message):
+        sample(folder, **options)
+
+
+def test_evaluation_stands_beside_real_and_noise(folder, shards):
+    """evaluation.json has each figure for samples, real faces and noise; real faces are nearest and noise varies most."""
+    from train.gan.evaluation import evaluate
+    from train.runs import Run
+
+    lines = []
+    report = evaluate(Run.open(folder), shards, "train", "last", lines.append)
+    table = report["against the reference"]
+    assert list(table) == ["samples", "real faces", "noise"]
+    assert table["real faces"]["swd"] < min(table["samples"]["swd"], table["noise"]["swd"])
+    assert table["noise"]["pairwise distance"] == pytest.approx(np.sqrt(1 / 6), abs=0.01)
+    assert json.loads((folder / "evaluation.json").read_text())["against the reference"] == table
+    assert any("swd 16 px" in line for line in lines)
+
+
+@pytest.fixture(scope="module")
+def mean_color(tmp_path_factory):
+    """An ONNX network whose feature is a picture's mean colour: (n, 3, 32, 32) -> (n, 3, 1, 1)."""
+    from onnx import TensorProto, helper, save
+
+    taken = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 32, 32])
+    given = helper.make_tensor_value_info("feature", TensorProto.FLOAT, ["n", 3, 1, 1])
+    graph = helper.make_graph([helper.make_node("GlobalAveragePool", ["image"], ["feature"])], "mean", [taken], [given])
+    path = tmp_path_factory.mktemp("onnx") / "mean.onnx"
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return str(path)
+
+
+def test_features_of_a_file(mean_color):
+    """The file's network gets pictures in -1..1 at its own size, channels first."""
+    from train.metrics.inception import file_features
+
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
+    expected = (images / 127.5 - 1).mean(axis=(1, 2))
+    np.testing.assert_allclose(file_features(mean_color, images), expected, atol=1e-3)
+
+
+def test_fid_needs_a_given_network(folder, shards, mean_color):
+    """Only `--inception` brings a figure called FID, and it is that network's Fréchet distance."""
+    from train.gan.evaluation import evaluate
+    from train.runs import Run
+
+    plain = evaluate(Run.open(folder), shards, "train", "last", lambda _: None)
+    assert "FID" not in json.dumps(plain)
+    given = evaluate(Run.open(folder), shards, "train", "last", lambda _: None, inception=mean_color)
+    table = given[f"on features of Inception ({mean_color})"]
+    assert table["real faces"]["FID"] < 0.1 < table["samples"]["FID"]
+    assert 0 <= table["samples"]["precision"] <= 1
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "is no file"), (b"no network", "can't be run")])
+def test_files_that_are_no_network(tmp_path, content, message):
+    """A missing or foreign file is one line that says what to give."""
+    from train.metrics.inception import file_features
+
+    path = tmp_path / "inception.onnx"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        file_features(str(path), np.zeros((2, 8, 8, 3), np.uint8))
+
+
+def test_too_few_faces_to_compare(folder, make_faces):
+    """A handful of faces tells nothing."""
+    from train.gan.evaluation import evaluate
+    from train.runs import Run
+
+    few = str(make_faces(subsets={"train": 6, "validation": 6}))
+    with pytest.raises(InputError, match="16 or more"):
+        evaluate(Run.open(folder), few, "train", "last", lambda _: None)

@@ -1,0 +1,211 @@
+"""Real runs: what is in their folder, exact resuming, and trouble that is named as it happens."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facepipe.errors import FacepipeError, InputError, OutputError, SettingsChanged
+from train.gan.config import GanConfig
+
+pytestmark = pytest.mark.tensorflow
+SMALL = {
+    "preset": "dcgan",
+    "image_size": 16,
+    "g_conv_dim": 8,
+    "d_conv_dim": 8,
+    "z_size": 8,
+    "batch_size": 16,
+    "samples": 9,
+    "measured": 16,
+    "mirror": True,
+    "diff_augment": ("color",),
+}
+
+
+@pytest.fixture(scope="module")
+def shards(make_faces):
+    return str(make_faces())
+
+
+@pytest.fixture(scope="module")
+def labelled(make_faces):
+    return str(make_faces(labels=3))
+
+
+def run(folder, shards, say=lambda _: None, **options):
+    from train.gan.trainer import train
+
+    return train(GanConfig(**{**SMALL, "shards": shards, "output": str(folder), **options}), say)
+
+
+@pytest.fixture(scope="module")
+def finished(shards, tmp_path_factory):
+    """A run of three epochs."""
+    return run(tmp_path_factory.mktemp("gan") / "run", shards, epochs=3).folder
+
+
+def weights(folder, name="last"):
+    with np.load(Path(folder) / "checkpoints" / f"{name}.npz") as file:
+        return {key: file[key] for key in file.files if key != "state"}
+
+
+def rows_of(folder):
+    with (Path(folder) / "log.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same(first, second):
+    first, second = weights(first), weights(second)
+    assert first.keys() == second.keys()
+    assert [key for key in first if not np.array_equal(first[key], second[key])] == []
+
+
+def test_folder_of_a_run(finished):
+    """Configuration, both architectures, checkpoints, a grid an epoch and before the first, animation, plot, log, events."""
+    from facepipe.tfrecord import read_records
+
+    names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    grids = {f"grids/epoch-{epoch:04d}.png" for epoch in range(4)}
+    kept = {"config.json", "model.json", "discriminator.json", "log.csv", "loss.png", "grids.gif"}
+    assert kept | grids | {"checkpoints/last.npz", "checkpoints/best.npz"} <= names
+    with Image.open(finished / "grids.gif") as gif:
+        assert (gif.n_frames, gif.size) == (4, (3 * 18 - 2, 3 * 18 - 2))
+    rows = rows_of(finished)
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "6"), ("3", "9")]
+    for name in ("d_loss", "g_loss", "d_real", "d_fake", "swd", "swd_real", "pairwise_distance", "ms_ssim"):
+        assert all(np.isfinite(float(row[name])) for row in rows)
+    with next((finished / "events").iterdir()).open("rb") as file:
+        records = b"".join(read_records(file))
+    assert all(name in records for name in (b"d_loss", b"d_fake", b"swd", b"samples", b"\x89PNG"))
+
+
+def test_checkpoint_holds_everything(finished):
+    """Both networks, the average, both optimizers with their moments, and where the random numbers stand."""
+    from train.checkpoints import load_state
+    from train.gan.assembly import assemble
+
+    networks = assemble(GanConfig(**SMALL))
+    expected = {f"{name}/{i:04d}" for name, group in networks.groups().items() for i in range(len(group))}
+    assert set(weights(finished)) == expected
+    moments = sum("optimizer" in name for name in expected)
+    trained = len(networks.generator.trainable_variables) + len(networks.discriminator.trainable_variables)
+    assert moments >= 2 * trained
+    state = load_state(finished / "checkpoints" / "last.npz")
+    assert (state["epoch"], state["step"], state["seed"]) == (3, 9, 0)
+
+
+def test_resumed_equals_unbroken(finished, shards, tmp_path):
+    """One epoch and two more give the very weights, optimizers and average of three in one go."""
+    run(tmp_path / "run", shards, epochs=1)
+    run(tmp_path / "run", shards, epochs=3, resume=True)
+    assert_same(finished, tmp_path / "run")
+    assert len(rows_of(tmp_path / "run")) == 3
+    for epoch in range(4):
+        name = f"grids/epoch-{epoch:04d}.png"
+        assert (finished / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+
+
+def test_killed_run_goes_on(shards, tmp_path):
+    """After kill -9 in the middle, --resume gives the weights of a run that nobody killed."""
+    from train.checkpoints import load_state
+
+    words = ["dcgan", "--shards", shards, "-o", str(tmp_path / "killed"), "--epochs", "100000"]
+    for name, value in SMALL.items():
+        if name not in {"mirror", "diff_augment"}:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    command = [sys.executable, "-m", "train", *words, "--mirror", "--diff-augment", "color"]
+    with (tmp_path / "log").open("w") as log:
+        child = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=log, stderr=log)
+        deadline = time.monotonic() + 300
+        while not (tmp_path / "killed" / "log.csv").exists() and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.5)
+        os.kill(child.pid, signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()[-2000:]
+    epochs = load_state(tmp_path / "killed" / "checkpoints" / "last.npz")["epoch"] + 2
+    run(tmp_path / "killed", shards, epochs=epochs, resume=True)
+    run(tmp_path / "whole", shards, epochs=epochs)
+    assert_same(tmp_path / "killed", tmp_path / "whole")
+    assert [row["epoch"] for row in rows_of(tmp_path / "killed")] == [str(epoch + 1) for epoch in range(epochs)]
+
+
+def test_runs_are_not_mixed_up(finished, shards):
+    """Without --resume a finished run is left alone; with it, other settings are refused by name."""
+    with pytest.raises(OutputError, match="--resume"):
+        run(finished, shards)
+    with pytest.raises(SettingsChanged, match="z_size: 8 -> 9"):
+        run(finished, shards, epochs=4, z_size=9, resume=True)
+
+
+def test_labels_make_it_conditional(labelled, tmp_path):
+    """With labels in the shards both networks know three classes, also after resuming; `ignore` knows none."""
+    from train.gan.sampling import open_run, sample
+
+    run(tmp_path / "run", labelled, epochs=1)
+    run(tmp_path / "run", labelled, epochs=2, resume=True)
+    assert open_run(tmp_path / "run")[1].class_labels == (0, 1, 2)
+    of_two = [sample(tmp_path / "run", count=2, label=label, seed=3)[0].read_bytes() for label in (0, 2)]
+    assert of_two[0] != of_two[1]
+    run(tmp_path / "plain", labelled, epochs=1, labels="ignore", ema=0.0)
+    assert open_run(tmp_path / "plain")[1].class_labels == ()
+
+
+def test_labels_that_are_missing(shards, tmp_path):
+    """`--labels use` says how many faces have none."""
+    with pytest.raises(InputError, match="48 faces have none"):
+        run(tmp_path / "run", shards, labels="use")
+
+
+def named(lines):
+    return [line for line in lines if line.startswith("warning: ")]
+
+
+def test_saturation_and_collapse_are_named_in_a_real_run(shards, tmp_path):
+    """A generator that hardly learns loses to its discriminator, and makes one picture from all latents."""
+    lines = []
+    options = {"d_learning_rate": 1e-3, "g_learning_rate": 1e-12, "diff_augment": (), "epochs": 1}
+    run(tmp_path / "run", shards, lines.append, **options, steps_per_epoch=300)
+    assert any("discriminator saturation" in line and "try --diff-augment" in line for line in named(lines))
+    assert any("mode collapse" in line and "try --minibatch-stddev" in line for line in named(lines))
+
+
+def test_divergence_is_named_in_a_real_run(shards, tmp_path):
+    """A Wasserstein critic without its penalty runs away."""
+    lines = []
+    options = {"loss": "wasserstein-gp", "gp_weight": 0.0, "norm": "none", "diff_augment": (), "epochs": 1}
+    rates = {"d_learning_rate": 2e-3, "g_learning_rate": 1e-12}
+    run(tmp_path / "run", shards, lines.append, **options, **rates, steps_per_epoch=400)
+    assert any("diverging" in line and "try --learning-rate" in line for line in named(lines))
+
+
+def test_broken_numbers_end_the_run(finished, shards, tmp_path):
+    """Weights that become NaN end the run with advice; the last good checkpoint stays as it was."""
+    import shutil
+
+    from train.checkpoints import load_state
+    from train.data import open_feed
+    from train.gan import batches
+    from train.gan.trainer import Training
+    from train.runs import Run
+    from train.shards import find_shards
+
+    shutil.copytree(finished, tmp_path / "run")
+    config = GanConfig(**{**SMALL, "shards": shards, "output": str(tmp_path / "run"), "epochs": 5})
+    folder = Run(tmp_path / "run", "gan", {})
+    state = load_state(folder.checkpoint("last"))
+    training = Training(config, folder, np.zeros((16, 16, 16, 3), np.uint8), state, lambda _: None)
+    training.networks.generator.variables[0].assign(training.networks.generator.variables[0] * np.nan)
+    feed = open_feed(find_shards(shards, "faces"), "train", batches.face_view(config), config, start_step=9)
+    with pytest.raises(FacepipeError, match=r"no finite number at step \d+; try .*; the checkpoint of epoch 3 stands"):
+        training.go(batches.step_batches(config, feed, None, 9), 3)
+    assert_same(finished, tmp_path / "run")
