@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _COLORS = {"#010203": "var(--ink)", "#040506": "var(--quiet)", "#070809": "var(--mark)", "#0a0b0c": "var(--line)"}
 _INK, _QUIET, _MARK, _LINE = _COLORS
 _SIZE_INCHES = (3.5, 2.1)
+_FEWEST_PARTS = 8
 _DISTRIBUTIONS = (
     ("yaw", "Yaw", "degrees; above 0 faces the image's left"),
     ("pitch", "Pitch", "degrees; above 0 looks up"),
@@ -58,6 +59,22 @@ def draw_figures(readings: Readings) -> list[Figure]:
     return figures
 
 
+def draw_throughput(readings: Readings) -> Figure | None:
+    """Parts finished a minute over time, or None where too few are there to tell."""
+    times = readings.finished_s / 60
+    if len(times) < _FEWEST_PARTS or times[-1] <= 0:
+        return None
+    title = "Parts finished over time"
+    rate = (len(times) - 1) / times[-1]
+    # By the minute once a run takes an hour; the last bar ends with the run.
+    edges = np.linspace(0, times[-1], min(60, max(len(times) // 4, 2)) + 1)
+    counts, _ = np.histogram(times, edges)
+    summary = (
+        f"{len(times):,} parts in {_short(float(times[-1]))} minutes by their files' times, {_short(rate)} a minute."
+    )
+    return Figure(title, _draw_bars(title, "minutes", counts / np.diff(edges), edges, None), summary)
+
+
 def _plots() -> Any:
     try:
         import matplotlib as mpl
@@ -82,16 +99,21 @@ def _histogram(title: str, unit: str, values: NDArray[Any]) -> Figure:
 
 
 def _draw(title: str, unit: str, known: NDArray[np.float64], middle: float) -> str:
-    mpl, canvas = _plots()
     # A thousandth at either end may lie far away; it is drawn into the outermost bars.
     low, high = np.percentile(known, [0.1, 99.9])
     edges = np.linspace(low, high if high > low else low + 1, 41)
     counts, _ = np.histogram(np.clip(known, edges[0], edges[-1]), edges)
+    return _draw_bars(title, unit, counts, edges, middle)
+
+
+def _draw_bars(title: str, unit: str, counts: NDArray[Any], edges: NDArray[np.float64], middle: float | None) -> str:
+    mpl, canvas = _plots()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 9}):
         figure = canvas(figsize=_SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         axes.stairs(counts, edges, fill=True, color=_MARK)
-        axes.axvline(middle, color=_INK, linewidth=1, linestyle=(0, (3, 2)))
+        if middle is not None:
+            axes.axvline(middle, color=_INK, linewidth=1, linestyle=(0, (3, 2)))
         axes.set_xlabel(unit, color=_QUIET)
         axes.tick_params(colors=_QUIET, length=3)
         axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")

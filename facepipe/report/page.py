@@ -12,7 +12,7 @@ from facepipe.errors import MissingExtra
 from facepipe.records import StageReport
 from facepipe.report import sections
 from facepipe.report.doubts import find_doubts
-from facepipe.report.figures import draw_figures
+from facepipe.report.figures import draw_figures, draw_throughput
 from facepipe.report.people import read_people
 from facepipe.report.pictures import crop_uri, show_examples, show_noise
 from facepipe.report.readings import read_workspace
@@ -60,6 +60,7 @@ def _load_template() -> Any:
     """A function from content to HTML in which every value is escaped."""
     try:
         import jinja2
+        import markupsafe
     except ImportError:
         raise MissingExtra("the report needs Jinja2; install it with: pip install 'facepipe[report]'") from None
     source = files("facepipe.report")
@@ -69,6 +70,7 @@ def _load_template() -> Any:
     environment.filters["crop"] = crop_uri
     environment.filters["degrees"] = lambda angle: "unknown" if np.isnan(angle) else f"{angle:.1f}°"
     environment.filters["signed"] = lambda angle: "unknown" if np.isnan(angle) else f"{round(angle):+d}°"
+    environment.filters["code"] = lambda text: _mark_code(text, markupsafe)
     template = environment.from_string((source / "page.html.j2").read_text(encoding="utf-8"))
     style = (source / "page.css").read_text(encoding="utf-8")
 
@@ -76,6 +78,14 @@ def _load_template() -> Any:
         return template.render(style=style, **content)
 
     return render
+
+
+def _mark_code(text: str, markup: Any) -> Any:
+    """Escaped text in which `words between backticks` are code."""
+    pieces = [markup.escape(piece) for piece in text.split("`")]
+    return markup.Markup("").join(
+        markup.Markup("<code>{}</code>").format(piece) if number % 2 else piece for number, piece in enumerate(pieces)
+    )
 
 
 def _make_content(readings: Readings) -> dict[str, Any]:
@@ -88,6 +98,7 @@ def _make_content(readings: Readings) -> dict[str, Any]:
         "funnel": sections.make_funnel(readings),
         "statuses": [(line, show_examples(readings, line.status)) for line in statuses],
         "figures": draw_figures(readings),
+        "throughput": draw_throughput(readings),
         "doubts": _with_why(readings, doubts) if has_pairs else [],
         "people": read_people(readings.data, others) if has_pairs and others else [],
         "without_target": [row for row in readings.targets if not row["target_key"]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -68,12 +69,14 @@ class Readings:
     """What is known of a workspace.
 
     runs: each stage's `run.json` by `extract`, `select`, `split`, `shard pairs`, `shard faces`; stages that have not
-    run are missing. targets: the rows of `targets.parquet`.
+    run are missing. finished_s: (n,) when each part was finished, s after the first, where the disk tells. targets: the
+    rows of `targets.parquet`.
     """
 
     data: str
     runs: dict[str, dict[str, Any]]
     sample: Sample
+    finished_s: NDArray[np.float64]
     targets: list[dict[str, Any]] = field(default_factory=list)
 
     def counts(self, stage: str) -> dict[str, int]:
@@ -104,7 +107,16 @@ def read_workspace(data: str) -> Readings:
     runs = {stage: run for stage, folders in _RUN_FILES.items() if (run := _read_run(workspace.join(*folders)))}
     sample = _read_sample(faces)
     runs.setdefault("extract", _join_shares(faces) or {"counts": sample.counts})
-    return Readings(data, runs, sample, read_targets(workspace))
+    return Readings(data, runs, sample, _finish_times(faces), read_targets(workspace))
+
+
+def _finish_times(faces: Place) -> NDArray[np.float64]:
+    """From the files' times, which are those of the run unless they were copied since; none on an object store."""
+    if not faces.is_local:
+        return np.empty(0)
+    names = [parquet.part_name(number) for number in parquet.list_parts(faces)]
+    times = np.sort(np.array([os.stat(faces.local_path(name)).st_mtime for name in names], dtype=np.float64))
+    return np.asarray(times - times[0])
 
 
 def _read_run(folder: Place) -> dict[str, Any]:

@@ -101,8 +101,8 @@ def make_command(readings: Readings, status: str) -> str:
     """A command that prints path and sentence of every row of a status."""
     code = (
         "import sys, facepipe, pyarrow.compute as pc; "
-        "print(*facepipe.open_faces(sys.argv[1]).to_table(columns=['path', 'error'], "
-        "filter=pc.field('status') == sys.argv[2]).to_pylist(), sep='\\n')"
+        'print(*facepipe.open_faces(sys.argv[1]).to_table(columns=["path", "error"], '
+        'filter=pc.field("status") == sys.argv[2]).to_pylist(), sep="\\n")'
     )
     return shlex.join(["python", "-c", code, join(readings.data, "faces"), status])
 
@@ -143,7 +143,7 @@ def _tell_times(run: dict[str, Any]) -> str:
     told = [format_duration(run["wall_s"])] if run.get("wall_s") else []
     told += [f"{run['images_per_second']:,.1f} images a second"] if run.get("images_per_second") else []
     told += [f"{run['examples_per_second']:,.1f} examples a second"] if run.get("examples_per_second") else []
-    told += [f"{run['workers']} workers on {run['machine']}"] if run.get("machine") else []
+    told += [f"{run['workers']} worker{'s' * (run['workers'] != 1)} on {run['machine']}"] if run.get("machine") else []
     told += [f"the sum over {run['shares']} machines"] if run.get("shares") else []
     return "; ".join(told)
 
