@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facepipe.pose import frontal_angle
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -73,18 +71,3 @@ def first_of_groups(groups: Rows, ranked: Rows, count: int) -> Rows:
     starts = np.flatnonzero(np.r_[True, np.diff(group) != 0])
     place = np.arange(len(group)) - np.repeat(starts, np.diff(np.r_[starts, len(group)]))
     return ranked[place < count]
-
-
-def combine_poses(
-    landmarks: tuple[float, float], mesh: tuple[float, float], mesh_share: float = 0.5
-) -> tuple[float, float, float]:
-    """Yaw, pitch and frontal angle (degrees) from the five landmarks' estimate and the dense mesh's.
-
-    The two err independently: their weighted mean is better than either. Where one is NaN the other stands alone.
-    """
-    pairs = list(zip(landmarks, mesh, strict=True))
-    yaw, pitch = (
-        few if many != many else many if few != few else (1 - mesh_share) * few + mesh_share * many  # noqa: PLR0124 - NaN
-        for few, many in pairs
-    )
-    return yaw, pitch, frontal_angle(yaw, pitch)

@@ -8,10 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = Path(os.environ.get("FACEPIPE_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+# Machines that do other things at the same time make single examples slow.
+hypothesis.settings.register_profile("facepipe", deadline=None)
+hypothesis.settings.load_profile("facepipe")
 
 
 @pytest.fixture(scope="session")
@@ -31,29 +36,53 @@ def astronaut():
 
 
 S3_SERVER = """
-import logging
+import logging, sys
 from moto.server import ThreadedMotoServer
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)
-input()
+from moto.s3.models import s3_backends
+for line in sys.stdin:  # many objects, faster than by requests
+    bucket, prefix, keys = line.split()
+    for number in range(int(keys)):
+        s3_backends["123456789012"]["aws"].put_object(bucket, f"{prefix}{number % 97:02d}/{number:06d}.jpg", b"")
+    print("done", flush=True)
 """
 
 
+class S3Server:
+    """moto's S3 server in a process of its own."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", S3_SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.port = int(self.process.stdout.readline())
+
+    def fill(self, bucket: str, prefix: str, keys: int) -> None:
+        """Puts `keys` empty objects into 97 folders below `prefix`."""
+        print(bucket, prefix, keys, file=self.process.stdin, flush=True)
+        assert self.process.stdout.readline() == "done\n"
+
+
 @pytest.fixture(scope="session")
-def s3_port():
-    """The port of an S3 server (moto) on loopback, with credentials for it in the environment."""
+def s3_server():
+    """An S3 server on loopback, with credentials for it in the environment."""
     credentials = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "a-secret-that-stays-one"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**credentials, "AWS_EC2_METADATA_DISABLED": "true"}.items():
             patch.setenv(name, value)
-        server = subprocess.Popen(
-            [sys.executable, "-c", S3_SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        yield int(server.stdout.readline())
-        server.kill()
-        server.wait()
+        server = S3Server()
+        yield server
+        server.process.kill()
+        server.process.wait()
+
+
+@pytest.fixture(scope="session")
+def s3_port(s3_server) -> int:
+    """The port of the S3 server."""
+    return s3_server.port
 
 
 @pytest.fixture

@@ -71,17 +71,3 @@ def test_groups_do_not_see_each_other():
     alone = [(0, 5, 1, 1, 1), (0, 5.2, 2, 1, 1), (0, 40, 1, 1, 1)]
     others = [(1, 0.1, 99, 99, 1), (2, 80, 0, 0, 0)]
     assert selection.rank_frames(frames(alone)).tolist() == selection.rank_frames(frames(alone + others))[:3].tolist()
-
-
-@pytest.mark.parametrize(
-    ("landmarks", "mesh", "expected"),
-    [
-        ((10, 0), (20, 0), (15, 0, 15)),
-        ((NAN, NAN), (20, 0), (20, 0, 20)),
-        ((10, 0), (NAN, NAN), (10, 0, 10)),
-        ((60, 60), (60, 60), (60, 60, 75.5225)),
-    ],
-)
-def test_two_estimates_become_one(landmarks, mesh, expected):
-    """The mean of both; one alone where the other can't tell; turned aside and up is further than either."""
-    assert selection.combine_poses(landmarks, mesh) == pytest.approx(expected, abs=1e-3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from facepipe.storage import place
 from facepipe.workers import Guard, PartReport, run_parts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from facepipe.config import SelectConfig
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from facepipe.stages.output import Output
 
 CANDIDATES = "candidates.npy"
+_COLUMNS = ("bbox", "crop_scale", "crop.bytes")
+_MARGIN, _WIDEST = 0.3, 2.0
 TIMEOUT_S = 120.0
 """A crop that takes longer than this is skipped."""
 
@@ -36,22 +40,35 @@ class RefineJob:
 
     config: SelectConfig
     scratch: str
+    crop_size: int
+    margin: float | None
+    """None: the crops are whole pictures, each with a margin of its own."""
 
     def __call__(self, number: int, guard: Guard) -> PartReport:
         """Reads the candidates' crops of one part and writes (n, 2) float64, NaN where the mesh can't tell."""
         watch = Stopwatch()
         with watch.step("read"):
             rows = candidates_of(load(self.scratch, CANDIDATES), number)
-            table = parquet.read_table(place(self.config.input), parquet.part_name(number), ["crop.bytes"])
-            crops = tables.take(table, rows).column("crop").to_pylist()
+            table = parquet.read_table(place(self.config.input), parquet.part_name(number), _COLUMNS)
+            table = tables.take(table, rows)
+            margins = self._margins(table)
         with watch.step("mesh"):
             poses = np.full((len(rows), 2), np.nan)
-            for index, crop in enumerate(crops):
+            for index, crop in enumerate(table.column("crop").to_pylist()):
                 guard.on(index)
                 if index not in guard.blamed and crop and crop["bytes"]:
-                    poses[index] = estimate(_mesh(self.config.mesh_model), crop["bytes"])
+                    poses[index] = estimate(_mesh(self.config.mesh_model), crop["bytes"], margins[index])
         store(self.scratch, result_name(number), poses)
         return PartReport(counts={"crops": len(rows)}, steps_s=dict(watch.seconds), items=len(rows))
+
+    def _margins(self, table: parquet.Table) -> list[float]:
+        """Of each crop, what stands around the face on each side, as a share of the face box's side."""
+        if self.margin is not None:
+            return [self.margin] * table.num_rows
+        box = tables.lists(table, "bbox", 4)
+        side = np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]) * tables.numbers(table, "crop_scale")
+        margins = (self.crop_size / np.maximum(side, 1) - 1) / 2
+        return [float(margin) for margin in np.nan_to_num(margins, nan=_MARGIN).clip(0, _WIDEST)]
 
 
 @lru_cache(maxsize=1)
@@ -61,10 +78,10 @@ def _mesh(model: str) -> Mesh:
     return Mesh(model)
 
 
-def estimate(mesh: Mesh, crop: bytes) -> tuple[float, float]:
+def estimate(mesh: Mesh, crop: bytes, margin: float) -> tuple[float, float]:
     """Yaw and pitch in degrees of an encoded crop; NaN where they can't be told."""
     try:
-        pose = mesh.pose(decode(crop, max_pixels=1 << 24))
+        pose = mesh.pose(decode(crop, max_pixels=1 << 24), margin)
     except ImageError:
         return (np.nan, np.nan)
     return (pose.yaw, pose.pitch) if pose is not None else (np.nan, np.nan)
@@ -83,12 +100,15 @@ def result_name(number: int) -> str:
 
 def refine(
     config: SelectConfig,
+    faces_settings: Mapping[str, Any],
     columns: FaceColumns,
     candidates: NDArray[np.int64],
     out: Output,
     progress: Progress,
 ) -> tuple[NDArray[np.float64], dict[str, float]]:
     """Yaw and pitch (n, 2) of the frames `candidates` (indexes into `columns`), and the seconds by step.
+
+    `faces_settings` say how the crops were cut.
 
     Raises:
         MissingExtra: the mesh is not installed; says how to get it, or to go on without.
@@ -109,7 +129,8 @@ def refine(
     missing = [number for number in numbers if not _is_done(out.scratch.uri, number, listed)]
     progress.start("select", int(np.isin(listed[:, 0], missing).sum()), "crops")
     try:
-        job = RefineJob(config, out.scratch.uri)
+        margin = None if faces_settings.get("cropped") else float(faces_settings.get("margin", _MARGIN))
+        job = RefineJob(config, out.scratch.uri, int(faces_settings.get("crop_size", 128)), margin)
         run_parts(job, missing, execution=config.execution, timeout_s=TIMEOUT_S, on_done=on_done)
     finally:
         progress.finish()

@@ -10,9 +10,12 @@ import numpy as np
 
 from facepipe import parquet, tables
 from facepipe.config import settings_of
-from facepipe.records import StageReport
-from facepipe.selection import combine_poses, first_of_groups
+from facepipe.mesh import merge_poses
+from facepipe.pose import frontal_angle
+from facepipe.records import Pose, StageReport
+from facepipe.selection import first_of_groups
 from facepipe.settings import NAME as SETTINGS
+from facepipe.settings import read_settings
 from facepipe.stages import overrides as corrections
 from facepipe.stages.faces import open_faces, read_columns
 from facepipe.stages.output import INPUTS, open_output
@@ -84,7 +87,7 @@ def _make(
         ranked = groups.ranked()
     steps: dict[str, float] = {}
     if config.refine == "mesh" and len(ranked):
-        ranked, steps = _refine(config, groups, ranked, out, progress)
+        ranked, steps = _refine(config, read_settings(faces.place), groups, ranked, out, progress)
     with watch.step("write"):
         if overrides:
             out.write(corrections.NAME, corrections.encode_overrides(overrides))
@@ -93,16 +96,26 @@ def _make(
 
 
 def _refine(
-    config: SelectConfig, groups: Groups, ranked: np.ndarray[Any, Any], out: Output, progress: Progress
+    config: SelectConfig,
+    settings: Mapping[str, Any],
+    groups: Groups,
+    ranked: np.ndarray[Any, Any],
+    out: Output,
+    progress: Progress,
 ) -> tuple[np.ndarray[Any, Any], dict[str, float]]:
-    """The candidates ranked anew, by the mean of both estimates."""
+    """The candidates ranked anew, by both estimates together."""
     candidates = first_of_groups(groups.of, ranked, config.candidates)
-    poses, steps = refine(config, groups.columns, candidates, out, progress)
+    poses, steps = refine(config, settings, groups.columns, candidates, out, progress)
     table = tables.take(groups.columns.table.select(["yaw", "pitch"]), candidates)
-    few = zip(tables.numbers(table, "yaw").tolist(), tables.numbers(table, "pitch").tolist(), strict=True)
-    angles = [combine_poses(landmarks, (m[0], m[1]))[2] for landmarks, m in zip(few, poses.tolist(), strict=True)]
+    few = np.stack([tables.numbers(table, "yaw"), tables.numbers(table, "pitch")], axis=1)
+    angles = [merge_poses(_pose(m), _pose(f)).frontal_angle for m, f in zip(poses.tolist(), few.tolist(), strict=True)]
     groups.angle[candidates] = np.array(angles, dtype=np.float32)
     return groups.rank(candidates), steps
+
+
+def _pose(angles: list[float]) -> Pose:
+    """Yaw and pitch as a pose, its roll left out."""
+    return Pose(angles[0], angles[1], 0.0, frontal_angle(angles[0], angles[1]))
 
 
 def _explain(table: parquet.Table) -> list[str]:
