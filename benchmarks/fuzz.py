@@ -32,6 +32,8 @@ FILMS = ("film",)
 MAX_PIXELS = 1_000_000
 BOUND = 16 * MAX_PIXELS + 48 * 2**20
 """Bytes that one image may add to the process: 16 a pixel, and room for the allocator's slack."""
+DETECTOR_BOUND = 200 * MAX_PIXELS
+"""What detection may add: its networks' activations."""
 ADDRESS_SPACE = 6 * 2**30
 HANG_S = 20.0
 NUMBERS = (0, 1, 2, 7, 8, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1)
@@ -377,7 +379,7 @@ def _outcome(reader: Reader, seed: int, number: int) -> str:
         outcome = reader.read(data, number)
     except Exception as error:  # every other exception is a finding
         outcome = f"FOUND {type(error).__name__}: {error}"[:300]
-    if peak_bytes() - before > BOUND + len(data):
+    if peak_bytes() - before > BOUND + len(data) + (DETECTOR_BOUND if reader.detector else 0):
         outcome = f"FOUND memory: {(peak_bytes() - before) / 1e6:.0f} MB more"
     return outcome
 

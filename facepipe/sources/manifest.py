@@ -1,52 +1,34 @@
-"""A table that names the images: CSV or Parquet, one row an image or a person in it."""
+"""A manifest: a table that names the images, one row an image or a person in it."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import os
 import posixpath
-from dataclasses import dataclass
-from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import InputError, UsageError
 from facepipe.sources.labelfiles import nearest
-from facepipe.sources.listing import Group
-from facepipe.sources.names import is_video, natural_key, shown
-from facepipe.storage import place, relative
+from facepipe.sources.manifestrows import ManifestRows
+from facepipe.sources.names import shown
+from facepipe.sources.tables import read_table
+from facepipe.storage import relative
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from facepipe.records import Box
+    from facepipe.sources.listing import Group
 
 _BOX = ("x1", "y1", "x2", "y2")
 _COLUMNS = ("path", "identity", "video", "frame_index", *_BOX)
 _INT32, _INT64 = 2**31, 2**63
-_SEPARATORS = ",;\t|"
-
-
-@dataclass(slots=True)
-class _Row:
-    """One line. `frame` is -1 where the manifest gives none."""
-
-    path: str
-    identity: str
-    video: str
-    frame: int
-    box: Box | None
-    label: int | None
-    line: int
 
 
 def read_manifest(uri: str, label: str, *, optional_label: bool) -> Iterator[Group]:
     """The sources that a manifest names, in order of identity, video, frame_index and path.
 
     Args:
-        uri: a local path or an object's URI; Parquet is told by its first bytes. CSV may be separated by commas,
-            semicolons, tabs or bars, and be UTF-8 (with or without a mark) or UTF-16.
+        uri: CSV or Parquet, a local path or an object's URI.
         label: the column to carry through as an integer.
         optional_label: no error where there is no such column.
 
@@ -54,75 +36,14 @@ def read_manifest(uri: str, label: str, *, optional_label: bool) -> Iterator[Gro
         UsageError: a column is missing, a value can't be meant, a path leads outside the input, or a row stands twice;
             with file and line.
     """
-    data = _read(uri)
-    where = shown(uri.rpartition("/")[2])
-    names, lines = _parquet_lines(data, where) if data[:4] == b"PAR1" else _csv_lines(data, where)
+    where, names, lines = read_table(uri, "--manifest")
     columns = _find_columns(names, label, where, optional_label)
-    rows = [_read_row(values, columns, where, line) for line, values in lines]
-    if not rows:
+    rows = ManifestRows(where)
+    for line, values in lines:
+        _add_row(rows, values, columns, where, line)
+    if not len(rows):
         raise UsageError(f"{where} names no image")
-    yield from _groups(rows, where)
-
-
-def _read(uri: str) -> bytes:
-    if "://" in uri:
-        folder, _, name = uri.rpartition("/")
-        return place(folder).read(name)
-    folder, name = os.path.split(uri)
-    try:
-        return place(folder or ".").read(name)
-    except InputError as error:
-        raise UsageError(f"--manifest: {error}") from None
-
-
-def _csv_lines(data: bytes, where: str) -> tuple[list[str], Iterator[tuple[int, list[Any]]]]:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        text = data.decode("utf-16", "replace")
-    else:
-        text = data.decode("utf-8-sig", "surrogateescape")  # as file names are
-    first = text[: text.find("\n")] if "\n" in text else text
-    separator = max(_SEPARATORS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    lines = _checked(reader, where)
-    _, names = next(lines, (1, []))
-    return [name.strip() for name in names], lines
-
-
-def _checked(reader: Any, where: str) -> Iterator[tuple[int, list[Any]]]:
-    """Rows with the number of the line each ends on."""
-    while True:
-        try:
-            values = next(reader, None)
-        except csv.Error as error:
-            raise UsageError(f"{where}, line {reader.line_num}: {error}") from None
-        if values is None:
-            return
-        if values:
-            yield reader.line_num, values
-
-
-def _parquet_lines(data: bytes, where: str) -> tuple[list[str], Iterator[tuple[int, list[Any]]]]:
-    """Rows are numbered as lines are, from 2: the columns' names count as the first."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        file = parquet.ParquetFile(pa.BufferReader(data))
-        names = list(file.schema_arrow.names)
-        table = file.read()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:150]
-        raise UsageError(f"{where} is no Parquet file that can be read: {reason}") from None
-
-    def lines() -> Iterator[tuple[int, list[Any]]]:
-        line = 1
-        for batch in table.to_batches():
-            for values in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                line += 1
-                yield line, list(values)
-
-    return names, lines()
+    yield from rows.groups()
 
 
 def _find_columns(names: list[str], label: str, where: str, optional_label: bool) -> dict[str, int]:
@@ -146,7 +67,7 @@ def _find_columns(names: list[str], label: str, where: str, optional_label: bool
     return columns
 
 
-def _read_row(values: list[Any], columns: dict[str, int], where: str, line: int) -> _Row:
+def _add_row(rows: ManifestRows, values: list[Any], columns: dict[str, int], where: str, line: int) -> None:
     cells = {name: values[at] if at < len(values) else None for name, at in columns.items()}
     at = f"{where}, line {line}"
     path = _path(cells["path"], at)
@@ -156,7 +77,7 @@ def _read_row(values: list[Any], columns: dict[str, int], where: str, line: int)
     video = _text(cells.get("video"), at)
     frame = _whole(cells.get("frame_index"), at, "frame_index", 0, _INT32)
     label = _whole(cells.get("label"), at, "label", -_INT64, _INT64)
-    return _Row(path, identity, video, -1 if frame is None else frame, _box(cells, at), label, line)
+    rows.add(path, identity, video, -1 if frame is None else frame, _box(cells, at), label, line)
 
 
 def _text(value: Any, at: str) -> str:
@@ -219,49 +140,3 @@ def _box(cells: dict[str, Any], at: str) -> Box | None:
     if x2 <= x1 or y2 <= y1:
         raise UsageError(f"{at}: the box {x1:g}, {y1:g}, {x2:g}, {y2:g} is empty; expected x1 < x2 and y1 < y2")
     return x1, y1, x2, y2
-
-
-def _groups(rows: list[_Row], where: str) -> Iterator[Group]:
-    """Sorts the rows and cuts them into runs of one identity and video."""
-    seen: dict[str, int] = {}
-    rank = {name: natural_key(name) for name in {row.identity for row in rows} | {row.video for row in rows}}
-    rows.sort(key=lambda row: (rank[row.identity], rank[row.video], row.frame, natural_key(row.path), row.box or ()))
-    start = 0
-    for end in range(1, len(rows) + 1):
-        first = rows[start]
-        if end == len(rows) or (rows[end].identity, rows[end].video) != (first.identity, first.video):
-            yield from _group(rows[start:end], seen, where)
-            start = end
-
-
-def _group(rows: list[_Row], seen: dict[str, int], where: str) -> Iterator[Group]:
-    for before, row in pairwise(rows):
-        if (before.path, before.frame, before.box) == (row.path, row.frame, row.box):
-            lines = sorted((before.line, row.line))
-            raise UsageError(
-                f"{where}: lines {lines[0]} and {lines[1]} both name {shown(row.path)!r} for {shown(row.identity)!r}"
-            )
-    repeats = []
-    for row in rows:
-        repeats.append(seen.get(row.path, 0))
-        seen[row.path] = repeats[-1] + 1
-    first = rows[0]
-    numbered = all(row.frame >= 0 or is_video(row.path) for row in rows)
-    for index, row in enumerate(rows):
-        if is_video(row.path) or not (numbered or first.video):
-            row.frame = 0
-        elif not numbered:
-            row.frame = index
-    for videos, run in groupby(zip(rows, repeats, strict=True), key=lambda pair: is_video(pair[0].path)):
-        some, counts = zip(*run, strict=True)
-        yield Group(
-            first.identity,
-            [row.video or row.path for row in some] if videos else first.video,
-            "",
-            [row.path for row in some],
-            [row.frame for row in some],
-            [row.box for row in some],
-            [row.label for row in some],
-            counts,
-            is_video=videos,
-        )
