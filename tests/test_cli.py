@@ -50,7 +50,7 @@ def test_help_costs_little():
         (["extract", "--min-score", "2"], 2, "--min-score is 2; it must lie between 0 and 1"),
         (["extract", "--layout", "lwf"], 2, "--layout is 'lwf'; it can be auto, identity"),
         (["extract", "--part-of", "4/3"], 2, "--part-of is 4/3"),
-        (["extract", "--workers", "many"], 2, "many"),
+        (["extract", "--workers", "many"], 2, "--workers"),
         (["extract", "--scheduler", "tcp://x"], 2, "--scheduler needs --engine dask"),
         (["extract", "--nonsense"], 2, "No such option"),
         (["run", "nonsense"], 2, "there is no recipe 'nonsense'"),

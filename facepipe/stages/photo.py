@@ -36,7 +36,7 @@ class View:
     @property
     def scale(self) -> float:
         """Full-size px per px of the view."""
-        return self.width / self.image.shape[1]
+        return float(self.width / self.image.shape[1])
 
     def _ratios(self) -> tuple[float, float]:
         return self.width / self.image.shape[1], self.height / self.image.shape[0]
