@@ -1,0 +1,418 @@
+"""Whole stages as users run them: killed, interrupted, out of disk, damaged, and run under other circumstances."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facepipe import parquet
+from facepipe.config import Execution, ExtractConfig
+from facepipe.locks import share_lock
+from facepipe.progress import QuietProgress
+from facepipe.stages import extract
+from facepipe.storage import place
+
+JOBS = str(Path(__file__).parent / "jobs")
+sys.path.insert(0, JOBS)
+
+STAGES = ("extract", "select", "split", "shard")
+FOLDERS = {"extract": "faces", "select": "targets", "split": "pairs", "shard": "shards"}
+OPTIONS = {
+    "extract": ["--part-size", "8", "--workers", "2", "--min-face", "30"],
+    "select": ["--workers", "2"],
+    "split": ["--validation", "0.3"],
+    "shard": ["--shards", "4", "--size", "32", "--workers", "2"],
+}
+PEOPLE, FRAMES = 10, 6
+
+
+def write_photographs(folder: Path, photograph: np.ndarray, people: int = PEOPLE, frames: int = FRAMES) -> None:
+    """Folders of people: one photograph, narrowed and lit in ways of their own; and files that are none."""
+    for person in range(people):
+        for frame in range(frames):
+            dice = np.random.default_rng([person, frame])
+            width, height = dice.integers(120, 200, 2).tolist()
+            image = cv2.resize(photograph[:300, 100:350], (width, height), interpolation=cv2.INTER_AREA)
+            image = np.clip(image * dice.uniform(0.5, 1.2) + dice.uniform(0, 30), 0, 255).astype(np.uint8)
+            path = folder / f"person-{person:02d}" / f"{frame}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.ascontiguousarray(image[..., ::-1]))
+    (folder / "person-00" / "torn.jpg").write_bytes((folder / "person-00" / "0.jpg").read_bytes()[:300])
+    (folder / "person-01" / "empty.jpg").write_bytes(b"")
+
+
+def command(stage: str, *options: str) -> list[str]:
+    return [sys.executable, "-m", "facepipe", stage, *OPTIONS.get(stage, []), *options]
+
+
+def start(workspace: Path, stage: str, *options: str, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        command(stage, "--quiet", *options),
+        cwd=workspace,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(workspace: Path, stage: str, *options: str, **environment: str) -> str:
+    """Runs a stage to its end."""
+    run = start(workspace, stage, *options, **environment)
+    out, err = run.communicate(timeout=300)
+    assert run.returncode == 0, out + err
+    return out + err
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file below, hidden ones too, with the hash of its bytes; `run.json` with that of what may not differ."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() or path.is_symlink():
+            data = path.read_bytes()
+            if path.name == "run.json":
+                data = json.dumps(json.loads(data)["counts"], sort_keys=True).encode()
+            found[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+def copy_until(reference: Path, folder: Path, stage: str) -> Path:
+    """A workspace in which everything before `stage` is done."""
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "images").symlink_to(reference / "data" / "images")
+    for before in STAGES[: STAGES.index(stage)]:
+        shutil.copytree(reference / "data" / FOLDERS[before], folder / "data" / FOLDERS[before])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory, astronaut):
+    """A workspace that nothing disturbed, and how long each stage took."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_photographs(folder / "data" / "images", astronaut)
+    seconds = {}
+    for stage in STAGES:
+        started = time.monotonic()
+        finish(folder, stage)
+        seconds[stage] = time.monotonic() - started
+    return folder, seconds
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if stat.read_text().rpartition(")")[2].split()[1] == str(pid):
+                found.append(int(stat.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def kill(run: subprocess.Popen, victim: str, dice: random.Random) -> bool:
+    """Kills the parent, one worker, or all at once; False where there was nothing to kill."""
+    workers = children_of(run.pid)
+    pids = {"parent": [run.pid], "worker": dice.sample(workers, min(1, len(workers))), "all": [run.pid, *workers]}[
+        victim
+    ]
+    if run.poll() is not None:
+        return False
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+    return bool(pids)
+
+
+def run_and_kill(reference, folder: Path, stage: str, victim: str, seed: int) -> bool:
+    """One kill at a random moment of a stage, then a rerun: what is there must be what an undisturbed run left."""
+    undisturbed, seconds = reference
+    dice = random.Random(f"{stage} {victim} {seed}")
+    workspace = copy_until(undisturbed, folder, stage)
+    run = start(workspace, stage)
+    time.sleep(dice.uniform(0.15, 1.0) * seconds[stage])
+    struck = kill(run, victim, dice)
+    _, said = run.communicate(timeout=300)
+    if victim == "worker" or not struck:
+        assert run.returncode == 0, said  # a worker that dies is nothing to end a run for
+    else:
+        assert run.returncode == -signal.SIGKILL
+        finish(workspace, stage)
+    assert contents(workspace / "data" / FOLDERS[stage]) == contents(undisturbed / "data" / FOLDERS[stage])
+    return struck
+
+
+@pytest.mark.parametrize(("stage", "victim"), [("extract", "parent"), ("extract", "worker"), ("shard", "all")])
+def test_a_kill_costs_nothing(stage, victim, reference, tmp_path):
+    """`kill -9` at some moment, the same command again: byte-identical outputs, and no rest of the dead run."""
+    run_and_kill(reference, tmp_path, stage, victim, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["parent", "worker", "all"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_kills_at_twenty_moments_cost_nothing(stage, victim, reference, tmp_path):
+    """At 20 random moments of every stage: rerun, then byte-identical outputs."""
+    struck = [run_and_kill(reference, tmp_path / str(seed), stage, victim, seed) for seed in range(20)]
+    assert sum(struck) >= (10 if victim != "worker" else 1), "most kills must strike while the stage runs"
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_well(reference, tmp_path):
+    """Ten kills of the same extract, each a little later than the last one got: it still gets there."""
+    undisturbed, seconds = reference
+    workspace = copy_until(undisturbed, tmp_path, "extract")
+    for attempt in range(10):
+        run = start(workspace, "extract")
+        time.sleep(seconds["extract"] * (0.3 + 0.05 * attempt))
+        kill(run, "all", random.Random(attempt))
+        run.communicate()
+    finish(workspace, "extract")
+    assert contents(workspace / "data" / "faces") == contents(undisturbed / "data" / "faces")
+
+
+def interrupt(reference, folder: Path, stage: str, number: signal.Signals) -> None:
+    undisturbed, seconds = reference
+    workspace = copy_until(undisturbed, folder, stage)
+    run = start(workspace, stage)
+    output = workspace / "data" / FOLDERS[stage]
+    while run.poll() is None and not output.exists():
+        time.sleep(0.005)
+    time.sleep(0.1 * seconds[stage])
+    workers = children_of(run.pid)
+    started = time.monotonic()
+    run.send_signal(number)
+    out, err = run.communicate(timeout=30)
+    if run.returncode == 0:
+        pytest.skip(f"{stage} was over before the signal came")
+    assert (run.returncode, time.monotonic() - started < 10) == (130, True), out + err
+    assert f"stopped by {number.name}; what is finished is kept: run the same command again to go on" in err
+    assert len(err.strip().splitlines()) == 1
+    assert not any(
+        Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes() for pid in workers
+    )
+    finish(workspace, stage)
+    assert contents(output) == contents(undisturbed / "data" / FOLDERS[stage])
+
+
+def test_a_signal_ends_extract_in_good_order(reference, tmp_path):
+    """SIGTERM: exit code 130 within 10 s, one line that says how to go on, and going on leads to the same bytes."""
+    interrupt(reference, tmp_path, "extract", signal.SIGTERM)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_signals_end_every_stage_in_good_order(stage, number, reference, tmp_path):
+    """The same for both signals and all stages."""
+    interrupt(reference, tmp_path, stage, number)
+
+
+@pytest.mark.parametrize(
+    "stage", ["extract", pytest.param("select", marks=pytest.mark.slow), pytest.param("split", marks=pytest.mark.slow)]
+)
+def test_a_second_run_into_the_same_output_is_refused(stage, reference, tmp_path):
+    """It says who is there, and touches nothing."""
+    undisturbed, _ = reference
+    workspace = copy_until(undisturbed, tmp_path, stage)
+    with share_lock(place(str(workspace / "data" / FOLDERS[stage]))):
+        run = start(workspace, stage)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 1
+    assert f"another run (process {os.getpid()} on " in said
+    assert len(said.strip().splitlines()) == 1
+    assert contents(workspace / "data" / FOLDERS[stage]) == {}
+
+
+class SmallDisk:
+    """A file system of a few kilobytes on `folder`."""
+
+    def __init__(self, folder: Path, kilobytes: int) -> None:
+        if os.geteuid() != 0 or sys.platform != "linux":
+            pytest.skip("only root may mount a small file system")
+        self.folder = folder
+        folder.mkdir(parents=True)
+        if self.mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs"):
+            pytest.skip("mounting is not allowed here")
+
+    def mount(self, *options: str) -> int:
+        return subprocess.run(["mount", *options, str(self.folder)], capture_output=True, check=False).returncode
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        subprocess.run(["umount", str(self.folder)], check=True)
+
+
+def fill(reference, folder: Path, stage: str) -> None:
+    undisturbed, _ = reference
+    workspace = copy_until(undisturbed, folder, stage)
+    needed = sum(path.stat().st_size for path in (undisturbed / "data" / FOLDERS[stage]).rglob("*") if path.is_file())
+    output = workspace / "data" / FOLDERS[stage]
+    with SmallDisk(output, max(8, needed // 2048)) as disk:
+        run = start(workspace, stage)
+        _, said = run.communicate(timeout=120)
+        assert run.returncode == 1
+        assert "the disk is full; free some space and run the same command again" in said
+        assert len(said.strip().splitlines()) == 1
+        assert disk.mount("-o", "remount,size=1g") == 0
+        finish(workspace, stage)
+        assert contents(output) == contents(undisturbed / "data" / FOLDERS[stage])
+        assert disk.mount("-o", "remount,ro") == 0
+        run = start(workspace, stage)
+        _, said = run.communicate(timeout=120)
+        assert run.returncode == 1
+        assert "the file system is read-only; give another --output" in said
+        assert disk.mount("-o", "remount,rw") == 0
+
+
+def test_a_full_disk_is_one_line_and_a_rerun_goes_on(reference, tmp_path):
+    """Extract onto a disk that holds half of it: exit code 1 and what to do; with room, the same bytes."""
+    fill(reference, tmp_path, "extract")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES[1:])
+def test_full_disks_in_the_other_stages(stage, reference, tmp_path):
+    """The same for select, split and shard."""
+    fill(reference, tmp_path, stage)
+
+
+def test_an_input_that_vanishes_costs_rows(reference, tmp_path):
+    """Files that go between listing and reading become `read_error`, the rest is done."""
+    undisturbed, _ = reference
+    images = tmp_path / "images"
+    shutil.copytree(undisturbed / "data" / "images", images)
+    config = ExtractConfig(
+        input=str(images), output=str(tmp_path / "faces"), part_size=8, min_face=30, execution=Execution(workers=1)
+    )
+
+    class Vandal(QuietProgress):
+        def advance(self, *_) -> None:
+            shutil.rmtree(images / f"person-{PEOPLE - 1:02d}", ignore_errors=True)
+
+    report = extract.run(config, Vandal())
+    assert report.counts["read_error"] == FRAMES
+    assert sum(report.counts.values()) == PEOPLE * FRAMES + 2
+
+
+def extract_with_fatal_photographs(folder: Path, images: Path, monkeypatch, **config) -> list[dict]:
+    from fatal_extract import FatalExtractJob
+
+    monkeypatch.setattr(extract, "ExtractJob", FatalExtractJob)
+    settings = {"part_size": 16, "min_face": 30, "execution": Execution(workers=2), **config}
+    extract.run(ExtractConfig(input=str(images), output=str(folder / "faces"), **settings), QuietProgress())
+    return [row for _, table in parquet.iterate_parts(place(str(folder / "faces"))) for row in table.to_pylist()]
+
+
+def mark(path: Path, what: str) -> None:
+    with path.open("ab") as file:
+        file.write(b"MEET:" + what.encode())
+
+
+def test_a_photograph_that_kills_or_hangs_its_process_is_one_row(reference, tmp_path, monkeypatch):
+    """Crashes become `worker_crash`, a hang `timeout`; every other row is as it is without them."""
+    undisturbed, _ = reference
+    images = tmp_path / "images"
+    shutil.copytree(undisturbed / "data" / "images", images)
+    fatal = {
+        "person-03/2.jpg": "segfault",
+        "person-03/3.jpg": "abort",
+        "person-07/0.jpg": "memory",
+        "person-08/1.jpg": "hold",
+    }
+    for name, what in fatal.items():
+        mark(images / name, what)
+    rows = extract_with_fatal_photographs(tmp_path, images, monkeypatch, timeout_s=2.0)
+    found = {row["path"]: row for row in rows}
+    assert {name: found[name]["status"] for name in fatal} == {
+        name: "timeout" if what == "hold" else "worker_crash" for name, what in fatal.items()
+    }
+    assert all(found[name]["error"] for name in fatal)
+    others = [
+        row
+        for _, table in parquet.iterate_parts(place(str(undisturbed / "data" / "faces")))
+        for row in table.to_pylist()
+        if row["path"] not in fatal
+    ]
+    assert repr([row for row in rows if row["path"] not in fatal]) == repr(others)
+
+
+@pytest.mark.slow
+def test_ten_fatal_photographs_in_two_thousand(tmp_path, astronaut, monkeypatch):
+    """Ten rows `worker_crash`, 1,990 good ones."""
+    write_photographs(tmp_path / "images", astronaut, people=100, frames=20)
+    for junk in ("person-00/torn.jpg", "person-01/empty.jpg"):
+        (tmp_path / "images" / junk).unlink()
+    for person in range(0, 100, 10):
+        mark(tmp_path / "images" / f"person-{person:02d}" / "7.jpg", "segfault")
+    rows = extract_with_fatal_photographs(tmp_path, tmp_path / "images", monkeypatch, part_size=512)
+    counts = Counter(row["status"] for row in rows)
+    assert (counts["worker_crash"], sum(counts.values())) == (10, 2000)
+
+
+VARIATIONS = {
+    "one worker": {"options": ["--workers", "1"]},
+    "five workers": {"options": ["--workers", "5"]},
+    "another order on disk": {"shuffled": True},
+    "another locale": {"environment": {"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}},
+    "another time zone": {"environment": {"TZ": "Asia/Kathmandu"}},
+    "another hash seed": {"environment": {"PYTHONHASHSEED": "123"}},
+    "a copied tree": {"copied": True},
+    "everything": {
+        "options": ["--workers", "5"],
+        "shuffled": True,
+        "environment": {"LC_ALL": "C", "TZ": "America/St_Johns", "PYTHONHASHSEED": "7"},
+    },
+}
+
+
+def run_differently(reference, folder: Path, name: str, stages: tuple[str, ...]) -> None:
+    undisturbed, _ = reference
+    vary = {"options": [], "environment": {}, "shuffled": False, "copied": False, **VARIATIONS[name]}
+    images = undisturbed / "data" / "images"
+    workspace = folder / "söme where else"
+    if vary["copied"]:
+        shutil.copytree(images, workspace / "data" / "images")
+    elif vary["shuffled"]:
+        files = sorted(path for path in images.rglob("*") if path.is_file())
+        random.Random(5).shuffle(files)
+        for path in files:
+            target = workspace / "data" / "images" / path.relative_to(images)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    else:
+        (workspace / "data").mkdir(parents=True)
+        (workspace / "data" / "images").symlink_to(images)
+    for stage in stages:
+        finish(workspace, stage, *vary["options"], **vary["environment"])
+    for made in (FOLDERS[stage] for stage in stages):
+        assert contents(workspace / "data" / made) == contents(undisturbed / "data" / made)
+
+
+def test_bytes_of_faces_depend_on_inputs_and_settings_alone(reference, tmp_path):
+    """Not on the number of workers, the order of files on disk, the locale, the time zone or the place."""
+    run_differently(reference, tmp_path, "everything", ("extract",))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_all_bytes_depend_on_inputs_settings_and_seed_alone(name, reference, tmp_path):
+    """The same for all stages, and for each of these on its own."""
+    run_differently(reference, tmp_path, name, STAGES)
