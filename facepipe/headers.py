@@ -228,7 +228,7 @@ def _tiff(data: bytes) -> Header:
     width, height = tags.get(256, 0), tags.get(257, 0)
     samples, bits = max(1, tags.get(277, 1)), max(8, tags.get(258, 8))
     tile_w, tile_h = tags.get(322, 0), tags.get(323, 0)
-    per_pixel = max(15.0, samples * bits / 8 * 2.1)
+    per_pixel = max(16.0 if samples < 4 else 18.0, samples * bits / 8 * 2.2)
     if tile_w and tile_h and width and height:
         covered = -(-width // tile_w) * tile_w * -(-height // tile_h) * tile_h
         per_pixel *= max(1.0, covered / (width * height))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facepipe.decoding import decode, read_header
+from facepipe.decoding import _PILLOW_COSTS, decode, read_header
 from facepipe.errors import ImageError
 from facepipe.records import Status
 from facepipe.samples import BACKGROUND
@@ -402,34 +402,66 @@ os.write(2, b"mine")
     assert (done.stdout, done.stderr) == ("", "mine")
 
 
-def test_memory_is_bounded(tmp_path, astronaut):
-    """Decoding the dearest kinds of a 9-megapixel picture stays under 16 bytes a pixel and the file."""
-    big = Image.fromarray(astronaut).resize((3000, 3000))
-    kinds = {
-        "png16": cv2.imencode(".png", np.asarray(big).astype(np.uint16) * 257, [cv2.IMWRITE_PNG_COMPRESSION, 0])[
-            1
-        ].tobytes(),
-        "rgba": encode(big.convert("RGBA"), "PNG", compress_level=1),
-        "progressive": encode(big, "JPEG", progressive=True, subsampling=0),
-    }
-    code = """
+MEMORY = """
 import resource, sys
 from PIL import Image
 from facepipe.decoding import decode
-data = open(sys.argv[1], "rb").read()
-decode(open(sys.argv[2], "rb").read(), max_pixels=10**6)
 def peak():  # a child's ru_maxrss starts at its parent's
     if sys.platform != "linux":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return 1024 * int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
+data = open(sys.argv[1], "rb").read()
+decode(open(sys.argv[2], "rb").read(), max_pixels=10**6)
 before = peak()
 decode(data, max_pixels=30_000_000)
 print(peak() - before)
 """
-    small = tmp_path / "small.png"
-    small.write_bytes(encode(big.resize((64, 64)).convert("RGBA"), "PNG"))
-    for name, data in kinds.items():
-        path = tmp_path / name
-        path.write_bytes(data)
-        done = subprocess.run([sys.executable, "-c", code, path, small], capture_output=True, text=True, check=True)
-        assert 9e6 <= int(done.stdout) < 9e6 * 16 + len(data), name
+SIDE = 2500
+
+
+def memory_of(data, tmp_path):
+    """Bytes a pixel that decoding a picture of SIDE x SIDE adds to a process, its file not counted."""
+    (tmp_path / "large").write_bytes(data)
+    (tmp_path / "small").write_bytes(encode(Image.new("RGBA", (64, 64)), "PNG"))
+    command = [sys.executable, "-c", MEMORY, tmp_path / "large", tmp_path / "small"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout) / SIDE**2
+
+
+def large(astronaut, mode="RGB"):
+    return Image.fromarray(astronaut).resize((SIDE, SIDE)).convert(mode)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_memory(astronaut, tmp_path, kind):
+    """An ordinary photograph takes about 7 bytes a pixel: its RGB pixels, and its decoder's copy."""
+    data = encode(large(astronaut), kind, **({"compress_level": 1} if kind == "PNG" else {}))
+    assert 3 <= memory_of(data, tmp_path) <= read_header(data).bytes_per_pixel <= 8
+
+
+DEAR = [
+    ("JPEG", "RGB", {"progressive": True, "subsampling": 0}), ("JPEG", "CMYK", {"progressive": True}), ("PNG", "RGBA", {}),
+    ("PNG", "P", {"transparency": 3}), ("WEBP", "RGBA", {"method": 0}), ("GIF", "P", {}), ("BMP", "RGBA", {}),
+    ("TIFF", "CMYK", {}), ("TIFF", "F", {}), ("TIFF", "RGBA", {"compression": "tiff_lzw"}), ("JPEG2000", "RGBA", {}),
+    ("AVIF", "RGBA", {"speed": 10}), ("png", np.uint16, 4), ("tiff", np.uint16, 4), ("tiff", np.float32, 3),
+    ("tiff", np.float64, 3),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "mode", "options"), DEAR)
+def test_memory_of_dear_kinds(astronaut, tmp_path, kind, mode, options):
+    """No kind takes more than its header's cost, by which it is refused before 16 bytes for each of `max_pixels`."""
+    if kind.islower():
+        pixels = np.asarray(large(astronaut, "RGBA" if options == 4 else "RGB")).astype(mode)
+        data = cv2.imencode(f".{kind}", pixels * 257 if mode == np.uint16 else pixels / 255)[1].tobytes()
+    else:
+        data = encode(large(astronaut, mode), kind, **options)
+    header = read_header(data)
+    expected = header.bytes_per_pixel if header.width else _PILLOW_COSTS.get(header.format, 17)
+    taken = memory_of(data, tmp_path)
+    assert 3 <= taken <= expected
+    if expected > 16:
+        error = refused(data, SIDE**2)
+        assert error.status == Status.TOO_LARGE
+        assert "MB" in error.message

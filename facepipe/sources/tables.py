@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     Lines = Iterator[tuple[int, list[Any]]]
 
+_MAX_ROWS = 50_000_000
 _SEPARATORS = ",;\t|"
 
 
@@ -78,7 +79,10 @@ def _parquet(data: bytes, where: str) -> tuple[list[str], Lines]:
     from pyarrow import parquet
 
     try:
-        table = parquet.ParquetFile(pa.BufferReader(data)).read()
+        file = parquet.ParquetFile(pa.BufferReader(data))
+        if file.metadata.num_rows > _MAX_ROWS:  # a few bytes can stand for billions of equal rows
+            raise UsageError(f"{where} has {file.metadata.num_rows:,} rows; {_MAX_ROWS:,} are allowed")
+        table = file.read()
         table.validate(full=True)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:150]

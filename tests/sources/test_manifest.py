@@ -218,6 +218,13 @@ def test_parquet_of_broken_text(tmp_path):
         write_parquet(tmp_path, {"path": broken, "identity": ["a"]})
 
 
+def test_parquet_of_billions_of_rows(tmp_path, monkeypatch):
+    """A small file that stands for more rows than anybody has is refused from its footer."""
+    monkeypatch.setattr("facepipe.sources.tables._MAX_ROWS", 1000)
+    with pytest.raises(UsageError, match="has 1,001 rows"):
+        write_parquet(tmp_path, {"path": ["a.jpg"] * 1001, "identity": ["a"] * 1001})
+
+
 def test_the_labelled_frames(shared_data):
     """The real labels of YouTube Faces frames work as they are."""
     config = ExtractConfig(input=str(shared_data / "ytf"), manifest=str(shared_data / "ytf_labels.csv"))
