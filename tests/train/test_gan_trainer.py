@@ -81,8 +81,10 @@ def test_folder_of_a_run(finished):
     with Image.open(finished / "grids.gif") as gif:
         assert (gif.n_frames, gif.size) == (4, (3 * 18 - 2, 3 * 18 - 2))
     rows = rows_of(finished)
-    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "3"), ("2", "6"), ("3", "9")]
-    for name in ("d_loss", "g_loss", "d_real", "d_fake", "swd", "swd_real", "pairwise_distance", "ms_ssim"):
+    assert [(row["epoch"], row["step"]) for row in rows] == [("0", "0"), ("1", "3"), ("2", "6"), ("3", "9")]
+    for name in ("d_loss", "g_loss", "d_real", "d_fake"):
+        assert all(np.isfinite(float(row[name])) for row in rows[1:])
+    for name in ("swd", "swd_real", "pairwise_distance", "ms_ssim"):
         assert all(np.isfinite(float(row[name])) for row in rows)
     with next((finished / "events").iterdir()).open("rb") as file:
         records = b"".join(read_records(file))
@@ -109,7 +111,7 @@ def test_resumed_equals_unbroken(finished, shards, tmp_path):
     run(tmp_path / "run", shards, epochs=1)
     run(tmp_path / "run", shards, epochs=3, resume=True)
     assert_same(finished, tmp_path / "run")
-    assert len(rows_of(tmp_path / "run")) == 3
+    assert len(rows_of(tmp_path / "run")) == 4
     for epoch in range(4):
         name = f"grids/epoch-{epoch:04d}.png"
         assert (finished / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
@@ -136,7 +138,7 @@ def test_killed_run_goes_on(shards, tmp_path):
     run(tmp_path / "killed", shards, epochs=epochs, resume=True)
     run(tmp_path / "whole", shards, epochs=epochs)
     assert_same(tmp_path / "killed", tmp_path / "whole")
-    assert [row["epoch"] for row in rows_of(tmp_path / "killed")] == [str(epoch + 1) for epoch in range(epochs)]
+    assert [row["epoch"] for row in rows_of(tmp_path / "killed")] == [str(epoch) for epoch in range(epochs + 1)]
 
 
 def test_runs_are_not_mixed_up(finished, shards):

@@ -105,6 +105,8 @@ class Training:
         """All epochs that are left."""
         self._describe(steps_of_an_epoch)
         if not self.state["epoch"]:
+            # The first row tells where it started from.
+            self.state["rows"] = [{"epoch": 0, "step": 0, **self._compare(0)}]
             self._draw_grid(0)
         for epoch in range(self.state["epoch"], self.config.epochs):
             began = time.perf_counter()
@@ -164,12 +166,7 @@ class Training:
         """Samples, measures, checkpoint, pictures, log: in this order, so that what the log tells of is there."""
         self.step.settle()
         epoch = int(row["epoch"])
-        samples = self._samples(self.config.measured, 5)
-        troubles, variety = self.watcher.see_samples(self.state["step"], epoch, samples)
-        self._name(troubles)
-        compared = variety | {"swd": self._distance(samples, self.real), "swd_real": self.swd_real}
-        row |= compared
-        self.events.scalars(compared, self.state["step"])
+        row |= self._compare(epoch)
         self.state["epoch"] = epoch
         self.state["rows"].append(row)
         self._save(row)
@@ -178,6 +175,15 @@ class Training:
         if epoch == self.config.epochs or time.perf_counter() - self._drawn > DRAW_EVERY_S:
             self._draw_whole_run()
         self.say(f"sliced Wasserstein distance {row['swd']:.1f} (real against real {self.swd_real:.1f})")
+
+    def _compare(self, epoch: int) -> dict[str, float]:
+        """Samples beside real faces: their variety and their distance; a collapse is named."""
+        samples = self._samples(self.config.measured, 5)
+        troubles, variety = self.watcher.see_samples(self.state["step"], epoch, samples)
+        self._name(troubles)
+        compared = variety | {"swd": self._distance(samples, self.real), "swd_real": self.swd_real}
+        self.events.scalars(compared, self.state["step"])
+        return compared
 
     def _save(self, row: dict[str, float]) -> None:
         groups = self.networks.groups()
