@@ -7,6 +7,8 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -245,15 +247,20 @@ def test_deep_folders(deep_path):
     assert paths(listed(deep_path)) == [f"{folder}/1.jpg"]
 
 
+@pytest.fixture
+def open_path():
+    """A folder that everybody may enter, as pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
 @pytest.mark.parametrize("name", ["p/secret", "p/secret.jpg"])
-def test_folders_without_permission(tmp_path, name):
+def test_folders_without_permission(open_path, name):
     """A folder that can't be entered is a source of its own: reading it says why."""
-    make(tmp_path, ["p/1.jpg", f"{name}/2.jpg"])
-    os.chmod(tmp_path / name, 0)
-    for folder in (tmp_path, *tmp_path.parents):
-        if os.stat(folder).st_uid == os.geteuid() and str(folder).startswith("/tmp/"):
-            os.chmod(folder, 0o755)
+    make(open_path, ["p/1.jpg", f"{name}/2.jpg"])
+    os.chmod(open_path / name, 0)
     code = """
 import sys
 from facepipe.sources import list_sources; from facepipe.storage import place; from facepipe.config import ExtractConfig
@@ -267,7 +274,7 @@ for source in list_sources(here, ExtractConfig()).sources():
     except Exception as error:
         print(source.path, type(error).__name__, "permission denied" in str(error))
 """
-    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, open_path], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n") == ["p/1.jpg 7", f"{name} InputError True", ""]
 
 
