@@ -26,8 +26,13 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest -n $(JOBS)
 
+# The whole way on embedded faces: a data set, a page about it, and two epochs of a small network.
 demo: setup
 	$(BIN)/facepipe demo
+	$(BIN)/facepipe report --data demo-data
+	$(BIN)/python -m train autoencoder --data demo-data -o demo-data/runs/first --epochs 2 --overwrite \
+		--set 'encoder=[32,32,16]'
+	@echo "demo: look at demo-data/report.html and at demo-data/runs/first/summary.html"
 
 # Strict: a broken link or a page left out is an error. Needs no network.
 docs: setup
