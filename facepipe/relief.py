@@ -38,25 +38,31 @@ _RAY_STEP, _RAY_COUNT, _HALVINGS = 0.65, 17, 6
 class Relief:
     """Where the head begins and ends along z: it fills back(x, y) < z < front(x, y).
 
-    Both (225, 161) float32, cm, at steps of 0.125 cm from x = -10, y = 15 downwards; outside the outline front lies
-    below back.
+    surfaces: (225, 161, 2) float32, front and back, cm, at steps of 0.125 cm from x = -10, y = 15 downwards; outside
+    the outline front lies below back. slopes: (225, 161, 2) float32, how what eyes, nose and mouth add to the front rises
+    along x and y. hair: cm that hair adds.
     """
 
-    front: Floats
-    back: Floats
-    features: Floats
-    """(225, 161) float32, cm: what eyes, nose and mouth add to the front."""
+    surfaces: Floats
+    slopes: Floats
     hair: float
-    """cm that hair adds."""
 
-    def at(self, depth: Floats, points: Floats) -> Floats:
-        """One of the maps at points (h, w, 3) float32 in cm -> (h, w) float32."""
-        column, row = (points[..., 0] - _LEFT) / _STEP, (_TOP - points[..., 1]) / _STEP
-        border = _EMPTY_BACK if depth is self.back else _EMPTY_FRONT
-        return np.asarray(
-            cv2.remap(depth, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border),
-            dtype=np.float32,
-        )
+    def at(self, points: Floats) -> Floats:
+        """Front and back at points (h, w, 3) float32 in cm -> (h, w, 2) float32."""
+        return _look_up(self.surfaces, *_to_grid(points), (_EMPTY_FRONT, _EMPTY_BACK))
+
+
+def _to_grid(points: Floats) -> tuple[Floats, Floats]:
+    """Column and row of points in cm, each (h, w) float32."""
+    return (points[..., 0] - np.float32(_LEFT)) / np.float32(_STEP), (np.float32(_TOP) - points[..., 1]) / np.float32(
+        _STEP
+    )
+
+
+def _look_up(maps: Floats, column: Floats, row: Floats, border: tuple[float, float]) -> Floats:
+    """Two maps between the grid's points: (h, w, 2) float32; `border` outside."""
+    found = cv2.remap(maps, column, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border)
+    return np.asarray(found, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,12 +119,12 @@ def build_relief(nose_tip: tuple[float, float] = NOSE_TIP, hair: float = 0.0) ->
     # Outside, the two surfaces go on past each other, so that the outline falls between the grid's points.
     beyond = 8 * (np.maximum(np.abs(x) - half_width, 0) + 10 * np.maximum(np.maximum(upward, downward) - 1, 0))
     features = _features(x, y, nose_tip) * np.minimum(1, 2 * across)
-    return Relief(
-        front=(_EAR_Z + front + features - beyond).astype(np.float32),
-        back=(_EAR_Z - back + beyond).astype(np.float32),
-        features=features.astype(np.float32),
-        hair=hair,
-    )
+    surfaces = np.stack([_EAR_Z + front + features - beyond, _EAR_Z - back + beyond], axis=-1)
+    # Over half a centimetre: skin is soft.
+    slope_x = np.roll(features, -2, axis=1) - np.roll(features, 2, axis=1)
+    slope_y = np.roll(features, 2, axis=0) - np.roll(features, -2, axis=0)
+    slopes = np.clip(np.stack([slope_x, slope_y], axis=-1), -0.7, 0.7) * 2
+    return Relief(surfaces.astype(np.float32), slopes.astype(np.float32), hair)
 
 
 def turn_matrix(yaw: float, pitch: float, roll: float) -> Floats:
@@ -132,9 +138,10 @@ def turn_matrix(yaw: float, pitch: float, roll: float) -> Floats:
     return np.asarray(about_x @ about_y @ about_z, dtype=np.float32)
 
 
-def _inside(relief: Relief, points: Floats) -> NDArray[np.bool_]:
-    z = points[..., 2]
-    return np.asarray((z < relief.at(relief.front, points)) & (z > relief.at(relief.back, points)))
+def _within(relief: Relief, column: Floats, row: Floats, z: Floats) -> NDArray[np.bool_]:
+    """Whether points of the grid at z, cm, lie in the head; all (h, w)."""
+    ends = _look_up(relief.surfaces, column, row, (_EMPTY_FRONT, _EMPTY_BACK))
+    return np.asarray((z < ends[..., 0]) & (z > ends[..., 1]))
 
 
 def _hull_entry(start: Floats, ray: Floats, hair: float) -> tuple[Floats, NDArray[np.bool_]]:
@@ -148,28 +155,31 @@ def _hull_entry(start: Floats, ray: Floats, hair: float) -> tuple[Floats, NDArra
 
 def _first_depth(relief: Relief, start: Floats, ray: Floats) -> tuple[Floats, NDArray[np.bool_]]:
     """How far along its ray each pixel meets the head, cm, and whether it does: a march, then halving the last step."""
-    depth, near = _hull_entry(start, ray, relief.hair)
+    entry, near = _hull_entry(start, ray, relief.hair)
+    points = start + entry[..., None] * ray
+    (column, row), z = _to_grid(points), points[..., 2].copy()
+    per_cm = (ray[0] / np.float32(_STEP), -ray[1] / np.float32(_STEP), ray[2])
+    low = np.zeros(near.shape, np.float32)
     hit = np.zeros(near.shape, bool)
-    for _ in range(_RAY_COUNT):
-        depth += np.where(hit, 0, _RAY_STEP).astype(np.float32)
-        hit |= _inside(relief, start + depth[..., None] * ray)
-    low, high = depth - np.float32(_RAY_STEP), depth
+    for step in range(1, _RAY_COUNT + 1):
+        at = np.float32(step * _RAY_STEP)
+        hit |= _within(relief, column + at * per_cm[0], row + at * per_cm[1], z + at * per_cm[2])
+        low[~hit] = at
+    half = np.float32(_RAY_STEP)
     for _ in range(_HALVINGS):
-        middle: Floats = (low + high) / np.float32(2)
-        within = _inside(relief, start + middle[..., None] * ray)
-        low, high = np.where(within, low, middle), np.where(within, middle, high)
-    return high, hit & near
+        half /= np.float32(2)
+        at_middle = low + half
+        inside = _within(relief, column + at_middle * per_cm[0], row + at_middle * per_cm[1], z + at_middle * per_cm[2])
+        low[~inside] += half
+    return np.asarray(entry + low + half, dtype=np.float32), hit & near
 
 
 def _normals(relief: Relief, points: Floats, rotation: Floats) -> Floats:
-    """Which way the surface faces: an ellipsoid's normals, tilted by the features' slope over 0.5 cm (skin is soft)."""
-    dx, dy = np.array([0.25, 0, 0], np.float32), np.array([0, 0.25, 0], np.float32)
+    """Which way the surface faces: an ellipsoid's normals, tilted by the features' slopes."""
     centre, radii = np.array([0, 1.5, _EAR_Z], np.float32), np.array([7.7, 12, 8.5], np.float32)
     normal = (points - centre) / radii**2
-    forward = np.maximum(normal[..., 2], 0)
-    for axis, step in enumerate((dx, dy)):
-        rise = relief.at(relief.features, points + step) - relief.at(relief.features, points - step)
-        normal[..., axis] -= 2 * forward * np.clip(rise, -0.7, 0.7)
+    forward = np.maximum(normal[..., 2:], 0)
+    normal[..., :2] -= forward * _look_up(relief.slopes, *_to_grid(points), (0.0, 0.0))
     normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
     return np.asarray(normal @ rotation.T, dtype=np.float32)
 

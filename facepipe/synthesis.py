@@ -50,15 +50,14 @@ class Turn:
 class Scene:
     """What stays the same over the frames of one sitting.
 
-    size: width, height, px. scale: px a cm. centre: x, y px of the head's origin. backdrop: (h, w, 3) float32 RGB 0..1.
-    cloth: (3,) float32 RGB 0..1.
+    size: width, height, px. scale: px a cm. centre: x, y px of the head's origin. backdrop: (h, w, 3) float32 RGB 0..1,
+    neck and shoulders before it.
     """
 
     size: tuple[int, int]
     scale: float
     centre: tuple[float, float]
     backdrop: Floats
-    cloth: Floats
 
 
 def plan_turns(rng: np.random.Generator, frames: int) -> list[Turn]:
@@ -71,15 +70,6 @@ def plan_turns(rng: np.random.Generator, frames: int) -> list[Turn]:
     ]
     still = Turn(*(round(float(angle), 2) for angle in rng.uniform(-2, 2, 3)))
     return [[still, *turns][index] for index in rng.permutation(frames)]
-
-
-def draw_scene(rng: np.random.Generator, photograph: Photograph) -> Scene:
-    """A place to sit in: 220 to 320 px, the face 100 to 140 px wide, somewhere about the middle."""
-    size = (int(rng.integers(220, 301)), int(rng.integers(260, 321)))
-    scale = float(rng.uniform(100, 140)) / (2 * FACE_EDGE[0])
-    centre = (size[0] * float(rng.uniform(0.44, 0.56)), max(size[1] * float(rng.uniform(0.46, 0.54)), 14.5 * scale))
-    cloth = photograph.cloth or tuple(rng.uniform(0.08, 0.6) + rng.uniform(-0.06, 0.06, 3))
-    return Scene(size, scale, centre, draw_backdrop(rng, size), np.clip(np.array(cloth, np.float32), 0, 1))
 
 
 def _to_photograph(landmarks: Points) -> NDArray[np.float64]:
@@ -191,7 +181,7 @@ class Sitter:
 
     def take(self, turn: Turn, scene: Scene, light: Light, rng: np.random.Generator) -> Image:
         """A picture of the turned head in its scene: (height, width, 3) uint8 RGB."""
-        picture = draw_body(scene.backdrop, self.tone, scene.cloth, scene.scale, scene.centre)
+        picture = scene.backdrop.copy()
         reach = int(17 * scene.scale)
         left, top = max(int(scene.centre[0]) - reach, 0), max(int(scene.centre[1]) - reach, 0)
         window = picture[top : int(scene.centre[1]) + reach, left : int(scene.centre[0]) + reach]
@@ -211,3 +201,13 @@ class Sitter:
         )
         window += covered[..., None] * alpha * (head - window)
         return expose(picture, light, rng)
+
+
+def draw_scene(rng: np.random.Generator, sitter: Sitter) -> Scene:
+    """A place to sit in: 220 to 320 px, the face 100 to 140 px wide, somewhere about the middle."""
+    size = (int(rng.integers(220, 301)), int(rng.integers(260, 321)))
+    scale = float(rng.uniform(100, 140)) / (2 * FACE_EDGE[0])
+    centre = (size[0] * float(rng.uniform(0.44, 0.56)), max(size[1] * float(rng.uniform(0.46, 0.54)), 14.5 * scale))
+    cloth = sitter.photograph.cloth or tuple(rng.uniform(0.08, 0.6) + rng.uniform(-0.06, 0.06, 3))
+    worn = np.clip(np.array(cloth, np.float32), 0, 1)
+    return Scene(size, scale, centre, draw_body(draw_backdrop(rng, size), sitter.tone, worn, scale, centre))

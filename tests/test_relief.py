@@ -31,10 +31,10 @@ def test_turns_are_rotations(turn):
 def test_rays_start_outside_the_whole_head(tip, hair):
     """Every point of the head lies in the hull at which the march of a ray begins."""
     head = relief.build_relief(tip, hair)
-    rows, columns = np.nonzero(head.front > head.back)
+    rows, columns = np.nonzero(head.surfaces[..., 0] > head.surfaces[..., 1])
     x, y = relief._LEFT + relief._STEP * columns, relief._TOP - relief._STEP * rows
-    for depth in (head.front, head.back):
-        points = np.c_[x, y, depth[rows, columns]] - np.array(relief._HULL_CENTRE)
+    for side in (0, 1):
+        points = np.c_[x, y, head.surfaces[rows, columns, side]] - np.array(relief._HULL_CENTRE)
         assert np.linalg.norm(points / (np.array(relief._HULL_RADII) + hair), axis=1).max() < 1
 
 
@@ -44,10 +44,7 @@ def test_a_ray_ends_on_the_surface_it_meets_first(turn):
     head, rotation = relief.build_relief(), relief.turn_matrix(*turn)
     hits = relief.cast(head, rotation, **VIEW)
     towards_camera = rotation[2]
-    surface = np.minimum(
-        np.abs(hits.points[..., 2] - head.at(head.front, hits.points)),
-        np.abs(hits.points[..., 2] - head.at(head.back, hits.points)),
-    )
+    surface = np.abs(hits.points[..., 2:] - head.at(hits.points)).min(axis=-1)
     # The walls are steep at the outline, so there the distance along z says little.
     inner = hits.hit & (hits.normals[..., 2] > 0.4)
     assert inner.sum() > 2000
@@ -55,7 +52,9 @@ def test_a_ray_ends_on_the_surface_it_meets_first(turn):
     # Thinner than one step of the march, a rim may be missed: a pixel in a thousand.
     hidden = np.zeros_like(hits.hit)
     for distance in np.arange(0.3, 20, 0.1):
-        hidden |= hits.hit & relief._inside(head, hits.points + np.float32(distance) * towards_camera)
+        points = hits.points + np.float32(distance) * towards_camera
+        ends = head.at(points)
+        hidden |= hits.hit & (points[..., 2] < ends[..., 0]) & (points[..., 2] > ends[..., 1])
     assert hidden.sum() / hits.hit.sum() < 0.005
 
 
@@ -72,9 +71,7 @@ def test_the_head_has_no_holes():
 def test_a_turned_nose_moves_to_the_side_it_points_to():
     """With yaw > 0 the tip is seen left of the head's middle, with pitch > 0 above its place."""
     head = relief.build_relief()
-    tip = np.array(
-        [*relief.NOSE_TIP, float(head.at(head.front, np.array([[[*relief.NOSE_TIP, 0]]], np.float32))[0, 0])]
-    )
+    tip = np.array([*relief.NOSE_TIP, head.at(np.array([[[*relief.NOSE_TIP, 0]]], np.float32))[0, 0, 0]])
     seen = {turn: relief.turn_matrix(*turn) @ tip for turn in [(0, 0, 0), (30, 0, 0), (0, 20, 0)]}
     assert seen[30, 0, 0][0] < -3
     assert seen[0, 20, 0][1] > seen[0, 0, 0][1] + 2

@@ -23,7 +23,8 @@ def rng(seed=0):
 
 
 def take(photograph, turn, light=PLAIN):
-    sitter, scene = Sitter(photograph, rng()), draw_scene(rng(), photograph)
+    sitter = Sitter(photograph, rng())
+    scene = draw_scene(rng(), sitter)
     return sitter.take(turn, scene, light, rng()), scene
 
 
@@ -88,8 +89,9 @@ def test_an_unturned_face_is_the_photograph(photographs):
 
 def test_pictures_are_never_flat_and_have_the_size_of_their_scene(photographs):
     """220 to 320 px with some structure wherever one looks."""
+    sitter = Sitter(photographs[1], rng())
     for seed in range(6):
-        scene = draw_scene(rng(seed), photographs[1])
+        scene = draw_scene(rng(seed), sitter)
         assert 220 <= scene.size[0] <= 320
         assert 260 <= scene.size[1] <= 320
         assert scene.backdrop.shape == (scene.size[1], scene.size[0], 3)
@@ -113,7 +115,8 @@ def test_the_detector_sees_the_turn(photographs, number):
     from facepipe.pose import estimate_pose
 
     detector, refiner = make_detector("yunet"), make_refiner()
-    sitter, scene = Sitter(photographs[number], rng()), draw_scene(rng(), photographs[number])
+    sitter = Sitter(photographs[number], rng())
+    scene = draw_scene(rng(), sitter)
 
     def pose(turn):
         image = sitter.take(turn, scene, PLAIN, rng())

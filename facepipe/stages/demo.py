@@ -114,7 +114,7 @@ class _Studio:
         if self._sitter is None:
             self._sitter = Sitter(self._photograph, _rng(self._seed, name, "head"))
         if shot.sitting not in self._scenes:
-            self._scenes[shot.sitting] = draw_scene(_rng(self._seed, name, shot.sitting), self._photograph)
+            self._scenes[shot.sitting] = draw_scene(_rng(self._seed, name, shot.sitting), self._sitter)
         moving = shot.sitting == "video" or shot.sitting.startswith("clip")
         lamp = draw_light(_rng(self._seed, name, "light", shot.sitting if moving else shot.path))
         rng = _rng(self._seed, name, shot.path, shot.frame)
