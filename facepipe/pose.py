@@ -70,9 +70,10 @@ def estimate_pose(landmarks: Points | NDArray[np.floating], box: Box | NDArray[n
         Degrees; all NaN where the landmarks are no face's: not finite, on one spot, the mouth between the eyes, the
         nose far outside.
     """
-    points = np.asarray(landmarks, dtype=np.float64).tolist()
-    corners = None if box is None else [float(v) for v in box]
-    if not all(map(math.isfinite, (*(v for point in points for v in point), *(corners or ())))):
+    points = np.asarray(landmarks).tolist()
+    corners = None if box is None else np.asarray(box).tolist()
+    # A sum is finite where all that is summed is.
+    if not math.isfinite(sum(map(sum, points)) + (sum(corners) if corners else 0.0)):
         return UNKNOWN
     level = _level(points)
     if level is None:

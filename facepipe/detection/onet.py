@@ -58,10 +58,18 @@ class Refiner:
         Returns:
             Boxes moved to where O-Net sees the face (n, 4), landmarks (n, 5, 2), face scores (n,) in 0..1.
         """
-        squares = [square(box) for box in np.asarray(boxes).tolist()]
-        # One by one: a face's landmarks don't depend on its company to the last bit, and batches gain 8 % at most.
-        outputs = [self._session.run(None, {"pixels": cv2.dnn.blobFromImage(cut(image, *s))})[0] for s in squares]
-        return read(np.concatenate(outputs) if outputs else np.zeros((0, 16), np.float32), squares)
+        seen = [self._look(image, *square(box)) for box in np.asarray(boxes).tolist()]
+        found = np.array([places for places, _ in seen], dtype=np.float32).reshape(-1, 7, 2)
+        scores = np.array([score for _, score in seen], dtype=np.float32)
+        return found[:, :2].reshape(-1, 4), found[:, 2:], scores
+
+    def _look(self, image: Image, left: float, top: float, side: float) -> tuple[list[float], float]:
+        """One square: the box's four numbers and the landmarks' ten, px; the face score.
+
+        One by one: a face's landmarks don't depend on its company to the last bit, and batches gain 8 % at most.
+        """
+        pixels = cv2.dnn.blobFromImage(cut(image, left, top, side))
+        return read(self._session.run(None, {"pixels": pixels})[0][0].tolist(), left, top, side)
 
     def refine(self, image: Image, boxes: Boxes) -> tuple[Array, Array]:
         """Landmarks (n, 5, 2) px and face scores (n,) for boxes (n, 4) of `image`."""
@@ -129,16 +137,9 @@ def cut(image: Image, left: float, top: float, side: float) -> Image:
     return np.asarray(cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-# O-Net's outputs: a box's four sides as shares of the square's, then the landmarks' five x and five y; and the square's
-# left, top, right or bottom (its left or top and 0 or 1 of its side) from which each is counted.
-_ALONG = np.array([0, 1, 0, 1, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1])
-_FAR = np.array([0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], dtype=np.float32)
-
-
-def read(out: Array, squares: Sequence[tuple[float, float, float]]) -> tuple[Boxes, Array, Array]:
-    """O-Net's output (n, 16) for squares of left, top and side: boxes (n, 4), landmarks (n, 5, 2) and scores (n,)."""
-    frame = np.array(squares, dtype=np.float32).reshape(-1, 3)
-    places = (out[:, :14] + _FAR) * frame[:, 2:] + frame[:, _ALONG]
-    points = places[:, 4:].reshape(-1, 2, 5).transpose(0, 2, 1)
-    scores = 1 / (1 + np.exp(out[:, 14] - out[:, 15]))
-    return places[:, :4], points, scores
+def read(out: Sequence[float], left: float, top: float, side: float) -> tuple[list[float], float]:
+    """O-Net's 16 outputs for a square as the box's and the landmarks' x and y by turns, px, and the face score."""
+    places = [left + out[0] * side, top + out[1] * side, left + side + out[2] * side, top + side + out[3] * side]
+    for x, y in zip(out[4:9], out[9:14], strict=True):
+        places += (left + x * side, top + y * side)
+    return places, 1 / (1 + math.exp(min(out[14] - out[15], 700.0)))

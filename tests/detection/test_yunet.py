@@ -84,17 +84,18 @@ def test_pictures_without_a_face_give_none(detector, shape):
 @pytest.mark.parametrize(
     ("width", "height", "min_face", "expected"),
     [
-        (250, 250, 40, (128, 128, 1 / 2)),  # halves are averaged, the rest is padding
-        (320, 240, 40, (160, 128, 1 / 2)),
+        (256, 256, 40, (112, 112, 112 / 256)),  # the rounding up is filled
+        (320, 240, 20, (384, 288, 1.2)),
+        (224, 200, 40, (112, 112, 1 / 2)),  # halves are averaged, the rest is padding
         (300, 300, 20, (368, 368, 1.2)),  # small faces are shown enlarged
-        (4000, 3000, 400, (208, 160, 1 / 20)),
+        (4000, 3000, 400, (176, 144, 176 / 4000)),
         (250, 250, 8, (512, 512, 2.0)),
-        (140, 111, 40, (128, 96, 96 / 111)),  # small pictures keep 120 px
+        (140, 111, 40, (112, 96, 112 / 140)),  # small pictures keep 112 px
         (10, 10, 40, (16, 16, 1.0)),  # never enlarged just to fill
     ],
 )
 def test_input_size(width, height, min_face, expected):
-    """Multiples of 16, and at least 20 px (24 for the smallest) for a face of `min_face`."""
+    """Multiples of 16, and at least 17.5 px (24 for the smallest) for a face of `min_face`."""
     columns, rows, scale = yunet.input_size(width, height, min_face)
     assert (columns, rows, pytest.approx(scale)) == expected
 
