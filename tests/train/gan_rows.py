@@ -15,9 +15,17 @@ import numpy as np
 
 RATE = 0.1
 BATCH = 4
-SMALL = {"image_size": 16, "batch_size": BATCH, "g_conv_dim": 8, "d_conv_dim": 8, "z_size": 8, "labels": "ignore"}
+SMALL = {
+    "image_size": 16,
+    "batch_size": BATCH,
+    "g_conv_dim": 8,
+    "d_conv_dim": 8,
+    "z_size": 8,
+    "labels": "ignore",
+    "devices": 1,
+}
 # Compiling dominates here; XLA's own optimisations would be most of it.
-QUICK_XLA = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+QUICK_XLA = "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 
 def take_steps(options):

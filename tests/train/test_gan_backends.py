@@ -140,8 +140,17 @@ def test_backends_take_the_same_steps(tmp_path):
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_every_two_options_meet(backend, tmp_path):
     """The whole covering table: two steps with each row's options, and everything is finite."""
-    rows = [{**row, "adam": True} for row in covering(OPTIONS)]
+    rows = [{**row, "adam": True} for row in [*covering(OPTIONS), {**TOGETHER, "jit": True}]]
     check_finite(run_rows(backend, rows, tmp_path), rows)
+
+
+@pytest.mark.slow
+def test_two_devices_compute_what_one_does(tmp_path):
+    """On JAX, a batch divided over two devices gives the step of the whole batch: statistics, deviations, all."""
+    row = {"minibatch_stddev": True, "diff_augment": ALL, "class_labels": (0, 1), "d_steps": 2}
+    found = run_rows("jax", [row, {**row, "devices": 2}], tmp_path)
+    np.testing.assert_allclose(found["1/measures"], found["0/measures"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["1/weights"], found["0/weights"], rtol=1e-5, atol=1e-6)
 
 
 def check_finite(found, rows, first=0):

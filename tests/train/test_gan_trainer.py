@@ -162,6 +162,20 @@ def test_labels_make_it_conditional(labelled, tmp_path):
     assert open_run(tmp_path / "plain")[1].class_labels == ()
 
 
+def test_labels_are_learned(make_faces, tmp_path):
+    """Where faces of label 0 are dark and those of 1 bright, samples of the labels become so too."""
+    from train.gan.sampling import sample
+
+    shards = str(make_faces(labels=2, shaded=True))
+    options = {"diff_augment": (), "learning_rate": 1e-3, "ema": 0.9}
+    run(tmp_path / "run", shards, epochs=1, steps_per_epoch=200, **options)
+    shades = []
+    for label in (0, 1):
+        paths = sample(tmp_path / "run", count=16, label=label)
+        shades.append(np.mean([np.asarray(Image.open(path)) for path in paths]))
+    assert shades[1] > shades[0] + 50
+
+
 def test_labels_that_are_missing(shards, tmp_path):
     """`--labels use` says how many faces have none."""
     with pytest.raises(InputError, match="48 faces have none"):

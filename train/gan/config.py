@@ -90,6 +90,8 @@ class GanConfig(TrainConfig):
             if not 0 <= getattr(self, option) < limit:
                 given = f"--{option.replace('_', '-')} is {getattr(self, option):g}"
                 raise UsageError(f"{given}; give 0 to below {limit:g}")
+        if self.steps_per_execution != 1:
+            raise UsageError("--steps-per-execution is for autoencoders; a GAN's step is one call already")
         self.networks()
 
     @property

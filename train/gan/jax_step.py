@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import keras
 
+from train import backend
 from train.gan.step import Batch, Measures, Networks, Step
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ class TracedGradients:
 class JaxStep:
     """Call it with a batch of numpy arrays. The networks' own variables change only at `settle`.
 
-    In between their values live in this object, and their buffers are handed from step to step.
+    In between their values live in this object, and their buffers are handed from step to step. With several devices
+    each holds all variables and a part of every batch; XLA adds what crosses between them, so the step computes what
+    it would on one.
     """
 
     def __init__(self, config: GanConfig, networks: Networks, *, eager: bool = False) -> None:
@@ -54,6 +57,8 @@ class JaxStep:
         self._variables = networks.variables()
         self._values: list[Any] | None = None
         self._pure = self._take if eager else jax.jit(self._take, donate_argnums=0)
+        count = len(backend.devices(config))
+        self._mesh = jax.sharding.Mesh(jax.devices()[:count], ("batch",)) if count > 1 else None
 
     def _take(self, values: list[Any], batch: Batch) -> tuple[list[Any], Measures]:
         with keras.StatelessScope(list(zip(self._variables, values, strict=True))):
@@ -64,9 +69,18 @@ class JaxStep:
         """One step; float32 scalars by name, still on the device."""
         if self._values is None:
             # Copies: the buffers given to a step are reused by it, and the variables must keep theirs.
-            self._values = [jax.numpy.array(v.value) for v in self._variables]
-        self._values, measures = self._pure(self._values, jax.device_put(batch))
+            self._values = self._placed([jax.numpy.array(v.value) for v in self._variables])
+        placed = {name: self._placed(value, name) for name, value in batch.items()}
+        self._values, measures = self._pure(self._values, placed)
         return measures
+
+    def _placed(self, value: Any, name: str = "") -> Any:
+        """On the device; on several, arrays of a batch divided by pictures, all else whole on each."""
+        if self._mesh is None:
+            return jax.device_put(value)
+        axes = {"": (), "decay": (), "z_g": ("batch",), "label_g": ("batch",), "augment_g": ("batch",)}
+        spec = jax.sharding.PartitionSpec(*axes.get(name, (None, "batch")))
+        return jax.device_put(value, jax.sharding.NamedSharding(self._mesh, spec))
 
     def settle(self) -> None:
         """Brings the networks' variables up to date."""

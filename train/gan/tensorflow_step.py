@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from facepipe.errors import UsageError
 from train.gan.step import Batch, Measures, Networks, Step
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class TensorFlowStep:
     """
 
     def __init__(self, config: GanConfig, networks: Networks, *, eager: bool = False) -> None:
+        if config.devices > 1:
+            raise UsageError(f"--devices is {config.devices}: a GAN on TensorFlow takes one; give --backend jax")
         step = Step(config, networks, TapeGradients())
         self._take = step.take if eager else tf.function(step.take, jit_compile=config.jit, autograph=False)
 
