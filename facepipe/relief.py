@@ -39,8 +39,8 @@ class Relief:
     """Where the head begins and ends along z: it fills back(x, y) < z < front(x, y).
 
     surfaces: (225, 161, 2) float32, front and back, cm, at steps of 0.125 cm from x = -10, y = 15 downwards; outside
-    the outline front lies below back. slopes: (225, 161, 2) float32, how what eyes, nose and mouth add to the front rises
-    along x and y. hair: cm that hair adds.
+    the outline front lies below back. slopes: (225, 161, 2) float32, how what eyes, nose and mouth add to the front
+    rises along x and y. hair: cm that hair adds.
     """
 
     surfaces: Floats
