@@ -58,14 +58,12 @@ class Draws:
     def __init__(self) -> None:
         self._bits = np.random.SFC64(0)
         self._generator = np.random.Generator(self._bits)
-        self._state: Any = self._bits.state
+        self._words = np.ones(4, dtype=np.uint64)
+        self._state: Any = {**self._bits.state, "state": {"state": self._words}, "has_uint32": 0}
 
     def at(self, *names: str | float) -> np.random.Generator:
         """The generator of these names, at its start. It is valid until the next call."""
         # SFC64's state is three words of chance and a counter that begins at 1.
-        words = np.ones(4, dtype=np.uint64)
-        words[:3] = np.frombuffer(digest_names(*names, size=_STATE_BYTES), dtype="<u8")
-        self._state["state"]["state"] = words
-        self._state["has_uint32"] = 0
+        self._words[:3] = np.frombuffer(digest_names(*names, size=_STATE_BYTES), dtype="<u8")
         self._bits.state = self._state
         return self._generator

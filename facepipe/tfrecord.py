@@ -120,17 +120,33 @@ def _name_field(name: str) -> bytes:
     return _field(1, name.encode())
 
 
-def _feature(name: str, value: Value) -> bytes:
-    """The content of a `tf.train.Feature`. The single values, which nearly all are, come first."""
+def _entry(name: str, value: Value) -> tuple[bytes, bytes]:
+    """A feature of an Example, with its name, in two pieces: what depends on name and length, and the value."""
     kind = type(value)
-    if kind is bytes:
-        return _field(_BYTES_LIST, _field(1, value))  # type: ignore[arg-type]
     if kind is str:
-        return _field(_BYTES_LIST, _field(1, value.encode()))  # type: ignore[union-attr]
+        kind, value = bytes, value.encode()  # type: ignore[union-attr]
+    if kind is bytes:
+        return _single(name, _BYTES_LIST, len(value)), value  # type: ignore[arg-type, return-value]
     if kind is float:
-        return b"\x12\x06\x0a\x04" + _FLOAT.pack(value)
+        return _single(name, _FLOAT_LIST, 4), _FLOAT.pack(value)
     if kind is int:
-        return _field(_INT64_LIST, _field(1, _varint(value)))  # type: ignore[arg-type]
+        number = _varint(value)  # type: ignore[arg-type]
+        return _single(name, _INT64_LIST, len(number)), number
+    return b"", _field(1, b"".join((_name_field(name), _field(2, _feature(name, value)))))
+
+
+@lru_cache(maxsize=65536)
+def _single(name: str, kind: int, length: int) -> bytes:
+    """All that stands before a single value of `length` bytes: four nested fields and the name."""
+    head = b""
+    for field in (1, kind, 2):
+        head = b"".join((_varint(field << 3 | _BYTES), _varint(len(head) + length), head))
+    head = _name_field(name) + head
+    return b"".join((b"\x0a", _varint(len(head) + length), head))
+
+
+def _feature(name: str, value: Value) -> bytes:
+    """The content of a `tf.train.Feature`, for whatever is no single plain value."""
     if isinstance(value, np.ndarray | np.generic):
         return _array_feature(name, np.atleast_1d(value).reshape(-1))
     return _list_feature(name, [value] if isinstance(value, bool | int | float | bytes | str) else list(value))
@@ -167,11 +183,7 @@ def encode_example(features: Mapping[str, Value]) -> bytes:
     Raises:
         TypeError: a value is none of these, or an empty list, which has no kind.
     """
-    entries: list[bytes] = []
-    for name in sorted(features, key=str.encode):
-        entry = b"".join((_name_field(name), _field(2, _feature(name, features[name]))))
-        entries += (b"\x0a", _varint(len(entry)), entry)
-    content = b"".join(entries)
+    content = b"".join([piece for name in sorted(features) for piece in _entry(name, features[name])])
     return _field(1, content)
 
 

@@ -194,7 +194,8 @@ class Writer:
             *pictures,
             strict=True,
         )
-        for key, identity, copy, label, angles, feature, target in refs:
+        encode_target = self._remember(block.refs["places"][:, 1])
+        for index, (key, identity, copy, label, angles, feature, target) in enumerate(refs):
             yield {
                 "copy": copy,
                 "feature": self._encode(feature),
@@ -205,9 +206,23 @@ class Writer:
                 "label": label,
                 "noise": kinds[copy],
                 "noise_strength": strengths[copy],
-                "target": self._encode(target),
+                "target": encode_target(index, target),
                 "target_angle": angles[1],
             }
+
+    def _remember(self, places: NDArray[np.int32]) -> Callable[[int, NDArray[np.uint8]], bytes]:
+        """An encoder of targets that encodes each distinct one once a block: an identity's pairs share it."""
+        if self._plan.encoding == "raw":
+            return lambda _, target: self._encode(target)
+        known: dict[tuple[int, int], bytes] = {}
+        keys = [(part, row) for part, row in places.tolist()]
+
+        def encode(index: int, target: NDArray[np.uint8]) -> bytes:
+            if keys[index] not in known:
+                known[keys[index]] = self._encode(target)
+            return known[keys[index]]
+
+        return encode
 
     def _faces(self, block: Block, pictures: list[NDArray[np.uint8]]) -> Iterator[dict[str, Any]]:
         refs = zip(
