@@ -52,8 +52,8 @@ def check_faces(folder: Place, advance: Callable[[], None]) -> Iterator[Problem]
                 found += _check_against_plan(folder, name, table, groups[number])
         yield from found
         advance()
-    if groups is None and planned:
-        yield problem(folder, PLAN, "it is damaged; run `facepipe extract` again")
+    if groups is None and (planned or "plan" in settings):
+        yield problem(folder, PLAN, f"it is {'damaged' if planned else 'missing'}; run `facepipe extract` again")
     yield from _check_counts(folder, counts)
 
 

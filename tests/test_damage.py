@@ -1,0 +1,146 @@
+"""Every file that the stages write, damaged in every way: `verify` names it, a rerun makes just that piece again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
+from facepipe.progress import QuietProgress
+from facepipe.stages import extract, select, shard, split, verify
+
+ONE = Execution(workers=1)
+DAMAGES = ("truncate", "empty", "flip", "delete")
+
+
+def stages(data: Path) -> dict:
+    """Folder below `data` -> what makes it."""
+    names = {name: str(data / name) for name in ("images", "faces", "targets", "pairs", "shards")}
+    extracting = ExtractConfig(input=names["images"], output=names["faces"], part_size=16, min_face=30, execution=ONE)
+    selecting = SelectConfig(input=names["faces"], output=names["targets"], refine="none", execution=ONE)
+    splitting = SplitConfig(faces=names["faces"], targets=names["targets"], output=names["pairs"], validation=0.3)
+    sharding = ShardConfig(
+        input=names["pairs"], faces=names["faces"], output=names["shards"], shards=3, size=16, execution=ONE
+    )
+    return {
+        "faces": lambda: extract.run(extracting, QuietProgress()),
+        "targets": lambda: select.run(selecting, QuietProgress()),
+        "pairs": lambda: split.run(splitting, QuietProgress()),
+        "shards/pairs/1.0.0": lambda: shard.run(sharding, QuietProgress()),
+    }
+
+
+FOLDERS = tuple(stages(Path()))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory, astronaut) -> Path:
+    """A whole workspace of eight people's photographs, verified."""
+    data = tmp_path_factory.mktemp("damage") / "data"
+    for person in range(8):
+        for frame in range(5):
+            dice = np.random.default_rng([person, frame])
+            width, height = dice.integers(120, 200, 2).tolist()
+            image = cv2.resize(astronaut[:300, 100:350], (width, height), interpolation=cv2.INTER_AREA)
+            path = data / "images" / f"person-{person}" / f"{frame}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), np.ascontiguousarray(image[..., ::-1]))
+    for make in stages(data).values():
+        make()
+    assert verify.run(str(data), QuietProgress()) == []
+    return data
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Every file with the hash of its bytes; of `run.json` what may not differ."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        data = path.read_bytes()
+        if path.name == "run.json":
+            data = json.dumps(json.loads(data)["counts"], sort_keys=True).encode()
+        found[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+def written(folder: Path) -> dict[str, tuple[int, int]]:
+    """Inode and time of every part, target and shard: they change when a file is made again."""
+    names = [path for path in folder.rglob("*") if is_piece(path)]
+    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in names}
+
+
+def is_piece(path: Path) -> bool:
+    """Parts, targets and shards: what costs work to make."""
+    return path.name != "plan.parquet" and (path.suffix == ".parquet" or ".tfrecord-" in path.name)
+
+
+def harm(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    if how == "delete":
+        path.unlink()
+        return
+    if how == "flip":
+        data[random.Random(str(path)).randrange(len(data))] ^= 4
+    path.write_bytes({"truncate": data[: len(data) * 2 // 3], "empty": b"", "flip": data}[how])
+
+
+def damage_and_repair(workspace: Path, copy: Path, name: str, how: str) -> None:
+    """One damage: named, then repaired by its stage alone, which makes no other part, target or shard again."""
+    shutil.copytree(workspace, copy, symlinks=True)
+    folder = next(folder for folder in FOLDERS if name.startswith(f"{folder}/"))
+    path = copy / name
+    harm(path, how)
+    before = written(copy)
+    before.pop(str(path), None)
+    problems = verify.run(str(copy), QuietProgress())
+    assert any(problem.path.endswith(path.name) or path.name in problem.message for problem in problems), problems
+    stages(copy)[folder]()
+    assert contents(copy / folder) == contents(workspace / folder)
+    assert verify.run(str(copy), QuietProgress()) == []
+    if is_piece(path):
+        after = written(copy)
+        assert {name: after[name] for name in before} == before
+    shutil.rmtree(copy)
+
+
+def files_of(workspace: Path, folder: str) -> list[str]:
+    return sorted(str(path.relative_to(workspace)) for path in (workspace / folder).rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(("folder", "how"), list(zip(FOLDERS, DAMAGES, strict=True)))
+def test_damage_is_named_and_repaired(folder, how, workspace, tmp_path):
+    """One file of every stage, each in another way."""
+    data_files = [name for name in files_of(workspace, folder) if name.endswith(".parquet") or ".tfrecord-" in name]
+    damage_and_repair(workspace, tmp_path / "data", random.Random(folder).choice(data_files), how)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_damage_to_every_file_is_named_and_repaired(folder, how, workspace, tmp_path):
+    """Every part, shard, target, settings, plan, checksum and information file, in turn."""
+    names = files_of(workspace, folder)
+    assert len(names) >= 4
+    for name in names:
+        if how == "flip" and name.endswith("/run.json"):
+            continue  # times and rates: a digit more or less can't be told
+        damage_and_repair(workspace, tmp_path / "data", name, how)
+
+
+def test_files_that_are_not_ours_are_left_alone(workspace, tmp_path):
+    """A note that a person put into an output is neither damage nor removed by a rerun."""
+    copy = tmp_path / "data"
+    shutil.copytree(workspace, copy)
+    for folder in FOLDERS:
+        (copy / folder / "NOTES.txt").write_text("checked by hand")
+    assert verify.run(str(copy), QuietProgress()) == []
+    for make in stages(copy).values():
+        make()
+    assert all(os.path.exists(copy / folder / "NOTES.txt") for folder in FOLDERS)
