@@ -54,12 +54,21 @@ def print_bench(bench: Bench, count: int) -> None:
 
 
 def print_demo(folder: str) -> None:
-    """How closely the demo's estimated pose follows the turns, and where to look."""
+    """How closely the demo's estimated pose follows the turns, and what to look at."""
     from facepipe.config import join
+    from facepipe.report.contact_sheet import write_contact_sheet
     from facepipe.stages.demo_truth import compare_with_truth
 
     figures = compare_with_truth(join(folder, "faces"), join(folder, "truth.csv"))
     print("demo: " + "\n      ".join(figures.sentences()))
-    places = [("photographs", "images"), ("faces found, with pose", "faces"), ("most frontal of each", "targets")]
-    places += [("training shards", "shards")]
-    print(_table([(what, join(folder, where)) for what, where in places]))
+    sheet = join(folder, "contact_sheet.png")
+    write_contact_sheet(folder, sheet)
+    places = [
+        ("look at", f"{sheet}: the chosen frame of eight people, and the others by the way they look"),
+        ("photographs", join(folder, "images")),
+        ("faces found, with pose", join(folder, "faces")),
+        ("training shards", join(folder, "shards")),
+        ("a page about it all", f"facepipe report --data {folder}"),
+        ("training", f"python -m train autoencoder --data {folder} --set 'encoder=[32,32,16]' --epochs 2"),
+    ]
+    print(_table(places))
