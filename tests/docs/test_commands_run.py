@@ -93,6 +93,11 @@ def _whole_run(images: Path, work: Path) -> None:
     _run("facepipe run --quiet", work)
 
 
+def _whole_run_and_a_photograph(images: Path, work: Path) -> None:
+    _whole_run(images, work)
+    _link(_stills(images)[0][1][0], work / "photograph.jpg")
+
+
 def _corrections(images: Path, work: Path) -> None:
     import pyarrow.dataset as ds
 
@@ -117,7 +122,7 @@ WORKSPACES = {
     "docs/tasks/vggface2.md": _vggface2,
     "docs/tasks/manifest.md": _manifest,
     "docs/tasks/review.md": _corrections,
-    "docs/tasks/elsewhere.md": _whole_run,
+    "docs/tasks/elsewhere.md": _whole_run_and_a_photograph,
     "docs/how/shard.md": _whole_run,
     "docs/formats.md": _recipe,
 }
