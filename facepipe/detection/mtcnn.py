@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
 
     from facepipe.detection.boxes import Boxes
     from facepipe.records import Image
@@ -31,6 +32,8 @@ SCALE_FACTOR = 0.709
 P_THRESHOLD, R_THRESHOLD = 0.6, 0.7
 OUTSIDE = 127.5
 """What the networks see beyond the image's border: the middle of the range they were trained on."""
+GROUP = 256
+"""Boxes compared or looked at together: large photographs give tens of thousands."""
 FLOOR = 0.3
 """O-Net's lowest score worth a row."""
 
@@ -67,9 +70,10 @@ class Mtcnn:
     def _propose(self, image: Image, min_face: float) -> Boxes:
         """P-Net over the pyramid: squares (n, 4)."""
         boxes, scores = [], []
+        exact = image.astype(np.float32)
         for scale in pyramid(image.shape[1], image.shape[0], min_face):
             size = (int(image.shape[1] * scale), int(image.shape[0] * scale))
-            level = reduce_area(image, size)
+            level = reduce_area(exact, size)
             out = self._p_net.run(None, {"pixels": level})[0][0]
             found, score = read_proposals(out, scale)
             keep = suppress_all(found, score, 0.5)
@@ -84,7 +88,7 @@ class Mtcnn:
         """R-Net: the squares (n, 4) that it takes for faces, moved."""
         if not len(squares):
             return squares
-        out = self._r_net.run(None, {"pixels": cut(image, squares, 24)})[0]
+        out = run_in_groups(self._r_net, image, squares, 24)
         scores = face_probability(out)
         boxes = move(squares, out[:, :4])[scores > R_THRESHOLD]
         return box_math.squares(boxes[suppress_all(boxes, scores[scores > R_THRESHOLD], 0.7)])
@@ -93,7 +97,7 @@ class Mtcnn:
         """O-Net: faces with landmarks."""
         if not len(squares):
             return []
-        out = self._o_net.run(None, {"pixels": cut(image, squares, 48)})[0]
+        out = run_in_groups(self._o_net, image, squares, 48)
         scores = face_probability(out)
         sides = squares[:, None, 2:] - squares[:, None, :2] + 1
         points = np.stack([out[:, 4:9], out[:, 9:14]], axis=2) * sides + squares[:, None, :2] - 1
@@ -114,9 +118,15 @@ def pyramid(width: int, height: int, min_face: float) -> list[float]:
     return [scale for scale in scales if min(int(width * scale), int(height * scale)) >= CELL]
 
 
-def reduce_area(image: Image, size: tuple[int, int]) -> Array:
-    """The image (h, w, 3) at another size (width, height), averaged over areas, as (1, 3, h', w') float32."""
-    level = cv2.resize(image.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+def run_in_groups(session: InferenceSession, image: Image, squares: Boxes, side: int) -> Array:
+    """A network's outputs (n, k) for squares (n, 4) of an image, a group at a time: a crowd has thousands of them."""
+    groups = [cut(image, squares[i : i + GROUP], side) for i in range(0, len(squares), GROUP)]
+    return np.concatenate([session.run(None, {"pixels": pixels})[0] for pixels in groups])
+
+
+def reduce_area(image: Array, size: tuple[int, int]) -> Array:
+    """The image (h, w, 3) float32 at another size (width, height), averaged over areas, as (1, 3, h', w')."""
+    level = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(level.transpose(2, 0, 1)[None])
 
 
@@ -136,9 +146,14 @@ def suppress_all(boxes: Boxes, scores: Array, threshold: float, *, of_smaller: b
     Stricter than greedy suppression: also a box that is dropped itself drops those it overlaps, as in the package.
     """
     order = np.argsort(-scores, kind="stable")
-    ranked = boxes[order]
-    clash = np.triu(box_math.overlaps(ranked, ranked, of_smaller=of_smaller) > threshold, k=1)
-    return order[~clash.any(axis=0)]
+    ranked, places = boxes[order], np.arange(len(order))
+    stays = np.ones(len(order), dtype=bool)
+    for start in range(0, len(order), GROUP):
+        group = places[start : start + GROUP]
+        better = ranked[: group[-1] + 1]
+        clash = box_math.overlaps(better, ranked[group], of_smaller=of_smaller) > threshold
+        stays[group] = ~(clash & (places[: len(better), None] < group)).any(axis=0)
+    return order[stays]
 
 
 def face_probability(out: Array) -> Array:

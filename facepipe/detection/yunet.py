@@ -37,6 +37,10 @@ OVERLAP = 0.3
 """Of two boxes overlapping by more (intersection over union), the one with the better score stays."""
 MAX_SCALE = 2.0
 """More enlargement costs more than it finds."""
+MOST_PIXELS = 1_500_000
+"""Of one input; larger ones are searched in tiles, so that memory stays bounded (about 100 MB)."""
+TILE, TILE_OVERLAP = 1024, 256
+"""px of the input. Faces of up to half the overlap are looked for in tiles, larger ones in the whole image."""
 LEAST_SIDE = 112
 """px: a smaller input saves next to nothing, so small pictures are not reduced below it."""
 GRID = 16
@@ -106,21 +110,65 @@ class YuNet:
 
     def propose(self, image: Image, min_face: float) -> tuple[Array, Array, Array]:
         """What YuNet alone says: boxes (n, 4), landmarks (n, 5, 2), scores (n,), px of `image`, best score first."""
-        pixels, scale_x, scale_y = reduce_image(image, min_face)
-        faces = self._session.run(None, {"pixels": pixels, **cells(*pixels.shape[2:], scale_x, scale_y)})[0].T
+        height, width = image.shape[:2]
+        scale = wanted_scale(width, height, min_face)
+        excess = width * height * scale * scale / MOST_PIXELS
+        faces = self._run(image, scale) if excess <= 1 else self._run_in_tiles(image, scale, math.sqrt(excess))
         return faces[:, :4], faces[:, 4:14].reshape(-1, 5, 2), faces[:, 14]
 
+    def _run(self, image: Image, scale: float) -> Array:
+        """The network on a whole image: faces (n, 15), best score first."""
+        pixels, scale_x, scale_y = reduce_image(image, scale)
+        faces: Array = self._session.run(None, {"pixels": pixels, **cells(*pixels.shape[2:], scale_x, scale_y)})[0].T
+        return faces
 
-def input_size(width: int, height: int, min_face: float) -> tuple[int, int, float]:
-    """The network's input size for an image: (columns, rows, scale), columns and rows multiples of 16.
+    def _run_in_tiles(self, image: Image, scale: float, excess: float) -> Array:
+        """The network on a large image, in bounded memory: small faces from overlapping tiles, large from the whole."""
+        large = TILE_OVERLAP / scale / 2
+        whole = self._run(image, scale / excess)
+        found = [whole[_sides(whole) >= large]]
+        for left, top, right, bottom in tiles(image.shape[1], image.shape[0], TILE / scale, TILE_OVERLAP / scale):
+            faces = self._run(image[top:bottom, left:right], scale)
+            # A face cut by a tile's edge lies whole in the next one.
+            faces = faces[_sides(faces) < large] + np.array([left, top] * 7 + [0], dtype=np.float32)
+            found.append(faces)
+        faces = np.concatenate(found)
+        placed = faces[:, :4].copy()
+        placed[:, 2:] -= placed[:, :2]
+        return faces[list(cv2.dnn.NMSBoxes(placed.tolist(), faces[:, 14].tolist(), 0.0, OVERLAP))]
 
-    The scale brings `min_face` to `SHOWN_PX`, or shows it larger, up to what the rounding up leaves room for: where a
-    whole number of pixels can then be averaged, that is the cheapest reduction; else the input is filled.
-    """
+
+def _sides(faces: Array) -> Array:
+    """(n,) the longer sides of the boxes of faces (n, 15)."""
+    sides: Array = (faces[:, 2:4] - faces[:, :2]).max(axis=1)
+    return sides
+
+
+def tiles(width: int, height: int, side: float, overlap: float) -> list[tuple[int, int, int, int]]:
+    """Left, top, right and bottom of tiles of at most about `side` px that cover an image, neighbours overlapping."""
+
+    def cuts(length: int) -> list[tuple[int, int]]:
+        count = max(math.ceil((length - overlap) / (side - overlap)), 1)
+        step = (length - overlap) / count
+        return [(round(i * step), min(round(i * step + step + overlap), length)) for i in range(count)]
+
+    return [(left, top, right, bottom) for top, bottom in cuts(height) for left, right in cuts(width)]
+
+
+def wanted_scale(width: int, height: int, min_face: float) -> float:
+    """The scale that shows a face of `min_face` px as large as `SHOWN_PX` says."""
     (small, large_px), (large, small_px) = SHOWN_PX
     share = min(max((min_face - small) / (large - small), 0.0), 1.0)
     wanted = min((large_px + share * (small_px - large_px)) / min_face, MAX_SCALE)
-    wanted = max(wanted, min(LEAST_SIDE / max(width, height), 1.0))
+    return max(wanted, min(LEAST_SIDE / max(width, height), 1.0))
+
+
+def input_size(width: int, height: int, wanted: float) -> tuple[int, int, float]:
+    """The network's input size for an image: (columns, rows, scale), columns and rows multiples of 16.
+
+    The scale is the wanted one or larger, up to what the rounding up leaves room for: where a whole number of pixels
+    can then be averaged, that is the cheapest reduction; else the input is filled.
+    """
     columns = -(-math.ceil(width * wanted) // GRID) * GRID
     rows = -(-math.ceil(height * wanted) // GRID) * GRID
     # Never enlarged for the padding's sake alone.
@@ -129,10 +177,10 @@ def input_size(width: int, height: int, min_face: float) -> tuple[int, int, floa
     return columns, rows, 1 / blocks if 1 / blocks >= wanted else largest
 
 
-def reduce_image(image: Image, min_face: float) -> tuple[Array, float, float]:
+def reduce_image(image: Image, wanted: float) -> tuple[Array, float, float]:
     """The network's input (1, 3, rows, columns) float32, padded with black right and below, and its x and y scales."""
     height, width = image.shape[:2]
-    columns, rows, scale = input_size(width, height, min_face)
+    columns, rows, scale = input_size(width, height, wanted)
     blocks = int(1 / scale)
     if blocks > 1:
         # Whole blocks are averaged first: fine texture would alias, and INTER_AREA at any ratio is ten times slower.

@@ -96,8 +96,38 @@ def test_pictures_without_a_face_give_none(detector, shape):
 )
 def test_input_size(width, height, min_face, expected):
     """Multiples of 16, and at least 17.5 px (24 for the smallest) for a face of `min_face`."""
-    columns, rows, scale = yunet.input_size(width, height, min_face)
+    columns, rows, scale = yunet.input_size(width, height, yunet.wanted_scale(width, height, min_face))
     assert (columns, rows, pytest.approx(scale)) == expected
+
+
+@pytest.mark.parametrize(("width", "height"), [(3000, 500), (2000, 2000), (1030, 1030), (100, 5000)])
+def test_tiles_cover_the_image_and_overlap(width, height):
+    """Every spot with room for half the overlap around it lies whole in some tile; no tile is larger than asked."""
+    parts = yunet.tiles(width, height, 1024, 256)
+    assert all(right - left <= 1025 and bottom - top <= 1025 for left, top, right, bottom in parts)
+    assert min(p[0] for p in parts) == min(p[1] for p in parts) == 0
+    assert (max(p[2] for p in parts), max(p[3] for p in parts)) == (width, height)
+    rng = np.random.default_rng(0)
+    for x, y in rng.uniform(0, 1, (200, 2)) * (max(width - 128, 0), max(height - 128, 0)):
+        assert any(
+            left <= x and x + min(127, width) <= right and top <= y and y + min(127, height) <= bottom
+            for left, top, right, bottom in parts
+        )
+
+
+def test_a_large_picture_is_searched_in_tiles_for_small_and_large_faces(detector, astronaut):
+    """Faces of 45 to 1,400 px in one picture of 14 megapixels are each found once, at their place."""
+    canvas = np.full((3500, 4000, 3), 120, np.uint8)
+    places = [(0, 0, 1800), (1900, 100, 1000), (3100, 900, 640), (2000, 1300, 480), (900, 2000, 310), (3700, 3200, 260)]
+    places += [(2400, 2000, 512), (60, 3000, 280)]
+    for x, y, size in places:
+        canvas[y : y + size, x : x + size] = cv2.resize(astronaut, (size, size), interpolation=cv2.INTER_AREA)[
+            : 3500 - y, : 4000 - x
+        ]
+    expected = np.array([np.array([180, 63, 269, 174]) * size / 512 + [x, y, x, y] for x, y, size in places])
+    faces = [f for f in detector.detect(canvas, 40) if f.score >= 0.7]
+    assert len(faces) == len(places)
+    assert overlaps(expected.astype(np.float32), np.stack([f.box for f in faces])).max(axis=1).min() > 0.7
 
 
 def test_the_rebuilt_graph_gives_what_the_file_gives(astronaut):
