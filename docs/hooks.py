@@ -77,6 +77,8 @@ def _record(parameter: Any, context: Any) -> tuple[str, str] | None:
     if record is None:
         return None
     names, text = record
+    for kind, shown in {"<str>": "TEXT", "<int>": "N", "<float>": "F"}.items():
+        names = names.replace(kind, shown)
     return names, re.sub(r"\s*\[default: (.*?)\]$", r" [\1]", text)
 
 
