@@ -53,7 +53,7 @@ _FLAGS = {  # the reduced flags with the bit that says BGR taken out
     4: _COLOR | cv2.IMREAD_REDUCED_COLOR_4 & ~1,
     8: _COLOR | cv2.IMREAD_REDUCED_COLOR_8 & ~1,
 }
-_PICTURE_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_PICTURE_CHUNKS = frozenset({b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _PILLOW_NAMES = {"PNM": "PPM", "HEIC": "HEIF"}
 _PILLOW_COSTS = {"JPEG2000": 26, "AVIF": 17, "PSD": 17, "ICO": 17, "HEIC": 17, "JXL": 26}
 """Bytes a pixel of formats whose size only their decoder tells."""
@@ -153,7 +153,7 @@ def _bare_png(data: bytes) -> bytes:
     A last chunk that is cut off gets the length that it has: libpng would set aside what it claims, up to 2 GB.
     """
     chunks = png_chunks(data)
-    kept = [data[:8], *(data[start:end] for name, start, end in chunks if name in _PICTURE_CHUNKS)]
+    kept = [data[:33], *(data[start:end] for name, start, end in chunks[1:] if name in _PICTURE_CHUNKS)]
     rest = data[chunks[-1][2] if chunks else 8 :]
     if rest[4:8] == b"IDAT":
         kept.append(_png_chunk(rest[4:]))

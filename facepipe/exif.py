@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+_MAX_ENTRIES = 65_535
+
 
 def exif_orientation(exif: bytes) -> int:
     """EXIF's orientation 1..8; 1 where there is none or it can't be read."""
@@ -26,7 +28,7 @@ def tiff_tags(data: bytes, wanted: frozenset[int]) -> dict[int, int]:
     (count,) = struct.unpack_from(order + count_code, data, at)
     at += 8 if big else 2
     tags: dict[int, int] = {}
-    for start in range(at, min(at + count * entry, len(data) - entry + 1), entry):
+    for start in range(at, min(at + min(count, _MAX_ENTRIES) * entry, len(data) - entry + 1), entry):
         tag, kind = struct.unpack_from(order + "HH", data, start)
         if tag in wanted and tag not in tags and kind in _INTEGER_KINDS:
             tags[tag] = _tiff_value(data, order, start, kind, big=big)

@@ -6,12 +6,18 @@ loop runs longer than the file. A size that a header claims is compared with `--
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from facepipe.errors import ImageError
 from facepipe.exif import exif_orientation, tiff_tags
 from facepipe.records import Status
+from facepipe.signatures import sniff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,50 +39,6 @@ class Header:
     with_alpha: bool = False
     start: int = 0
     progressive: bool = False
-
-
-_FORMATS = (  # offset, signature, format
-    (0, b"\xff\xd8\xff", "JPEG"),
-    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
-    (0, b"GIF87a", "GIF"),
-    (0, b"GIF89a", "GIF"),
-    (8, b"WEBP", "WEBP"),
-    (0, b"II*\0", "TIFF"),
-    (0, b"MM\0*", "TIFF"),
-    (0, b"II+\0", "TIFF"),
-    (0, b"MM\0+", "TIFF"),
-    (0, b"BM", "BMP"),
-    (4, b"ftypavif", "AVIF"),
-    (4, b"ftypavis", "AVIF"),
-    (4, b"ftypheic", "HEIC"),
-    (4, b"ftypheix", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
-    (4, b"ftypmsf1", "HEIC"),
-    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
-    (0, b"\xff\x4f\xff\x51", "JPEG2000"),
-    (0, b"\xff\x0a", "JXL"),
-    (0, b"\0\0\0\x0cJXL \r\n\x87\n", "JXL"),
-    (0, b"8BPS", "PSD"),
-    (0, b"qoif", "QOI"),
-    (0, b"\0\0\x01\0", "ICO"),
-    (0, b"\x59\xa6\x6a\x95", "SUN"),
-    (0, b"\x01\xda", "SGI"),
-    (0, b"\x0a\x05\x01", "PCX"),
-    (0, b"\x0a\x03\x01", "PCX"),
-    (0, b"\x0a\x02\x01", "PCX"),
-)
-
-
-def sniff(data: bytes) -> str:
-    """The format by its signature, "" where none is known."""
-    for offset, signature, name in _FORMATS:
-        if data.startswith(signature, offset):
-            return name
-    if data[:1] == b"P" and data[1:2] in b"1234567Ff" and data[2:3].isspace():
-        return "PNM"
-    if len(data) > 18 and data[1] in (0, 1) and data[2] in (1, 2, 3, 9, 10, 11) and data[16] in (8, 15, 16, 24, 32):
-        return "TGA"  # has no signature, only few values that fit
-    return ""
 
 
 def read_header(data: bytes) -> Header:
@@ -101,20 +63,31 @@ def read_header(data: bytes) -> Header:
     return header
 
 
+_MAX_STEPS = 200_000
+"""More segments than any picture has: a header made of a hundred million empty ones would take minutes."""
+_NOT_FILL = re.compile(rb"[^\xff]")
+_BLOCK = re.compile(rb"[,;!]")
 _NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})  # Huffman tables, extensions, arithmetic coding: among the frame markers
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
+
+
+def _steps() -> Iterator[int]:
+    """Counts a walk's steps; a ValueError where it does not end."""
+    yield from range(_MAX_STEPS)
+    raise ValueError
 
 
 def _jpeg(data: bytes) -> Header:
     """Walks the markers to the frame header and on to the first scan."""
     at, end = 2, len(data)
     orientation, frame = 1, None
-    while at < end:
-        at = data.index(b"\xff", at)  # libjpeg too skips stray bytes between markers
-        while data[at] == 0xFF:
-            at += 1
-        marker = data[at]
-        at += 1
+    for _ in _steps():
+        if at >= end:
+            break
+        found = _NOT_FILL.search(data, data.index(b"\xff", at))  # libjpeg too skips stray bytes between markers
+        if found is None:
+            break
+        marker, at = found[0][0], found.end()
         if marker in _BARE or marker == 0:
             continue
         if marker == 0xD9:
@@ -122,7 +95,7 @@ def _jpeg(data: bytes) -> Header:
         (length,) = struct.unpack_from(">H", data, at)
         if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME and frame is None:
             frame = (marker, *struct.unpack_from(">BHHB", data, at + 2))
-        elif marker == 0xE1 and data.startswith(b"Exif\0\0", at + 2):
+        elif marker == 0xE1 and orientation == 1 and data.startswith(b"Exif\0\0", at + 2):
             orientation = exif_orientation(data[at + 8 : at + length])
         elif marker == 0xDA:
             break
@@ -145,8 +118,11 @@ def _jpeg(data: bytes) -> Header:
 
 def png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
     """(type, start, end) of every whole chunk, start and end with its length and CRC."""
-    chunks, at = [], 8
-    while at + 12 <= len(data):
+    chunks: list[tuple[bytes, int, int]] = []
+    at = 8
+    for _ in _steps():
+        if at + 12 > len(data):
+            break
         (length,) = struct.unpack_from(">I", data, at)
         end = at + 12 + length
         if end > len(data):
@@ -174,21 +150,23 @@ def _gif(data: bytes) -> Header:
     """The logical screen, or the first frame where that is larger."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
-    while at < len(data):
-        block = data[at]
+    for _ in _steps():
+        found = _BLOCK.search(data, at)  # Pillow too skips what is no block
+        if found is None:
+            break
+        block, at = found[0][0], found.start()
         if block == 0x2C:
             left, top, w, h = struct.unpack_from("<HHHH", data, at + 1)
             width, height = max(width, left + w), max(height, top + h)
             break
         if block == 0x3B:
             break
-        if block != 0x21:  # Pillow too skips what is no block
-            at += 1
-            continue
         at += 2
-        while data[at]:
-            at += data[at] + 1
-        at += 1
+        for _ in _steps():
+            length = data[at]
+            at += length + 1
+            if length == 0:
+                break
     return Header("GIF", width, height, bytes_per_pixel=12)
 
 
@@ -197,7 +175,9 @@ def _webp(data: bytes) -> Header:
         raise ValueError
     width = height = 0
     orientation, at, extended = 1, 12, False
-    while at + 8 <= len(data):
+    for _ in _steps():
+        if at + 8 > len(data):
+            break
         name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         body = at + 8
         if name == b"VP8X":

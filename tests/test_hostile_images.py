@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import struct
+import time
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -127,9 +128,30 @@ def test_a_gif_whose_frame_is_larger_than_its_screen():
     assert (header.width, header.height) == (120, 90)
 
 
-@pytest.mark.parametrize(
-    "data", [b"GIF89a" + bytes(7) + b"!" * 5000, b"\xff\xd8" + b"\xff" * 5000, b"\xff\xd8" + b"\xff\xe1\0\0" * 5000]
-)
-def test_headers_without_end(data):
-    """Headers that lead nowhere end with the file."""
-    assert refused(data).status == Status.DECODE_ERROR
+SIZE = 20_000_000
+ENDLESS = {
+    "jpeg of fill bytes": b"\xff\xd8" + b"\xff" * SIZE,
+    "jpeg of empty segments": b"\xff\xd8" + b"\xff\xe1\0\2" * (SIZE // 4),
+    "jpeg of restarts": b"\xff\xd8" + b"\xff\xd0" * (SIZE // 2),
+    "png of empty chunks": b"\x89PNG\r\n\x1a\n" + bytes(SIZE),
+    "gif of nothing": b"GIF89a" + bytes(7) + b"\1" * SIZE,
+    "gif of empty blocks": b"GIF89a" + bytes(7) + b"!\1" + b"\1\1" * (SIZE // 2),
+    "webp of empty chunks": b"RIFF\0\0\0\0WEBP" + bytes(SIZE),
+    "bigtiff of many tags": b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2**63) + bytes(SIZE),
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_headers_without_end(kind):
+    """A header made of millions of empty pieces is given up within a second."""
+    started = time.process_time()
+    assert refused(ENDLESS[kind]).status == Status.DECODE_ERROR
+    assert time.process_time() - started < 2
+
+
+def test_a_second_png_header_is_dropped(fuzz):
+    """A PNG whose second header claims more than the first is decoded by the first."""
+    data = fuzz.image_seeds("png")[0]
+    second = b"IHDR" + struct.pack(">IIBBBBB", 50_000, 50_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + second + struct.pack(">I", zlib.crc32(second))
+    assert decode(data[:33] + chunk + data[33:], max_pixels=20_000).shape == (90, 120, 3)
