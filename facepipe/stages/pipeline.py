@@ -103,4 +103,17 @@ def run_demo(folder: str, seed: int, identities: int, workers: int, progress: Pr
     from facepipe.stages import demo
 
     yield demo.write_images(folder, seed, identities, progress)
-    yield from run_all(join(folder, "images"), folder, read_recipe("demo"), {"workers": workers or None}, progress)
+    given = {"workers": workers or None, "refine": _refinement()}
+    yield from run_all(join(folder, "images"), folder, read_recipe("demo"), given, progress)
+
+
+def _refinement() -> str | None:
+    """The demo's `--refine`: `none` where the mesh is not installed, because the demo is to run without any extra."""
+    from facepipe.errors import MissingExtra
+    from facepipe.mesh import Mesh
+
+    try:
+        Mesh()
+    except MissingExtra:
+        return "none"
+    return None
