@@ -123,6 +123,25 @@ def test_evaluation_stands_beside_real_and_noise(folder, shards):
     assert any("swd 16 px" in line for line in lines)
 
 
+def test_distances_on_features_of_an_encoder(folder, shards, make_pairs, tmp_path):
+    """A trained autoencoder's encoder gives the features; real faces are nearest, and samples of a new generator cover none."""
+    from train.autoencoder import train
+    from train.config import AutoencoderConfig
+    from train.gan.evaluation import evaluate
+    from train.runs import Run
+
+    encoder = str(tmp_path / "autoencoder")
+    sizes = {"input_size": 16, "output_size": 16, "encoder": (16, 8), "latent": 8, "batch_size": 8}
+    train(AutoencoderConfig(shards=str(make_pairs()), output=encoder, epochs=3, preset="v4", **sizes), lambda _: None)
+    report = evaluate(Run.open(folder), shards, "train", "last", lambda _: None, encoder=encoder)
+    table = report[f"on features of the encoder {encoder}"]
+    assert table["real faces"]["frechet distance"] < table["samples"]["frechet distance"]
+    assert table["real faces"]["precision"] > 0.5
+    assert table["samples"]["recall"] < 0.1 < table["real faces"]["recall"]
+    with pytest.raises(UsageError, match="give an autoencoder's"):
+        evaluate(Run.open(folder), shards, "train", "last", lambda _: None, encoder=str(folder))
+
+
 @pytest.fixture(scope="module")
 def mean_color(tmp_path_factory):
     """An ONNX network whose feature is a picture's mean colour: (n, 3, 32, 32) -> (n, 3, 1, 1)."""
