@@ -1,0 +1,138 @@
+"""The stages from bucket to bucket, against an S3 server on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, join
+from facepipe.progress import QuietProgress
+from facepipe.stages import extract, select, shard, split, verify
+from facepipe.storage import Place, place
+
+sys.path.insert(0, str(Path(__file__).parent / "jobs"))
+
+from faulty_proxy import FaultyProxy
+
+QUIET = QuietProgress()
+
+
+def write_photographs(root: Place, photograph: np.ndarray, people: int, frames: int, side: int = 150) -> None:
+    """Folders of people: one photograph, narrowed in ways of their own."""
+    for person in range(people):
+        for frame in range(frames):
+            dice = np.random.default_rng([person, frame])
+            width, height = dice.integers(side * 4 // 5, side, 2).tolist()
+            image = cv2.resize(photograph[:300, 100:350], (width, height), interpolation=cv2.INTER_AREA)
+            content = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
+            root.write(f"person-{person:03d}/{frame:02d}.jpg", content, durable=False)
+
+
+def extract_config(data: str, **options) -> ExtractConfig:
+    settings = {"part_size": 8, "min_face": 30, "execution": Execution(workers=1), **options}
+    return ExtractConfig(input=join(data, "images"), output=join(data, "faces"), **settings)
+
+
+def run_all(data: str) -> None:
+    extract.run(extract_config(data), QUIET)
+    names = {name: join(data, name) for name in ("faces", "targets", "pairs", "shards")}
+    select.run(SelectConfig(input=names["faces"], output=names["targets"], refine="none"), QUIET)
+    split.run(SplitConfig(faces=names["faces"], targets=names["targets"], output=names["pairs"], validation=0.3), QUIET)
+    shard.run(ShardConfig(input=names["pairs"], faces=names["faces"], output=names["shards"], shards=3, size=16), QUIET)
+
+
+def contents(root: Place) -> dict[str, bytes | str]:
+    """Every file with its bytes; `run.json` with what may not differ."""
+    found = {entry.path: root.read(entry.path) for entry in root.list()}
+    return {
+        path: json.dumps(json.loads(data)["counts"]) if path.endswith("run.json") else data
+        for path, data in found.items()
+    }
+
+
+@pytest.fixture
+def bucket(s3_port, s3_bucket) -> str:
+    """The URI of a workspace in a new bucket."""
+    return f"s3://{s3_bucket}/some/data?endpoint_override=127.0.0.1:{s3_port}&scheme=http"
+
+
+def test_faces_in_a_bucket_are_what_they_are_in_a_folder(bucket, tmp_path, astronaut):
+    """Images read from a bucket, parts written into it: the same files, byte for byte; a rerun makes nothing."""
+    for data in (bucket, str(tmp_path)):
+        write_photographs(place(join(data, "images")), astronaut, 4, 5)
+        extract.run(extract_config(data), QUIET)
+    assert contents(place(bucket)) == contents(place(str(tmp_path)))
+    assert extract.run(extract_config(bucket), QUIET).done_before == 3
+
+
+@pytest.mark.slow
+def test_a_whole_workspace_in_a_bucket(bucket, tmp_path, astronaut):
+    """Every stage from bucket to bucket, verified there, and equal to the same in a folder."""
+    for data in (bucket, str(tmp_path)):
+        write_photographs(place(join(data, "images")), astronaut, 8, 5)
+        run_all(data)
+        assert verify.run(data, QUIET) == []
+    assert contents(place(bucket)) == contents(place(str(tmp_path)))
+
+
+@pytest.mark.slow
+def test_a_run_into_a_bucket_that_is_killed_goes_on(bucket, tmp_path, astronaut):
+    """`kill -9` at five moments; the last run ends with the bytes of a folder that nothing disturbed."""
+    for data in (bucket, str(tmp_path)):
+        write_photographs(place(join(data, "images")), astronaut, 10, 8)
+    options = ["--part-size", "8", "--min-face", "30", "--workers", "2", "--quiet"]
+    command = [sys.executable, "-m", "facepipe", "extract", *options, "--data"]
+    started = time.monotonic()
+    subprocess.run([*command, str(tmp_path)], check=True, stdout=subprocess.DEVNULL)
+    seconds = time.monotonic() - started
+    for seed in range(5):
+        run = subprocess.Popen([*command, bucket], stdout=subprocess.DEVNULL)
+        time.sleep(random.Random(seed).uniform(0.3, 1) * seconds)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+    subprocess.run([*command, bucket], check=True, stdout=subprocess.DEVNULL)
+    assert contents(place(bucket)) == contents(place(str(tmp_path)))
+
+
+@pytest.mark.slow
+def test_faults_while_a_stage_runs_cost_nothing(s3_port, s3_bucket, tmp_path, astronaut):
+    """Every ninth request answered by an error or broken off: the same bytes."""
+    with contextlib.closing(FaultyProxy(s3_port)) as proxy:
+        bucket = f"s3://{s3_bucket}/data?endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
+        for data in (bucket, str(tmp_path)):
+            write_photographs(place(join(data, "images")), astronaut, 4, 5)
+        proxy.plan = [fault for fault in ("503", "reset", "500") * 20 for fault in ("ok",) * 8 + (fault,)]
+        run_all(bucket)
+        run_all(str(tmp_path))
+        assert len(proxy.plan) < 400
+        proxy.plan = []
+        assert contents(place(bucket)) == contents(place(str(tmp_path)))
+
+
+@pytest.mark.slow
+def test_extract_hides_the_latency_of_a_store(s3_port, s3_bucket, astronaut):
+    """50 ms more on each call: at least 0.9 of the images a second that the same server gives without them."""
+    with contextlib.closing(FaultyProxy(s3_port)) as proxy:
+        bucket = f"s3://{s3_bucket}/data?endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
+        write_photographs(place(join(bucket, "images")), astronaut, 30, 20, side=300)
+
+        def rate(delay_s: float) -> float:
+            proxy.delay_s = delay_s
+            config = extract_config(bucket, part_size=512, execution=Execution(workers=1, overwrite=True))
+            started = time.monotonic()
+            report = extract.run(config, QUIET)
+            return sum(report.counts.values()) / (time.monotonic() - started)
+
+        rate(0)
+        pairs = [(rate(0), rate(0.05)) for _ in range(3)]
+        assert max(late / soon for soon, late in pairs) >= 0.9, pairs
