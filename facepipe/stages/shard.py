@@ -8,13 +8,16 @@ examples a worker, whatever the size of the whole.
 from __future__ import annotations
 
 import json
+import tempfile
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facepipe import tables
 from facepipe.config import SUBSETS, join, settings_of
+from facepipe.datacard import CARD, encode_card
 from facepipe.errors import DamagedFile
 from facepipe.records import StageReport, Status
 from facepipe.splitting import choose_subset
@@ -31,6 +34,7 @@ from facepipe.workers import PartReport, run_parts
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Iterator
 
     from facepipe.config import ShardConfig
     from facepipe.progress import Progress
@@ -60,23 +64,27 @@ def run(config: ShardConfig, progress: Progress) -> StageReport:
     with open_output(folder, settings, config.execution.overwrite, is_own) as out:
         splits = _find_finished(out, plan)
         if splits is None:
-            splits = _make(config, plan, inputs, out, report, progress)
+            with _scratch(config, out) as scratch:
+                splits = _make(config, plan, inputs, out, scratch, report, progress)
         else:
             report.done_before = sum(len(split.shard_lengths) for split in splits)
         out.write(FEATURES, encode_features(plan.examples, plan.size, plan.channels, plan.encoding))
         out.write(INFO, encode_info(plan.examples, splits))
+        identities = inputs.identities if plan.examples == "pairs" else _face_identities(inputs)
+        people = {subset: len(names) for subset, names in identities.items()}
+        out.write(CARD, encode_card(plan.examples, splits, people, settings))
         out.finish()
         report.counts = {split.name: sum(split.shard_lengths) for split in splits if sum(split.shard_lengths)}
         report.outputs[plan.examples], report.wall_s = folder, time.monotonic() - started
         if not report.counts:
             report.notes.append(f"no {plan.examples}: nothing could be written")
-        write_run_file(out.place, config, report, _facts(inputs, plan, splits, report))
+        write_run_file(out.place, config, report, _facts(identities, splits, report))
     return report
 
 
 def is_own(path: str) -> bool:
     """Whether a file in the output is one of this stage's."""
-    return ".tfrecord-" in path or path in (FEATURES, INFO)
+    return ".tfrecord-" in path or path in (FEATURES, INFO, CARD)
 
 
 def _find_finished(out: Output, plan: ShardPlan) -> list[Split] | None:
@@ -129,16 +137,35 @@ def check_shard(folder: Place, name: str, length: int) -> None:
         raise DamagedFile(f"{folder}/{name} has {found:,} records instead of {length:,}; run `facepipe shard` again")
 
 
+@contextmanager
+def _scratch(config: ShardConfig, out: Output) -> Iterator[str]:
+    """Where the pixels wait: beside the shards, or on this machine's disk where the shards go to an object store.
+
+    A cluster's workers share no disk, so there they wait in the object store.
+    """
+    if out.place.is_local or config.execution.engine == "dask":
+        yield out.scratch.uri
+        return
+    with tempfile.TemporaryDirectory(prefix="facepipe-") as folder:
+        yield folder
+
+
 def _make(
-    config: ShardConfig, plan: ShardPlan, inputs: Inputs, out: Output, report: StageReport, progress: Progress
+    config: ShardConfig,
+    plan: ShardPlan,
+    inputs: Inputs,
+    out: Output,
+    scratch: str,
+    report: StageReport,
+    progress: Progress,
 ) -> list[Split]:
     """Orders, gathers and writes the shards that are not whole."""
-    gatherer = Gatherer(plan, inputs, out.scratch.uri, config.execution, progress)
+    gatherer = Gatherer(plan, inputs, scratch, config.execution, progress)
     examples = gatherer.order()
     layout = gatherer.lay_out(examples)
     numbers = range(len(layout.shards))
     gatherer.cut(layout, examples, numbers)
-    lengths = shard_lengths(out.scratch.uri, layout)
+    lengths = shard_lengths(scratch, layout)
     names = {layout.name(plan.examples, number) for number in numbers}
     for entry in list(out.place.list()):
         if ".tfrecord-" in entry.path and entry.path not in names:
@@ -147,7 +174,7 @@ def _make(
     report.done_before = len(numbers) - len(wanted)
     if wanted:
         partial = gatherer.pixels(layout, wanted)
-        job = RecordsJob(plan, layout, len(gatherer.sources), out.scratch.uri, out.place.uri, partial)
+        job = RecordsJob(plan, layout, len(gatherer.sources), scratch, out.place.uri, partial)
         _write_shards(config, job, wanted, sum(lengths[number] for number in wanted), out, gatherer.steps, progress)
     report.steps_s = dict(gatherer.steps)
     return _measure(out.place, plan, layout, lengths)
@@ -186,9 +213,8 @@ def _measure(folder: Place, plan: ShardPlan, layout: Layout, lengths: list[int])
     return splits
 
 
-def _facts(inputs: Inputs, plan: ShardPlan, splits: list[Split], report: StageReport) -> dict[str, Any]:
+def _facts(identities: dict[str, list[str]], splits: list[Split], report: StageReport) -> dict[str, Any]:
     """What `run.json` says beside the usual."""
-    identities = inputs.identities if plan.examples == "pairs" else _face_identities(inputs)
     made = sum(report.counts.values())
     return {
         "identities": identities,

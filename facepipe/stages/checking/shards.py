@@ -11,6 +11,7 @@ import numpy as np
 
 from facepipe import parquet, tables
 from facepipe.config import SUBSETS
+from facepipe.datacard import CARD
 from facepipe.errors import FacepipeError
 from facepipe.noise import parse_noise
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_run_file, settings_or_none
@@ -56,7 +57,7 @@ def check_shards(
         for split in splits
         for number, length in enumerate(split.shard_lengths)
     ]
-    yield from check_folder(folder, [FEATURES, INFO, *(name for _, name, _ in names)], STAGE)
+    yield from check_folder(folder, [FEATURES, INFO, CARD, *(name for _, name, _ in names)], STAGE)
     if splits:
         for entry in folder.list():
             if ".tfrecord-" in entry.path and entry.path not in {name for _, name, _ in names}:
