@@ -28,7 +28,7 @@ FINE_BITS = 24
 """At most so many of the 256 bits differ between two versions of one picture."""
 _FLAT = 4.0
 """A standard deviation of the gray values below this says nothing."""
-_CROWD = 2000
+_CROWD = 500
 """Bands shared by more pictures than this are skipped: they tell nothing, and would cost the square of it."""
 
 

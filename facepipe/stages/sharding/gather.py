@@ -11,11 +11,11 @@ import numpy as np
 from facepipe import parquet
 from facepipe.config import SUBSETS
 from facepipe.errors import DamagedFile
-from facepipe.stages.scratch import load, store
+from facepipe.stages.scratch import load, map_array, store
 from facepipe.stages.sharding.order import OrderJob, file_name, find_cuts, group_parts
 from facepipe.stages.sharding.pixels import NEEDED, PixelsJob, is_whole
 from facepipe.stages.sharding.plan import TRAIN, ShardPlan, block_ranks
-from facepipe.stages.sharding.records import Layout, cuts_name, open_array
+from facepipe.stages.sharding.records import Layout, cuts_name
 from facepipe.storage import place
 from facepipe.workers import run_parts
 
@@ -66,7 +66,7 @@ class Gatherer:
 
     def _orders(self, subset: int) -> list[NDArray[np.uint64]]:
         names = [file_name("order", subset, number) for number in range(len(self.sources))]
-        return [open_array(self.scratch, name) for name in names]
+        return [map_array(self.scratch, name) for name in names]
 
     def lay_out(self, examples: dict[int, int]) -> Layout:
         """How many shards each subset has."""
@@ -98,7 +98,7 @@ class Gatherer:
         for number in wanted:
             cuts = load(self.scratch, cuts_name(number))
             for source in range(len(self.sources)):
-                refs = open_array(self.scratch, file_name("refs", layout.shards[number][0], source))
+                refs = map_array(self.scratch, file_name("refs", layout.shards[number][0], source))
                 found = refs[int(cuts[0, source]) : int(cuts[-1, source])]["places"]
                 places.append(np.unique(found[:, : self.plan.pictures].reshape(-1, 2), axis=0))
         needed = np.unique(np.concatenate(places), axis=0)

@@ -15,7 +15,7 @@ from facepipe.config import SUBSETS
 from facepipe.errors import DamagedFile
 from facepipe.noise import Draw, Noise, add_noise
 from facepipe.seeding import Draws
-from facepipe.stages.scratch import load
+from facepipe.stages.scratch import load, load_slice
 from facepipe.stages.sharding.order import file_name
 from facepipe.stages.sharding.pixels import PixelReader
 from facepipe.stopwatch import Stopwatch
@@ -110,9 +110,9 @@ def read_block(scratch: str, subset: int, sources: int, number: int, index: int)
     for source in range(sources):
         if begin[source] == end[source]:
             continue
-        part = slice(int(begin[source]), int(end[source]))
-        orders.append(np.array(open_array(scratch, file_name("order", subset, source))[part]))
-        found = np.array(open_array(scratch, file_name("refs", subset, source))[part])
+        part = int(begin[source]), int(end[source])
+        orders.append(load_slice(scratch, file_name("order", subset, source), *part))
+        found = load_slice(scratch, file_name("refs", subset, source), *part)
         first, last = found[0], found[-1]
         length = int(last["text_at"] + last["key_bytes"] + last["identity_bytes"] - first["text_at"])
         name = file_name("text", subset, source)
@@ -133,17 +133,6 @@ def _with_text(refs: NDArray[np.void], text: bytes) -> Block:
     spans = list(zip(starts.tolist(), middles.tolist(), ends.tolist(), strict=True))
     keys = [text[start:middle].decode("utf-8", "surrogatepass") for start, middle, _ in spans]
     return Block(keys, [text[middle:end] for _, middle, end in spans], refs)
-
-
-def open_array(scratch: str, name: str) -> NDArray[Any]:
-    """An array of the scratch folder, memory-mapped where it is local."""
-    folder = place(scratch)
-    if not folder.is_local:
-        return load(scratch, name)
-    try:
-        return np.load(folder.local_path(name), mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-    except (OSError, ValueError) as error:
-        raise DamagedFile(f"{folder}/{name} is damaged ({error}); run the same command again") from error
 
 
 class Writer:
