@@ -11,8 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, join
@@ -23,19 +21,9 @@ from facepipe.storage import Place, place
 sys.path.insert(0, str(Path(__file__).parent / "jobs"))
 
 from faulty_proxy import FaultyProxy
+from people import write_people
 
 QUIET = QuietProgress()
-
-
-def write_photographs(root: Place, photograph: np.ndarray, people: int, frames: int, side: int = 150) -> None:
-    """Folders of people: one photograph, narrowed in ways of their own."""
-    for person in range(people):
-        for frame in range(frames):
-            dice = np.random.default_rng([person, frame])
-            width, height = dice.integers(side * 4 // 5, side, 2).tolist()
-            image = cv2.resize(photograph[:300, 100:350], (width, height), interpolation=cv2.INTER_AREA)
-            content = cv2.imencode(".jpg", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
-            root.write(f"person-{person:03d}/{frame:02d}.jpg", content, durable=False)
 
 
 def extract_config(data: str, **options) -> ExtractConfig:
@@ -69,7 +57,7 @@ def bucket(s3_port, s3_bucket) -> str:
 def test_faces_in_a_bucket_are_what_they_are_in_a_folder(bucket, tmp_path, astronaut):
     """Images read from a bucket, parts written into it: the same files, byte for byte; a rerun makes nothing."""
     for data in (bucket, str(tmp_path)):
-        write_photographs(place(join(data, "images")), astronaut, 4, 5)
+        write_people(place(join(data, "images")), astronaut, 4, 5)
         extract.run(extract_config(data), QUIET)
     assert contents(place(bucket)) == contents(place(str(tmp_path)))
     assert extract.run(extract_config(bucket), QUIET).done_before == 3
@@ -79,7 +67,7 @@ def test_faces_in_a_bucket_are_what_they_are_in_a_folder(bucket, tmp_path, astro
 def test_a_whole_workspace_in_a_bucket(bucket, tmp_path, astronaut):
     """Every stage from bucket to bucket, verified there, and equal to the same in a folder."""
     for data in (bucket, str(tmp_path)):
-        write_photographs(place(join(data, "images")), astronaut, 8, 5)
+        write_people(place(join(data, "images")), astronaut, 8, 5)
         run_all(data)
         assert verify.run(data, QUIET) == []
     assert contents(place(bucket)) == contents(place(str(tmp_path)))
@@ -89,7 +77,7 @@ def test_a_whole_workspace_in_a_bucket(bucket, tmp_path, astronaut):
 def test_a_run_into_a_bucket_that_is_killed_goes_on(bucket, tmp_path, astronaut):
     """`kill -9` at five moments; the last run ends with the bytes of a folder that nothing disturbed."""
     for data in (bucket, str(tmp_path)):
-        write_photographs(place(join(data, "images")), astronaut, 10, 8)
+        write_people(place(join(data, "images")), astronaut, 10, 8)
     options = ["--part-size", "8", "--min-face", "30", "--workers", "2", "--quiet"]
     command = [sys.executable, "-m", "facepipe", "extract", *options, "--data"]
     started = time.monotonic()
@@ -110,7 +98,7 @@ def test_faults_while_a_stage_runs_cost_nothing(s3_port, s3_bucket, tmp_path, as
     with contextlib.closing(FaultyProxy(s3_port)) as proxy:
         bucket = f"s3://{s3_bucket}/data?endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
         for data in (bucket, str(tmp_path)):
-            write_photographs(place(join(data, "images")), astronaut, 4, 5)
+            write_people(place(join(data, "images")), astronaut, 4, 5)
         proxy.plan = [fault for fault in ("503", "reset", "500") * 20 for fault in ("ok",) * 8 + (fault,)]
         run_all(bucket)
         run_all(str(tmp_path))
@@ -124,7 +112,7 @@ def test_extract_hides_the_latency_of_a_store(s3_port, s3_bucket, astronaut):
     """50 ms more on each call: at least 0.9 of the images a second that the same server gives without them."""
     with contextlib.closing(FaultyProxy(s3_port)) as proxy:
         bucket = f"s3://{s3_bucket}/data?endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
-        write_photographs(place(join(bucket, "images")), astronaut, 30, 20, side=300)
+        write_people(place(join(bucket, "images")), astronaut, 30, 20, side=300)
 
         def rate(delay_s: float) -> float:
             proxy.delay_s = delay_s

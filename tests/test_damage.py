@@ -7,15 +7,19 @@ import json
 import os
 import random
 import shutil
+import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
 from facepipe.progress import QuietProgress
 from facepipe.stages import extract, select, shard, split, verify
+from facepipe.storage import place
+
+sys.path.insert(0, str(Path(__file__).parent / "jobs"))
+
+from people import write_people
 
 ONE = Execution(workers=1)
 DAMAGES = ("truncate", "empty", "flip", "delete")
@@ -45,14 +49,7 @@ FOLDERS = tuple(stages(Path()))
 def workspace(tmp_path_factory, astronaut) -> Path:
     """A whole workspace of eight people's photographs, verified."""
     data = tmp_path_factory.mktemp("damage") / "data"
-    for person in range(8):
-        for frame in range(5):
-            dice = np.random.default_rng([person, frame])
-            width, height = dice.integers(120, 200, 2).tolist()
-            image = cv2.resize(astronaut[:300, 100:350], (width, height), interpolation=cv2.INTER_AREA)
-            path = data / "images" / f"person-{person}" / f"{frame}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), np.ascontiguousarray(image[..., ::-1]))
+    write_people(place(str(data / "images")), astronaut, 8, 5)
     for make in stages(data).values():
         make()
     assert verify.run(str(data), QuietProgress()) == []

@@ -14,8 +14,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from facepipe import parquet
@@ -28,6 +26,8 @@ from facepipe.storage import place
 JOBS = str(Path(__file__).parent / "jobs")
 sys.path.insert(0, JOBS)
 
+from people import write_people  # noqa: E402
+
 STAGES = ("extract", "select", "split", "shard")
 FOLDERS = {"extract": "faces", "select": "targets", "split": "pairs", "shard": "shards"}
 OPTIONS = {
@@ -39,17 +39,9 @@ OPTIONS = {
 PEOPLE, FRAMES = 10, 6
 
 
-def write_photographs(folder: Path, photograph: np.ndarray, people: int = PEOPLE, frames: int = FRAMES) -> None:
-    """Folders of people: one photograph, narrowed and lit in ways of their own; and files that are none."""
-    for person in range(people):
-        for frame in range(frames):
-            dice = np.random.default_rng([person, frame])
-            width, height = dice.integers(120, 200, 2).tolist()
-            image = cv2.resize(photograph[:300, 100:350], (width, height), interpolation=cv2.INTER_AREA)
-            image = np.clip(image * dice.uniform(0.5, 1.2) + dice.uniform(0, 30), 0, 255).astype(np.uint8)
-            path = folder / f"person-{person:02d}" / f"{frame}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), np.ascontiguousarray(image[..., ::-1]))
+def write_photographs(folder: Path, photograph) -> None:
+    """Ten people with six photographs each, and two files that are none."""
+    write_people(place(str(folder)), photograph, PEOPLE, FRAMES)
     (folder / "person-00" / "torn.jpg").write_bytes((folder / "person-00" / "0.jpg").read_bytes()[:300])
     (folder / "person-01" / "empty.jpg").write_bytes(b"")
 
@@ -357,9 +349,7 @@ def test_a_photograph_that_kills_or_hangs_its_process_is_one_row(reference, tmp_
 @pytest.mark.slow
 def test_ten_fatal_photographs_in_two_thousand(tmp_path, astronaut, monkeypatch):
     """Ten rows `worker_crash`, 1,990 good ones."""
-    write_photographs(tmp_path / "images", astronaut, people=100, frames=20)
-    for junk in ("person-00/torn.jpg", "person-01/empty.jpg"):
-        (tmp_path / "images" / junk).unlink()
+    write_people(place(str(tmp_path / "images")), astronaut, 100, 20)
     for person in range(0, 100, 10):
         mark(tmp_path / "images" / f"person-{person:02d}" / "7.jpg", "segfault")
     rows = extract_with_fatal_photographs(tmp_path, tmp_path / "images", monkeypatch, part_size=512)

@@ -20,9 +20,11 @@ JOBS = str(Path(__file__).parent / "jobs")
 sys.path.insert(0, JOBS)
 
 from parts_of_text import TextJob  # noqa: E402 - workers find it through their path
+from people import write_people  # noqa: E402
 
 from facepipe.config import Execution  # noqa: E402
 from facepipe.errors import FacepipeError, Interrupted, OutputError  # noqa: E402
+from facepipe.storage import place  # noqa: E402
 from facepipe.workers import interruptible, run_parts  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -328,3 +330,29 @@ def test_what_a_task_carries_is_small():
 
     job = ExtractJob(ExtractConfig(input="/data/some/folder/images", output="/data/some/folder/faces"), "0" * 64)
     assert len(pickle.dumps((12345, job, 60.0, "0" * 32, "/data/some/folder", "0.1.0"))) < 1000
+
+
+@pytest.mark.slow
+def test_stages_on_a_cluster_make_the_bytes_of_this_machine(cluster, tmp_path, astronaut):
+    """The command line's extract and shard, with relative paths: every file is what it is without a cluster."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    engine = ["--engine", "dask", "--scheduler", cluster.address]
+    stages = {
+        "extract": ["--part-size", "8", "--min-face", "30"],
+        "select": ["--refine", "none"],
+        "split": ["--validation", "0.3"],
+        "shard": ["--shards", "3", "--size", "16"],
+    }
+    for folder in (here, there):
+        write_people(place(str(folder / "data" / "images")), astronaut, 6, 5)
+        for stage, options in stages.items():
+            given = engine if folder == there and stage in {"extract", "shard"} else []
+            subprocess.run(
+                [sys.executable, "-m", "facepipe", stage, *options, *given, "--quiet"],
+                cwd=folder, check=True, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+    files = {entry.path for entry in place(str(here / "data")).list()}
+    assert files == {entry.path for entry in place(str(there / "data")).list()}
+    for path in files:
+        if not path.endswith("run.json"):
+            assert (there / "data" / path).read_bytes() == (here / "data" / path).read_bytes(), path
