@@ -152,6 +152,18 @@ def test_commands_run(page, demo_images, tmp_path):
             _run(script, tmp_path)
 
 
+@pytest.mark.tensorflow
+@pytest.mark.parametrize("page", _pages("train"))
+def test_training_commands_run(page, demo_images, tmp_path):
+    """Every training command of the page ends well; each is cut to one step, so that only its length differs."""
+    _whole_run_and_a_photograph(demo_images, tmp_path)
+    for block in pages.blocks("sh"):
+        if block.page == page and block.test == "train":
+            for line in block.text.splitlines():
+                teaches = line.split()[3] in {"autoencoder", "dcgan"}
+                _run(line + " --epochs 1 --steps-per-epoch 1 --batch-size 4" * teaches, tmp_path)
+
+
 @pytest.fixture
 def store(s3_port, demo_images):
     """The environment of a machine whose bucket `bucket` holds the demo's pictures."""

@@ -157,10 +157,11 @@ def test_the_site_builds_strictly_and_asks_nobody(tmp_path):
 
 
 def test_the_changelog_keeps_its_form():
-    """CHANGELOG.md follows Keep a Changelog: versions as headings of level 2, kinds of change as level 3."""
-    headings = re.findall(r"^(#+) (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    versions = [text for marks, text in headings if marks == "##"]
-    kinds = {text for marks, text in headings if marks == "###"}
+    """CHANGELOG.md follows Keep a Changelog: each version begins with a kind of change; notes may follow."""
+    text = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    first = re.findall(r"^## [^#]*?^### (.*)$", text, re.MULTILINE | re.DOTALL)
     assert versions[0] == "Unreleased"
     assert all(re.fullmatch(r"\[?\d+\.\d+\.\d+\]? - \d{4}-\d\d-\d\d", version) for version in versions[1:])
-    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert len(first) == len(versions)
+    assert set(first) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
