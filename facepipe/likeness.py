@@ -1,7 +1,7 @@
 """Pictures that look alike: fingerprints that survive another size or JPEG quality, and a search for pairs of them.
 
-A fingerprint says for neighbouring cells of a small gray picture which one is lighter (dHash): `coarse` on 9x8 cells,
-`fine` on 17x16. Pairs are looked for by `coarse` (at most 3 of 64 bits differ, so one of four 16-bit bands is equal),
+A fingerprint says for neighbouring cells of a small gray picture which one is lighter (dHash): `coarse` on 8x8 cells,
+`fine` on 16x16. Pairs are looked for by `coarse` (at most 3 of 56 bits differ, so one of four 14-bit bands is equal),
 and confirmed by `fine`.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -17,32 +16,52 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Gray = NDArray[np.uint8]
-    """(height, width) uint8."""
-
+SIDE = 32
+"""px: what fingerprints are taken of."""
 FINGERPRINT = np.dtype([("content", "<u8"), ("coarse", "<u8"), ("fine", "<u8", (4,))])
-"""content: a hash of the bytes, 0 where there is none. coarse: 64 bits, 0 for a flat picture. fine: 256 bits."""
+"""content: a hash of the bytes, 0 where there is none. coarse: 56 bits, 0 for a flat picture. fine: 240 bits."""
 
 COARSE_BITS = 3
 FINE_BITS = 24
-"""At most so many of the 256 bits differ between two versions of one picture."""
+"""At most so many of the 240 bits differ between two versions of one picture."""
 _FLAT = 4.0
 """A standard deviation of the gray values below this says nothing."""
 _CROWD = 500
 """Bands shared by more pictures than this are skipped: they tell nothing, and would cost the square of it."""
 
 
-def fingerprint(gray: Gray) -> tuple[int, NDArray[np.uint64]]:
-    """(coarse, fine) of a gray picture of at least 17x16 px; coarse is 0 where it is flat."""
-    fine = np.packbits(_gradient(gray, 17, 16)).view("<u8")
-    if gray.std() < _FLAT:
-        return 0, fine
-    return int(np.packbits(_gradient(gray, 9, 8)).view("<u8")[0]), fine
+_ODD = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], dtype=np.uint64)
 
 
-def _gradient(gray: Gray, width: int, height: int) -> NDArray[np.bool_]:
-    small = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA).astype(np.int16)
-    return np.asarray(small[:, 1:] > small[:, :-1])
+def fingerprint(grays: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Fingerprints of gray pictures.
+
+    Args:
+        grays: (n, SIDE, SIDE) uint8.
+
+    Returns:
+        coarse (n,) uint64, 0 where the picture is flat, and fine (n, 4) uint64.
+    """
+    cells = _halve(grays.astype(np.uint16))
+    fine = _gradient(cells)
+    cells = _halve(cells)
+    # Each cell is a sum of sixteen pixels.
+    flat = cells.reshape(len(grays), cells.shape[1] * cells.shape[2]).std(axis=1) < 16 * _FLAT
+    return np.where(flat, np.uint64(0), _gradient(cells)[:, 0]), fine
+
+
+def _halve(pictures: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Sums of two by two neighbours: (n, side, side) to (n, side / 2, side / 2)."""
+    rows = pictures[:, 0::2] + pictures[:, 1::2]
+    return rows[:, :, 0::2] + rows[:, :, 1::2]
+
+
+def _gradient(cells: NDArray[np.uint16]) -> NDArray[np.uint64]:
+    """Which of (n, side, side) cells are lighter than their left neighbours, as bits: (n, side * side / 64) uint64."""
+    bits = np.zeros(cells.shape, dtype=bool)
+    bits[:, :, 1:] = cells[:, :, 1:] > cells[:, :, :-1]
+    flat = bits.reshape(len(cells), cells.shape[1] * cells.shape[2])
+    return np.packbits(flat, axis=1).view("<u8")
 
 
 def find_alike(prints: NDArray[np.void], groups: NDArray[np.int64]) -> list[tuple[int, int, int]]:
@@ -57,8 +76,10 @@ def find_alike(prints: NDArray[np.void], groups: NDArray[np.int64]) -> list[tupl
     """
     rows = np.flatnonzero(prints["coarse"])
     # One of each group's equal pictures is enough: frames of a video repeat.
-    _, first = np.unique(np.stack([groups[rows].astype(np.uint64), prints["coarse"][rows]]), axis=1, return_index=True)
-    rows = np.sort(rows[first])
+    mixed = (prints["fine"][rows] * _ODD).sum(axis=1, dtype=np.uint64)
+    order = np.lexsort((rows, mixed, groups[rows]))
+    again = (np.diff(groups[rows][order]) == 0) & (mixed[order][1:] == mixed[order][:-1])
+    rows = np.sort(rows[order[np.r_[True, ~again][: len(order)]]])
     best: dict[tuple[int, int], tuple[int, int, int]] = {}
     for band in range(4):
         for left, right in _band_pairs(prints["coarse"][rows], groups[rows], band):
@@ -69,7 +90,8 @@ def find_alike(prints: NDArray[np.void], groups: NDArray[np.int64]) -> list[tupl
 def _band_pairs(
     coarse: NDArray[np.uint64], groups: NDArray[np.int64], band: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Blocks of index pairs of different groups that share 16 bits and differ in few others."""
+    """Blocks of index pairs of different groups that share a band of 14 bits and differ in few others."""
+    # Two rows of eight cells, each without its first, which has no left neighbour.
     values = (coarse >> np.uint64(16 * band)) & np.uint64(0xFFFF)
     order = np.argsort(values, kind="stable")
     borders = np.flatnonzero(np.diff(values[order])) + 1

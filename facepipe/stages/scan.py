@@ -11,7 +11,7 @@ import numpy as np
 
 from facepipe import parquet
 from facepipe.errors import DamagedFile
-from facepipe.likeness import FINGERPRINT, fingerprint
+from facepipe.likeness import FINGERPRINT, SIDE, fingerprint
 from facepipe.records import Status
 from facepipe.stages.scratch import load, store
 from facepipe.stopwatch import Stopwatch
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 120.0
 _SMALL = ((8, cv2.IMREAD_REDUCED_GRAYSCALE_8), (4, cv2.IMREAD_REDUCED_GRAYSCALE_4), (2, cv2.IMREAD_REDUCED_GRAYSCALE_2))
-_CELLS = 24
-"""px: a crop is decoded at the smallest size that is at least this."""
 
 
 @dataclass(frozen=True)
@@ -46,28 +44,34 @@ class ScanJob:
             table = parquet.read_table(place(self.faces), parquet.part_name(number), ["status", "crop.bytes"])
             status, crops = table.column("status").to_pylist(), table.column("crop").to_pylist()
         with watch.step("fingerprint"):
+            rows = [r for r, crop in enumerate(crops) if status[r] == Status.OK and crop and crop["bytes"]]
             prints = np.zeros(table.num_rows, dtype=FINGERPRINT)
-            for row, crop in enumerate(crops):
+            grays = np.zeros((len(rows), SIDE, SIDE), dtype=np.uint8)
+            for index, row in enumerate(rows):
                 guard.on(row)
                 if row in guard.blamed:  # leaving the row out would change what comes of it
                     raise DamagedFile(f"{self.faces}/{parquet.part_name(number)}: reading the crop in row {row} failed")
-                if status[row] == Status.OK and crop and crop["bytes"]:
-                    prints[row] = scan_crop(crop["bytes"], self.crop_size)
+                prints["content"][row] = hash_content(crops[row]["bytes"])
+                grays[index] = decode_small(crops[row]["bytes"], self.crop_size)
+            prints["coarse"][rows], prints["fine"][rows] = fingerprint(grays)
         store(self.scratch, result_name(number), prints)
         return PartReport(counts={"crops": len(prints)}, steps_s=dict(watch.seconds), items=len(prints))
 
 
-def scan_crop(crop: bytes, size: int) -> tuple[int, int, NDArray[np.uint64]]:
-    """(content, coarse, fine) of an encoded crop of `size` px.
+def hash_content(crop: bytes) -> int:
+    """A hash of an encoded crop, never 0. Equal pixels in equal settings are encoded to equal bytes."""
+    return int.from_bytes(hashlib.blake2b(crop, digest_size=8).digest(), "little") or 1
 
-    The content is a hash of the bytes: equal pixels in equal settings are encoded to equal bytes.
-    """
-    content = int.from_bytes(hashlib.blake2b(crop, digest_size=8).digest(), "little") or 1
-    flag = next((flag for factor, flag in _SMALL if size // factor >= _CELLS), cv2.IMREAD_GRAYSCALE)
+
+def decode_small(crop: bytes, size: int) -> NDArray[np.uint8]:
+    """(SIDE, SIDE) uint8 gray of an encoded crop of `size` px; black where it can't be decoded."""
+    flag = next((flag for factor, flag in _SMALL if size // factor >= SIDE), cv2.IMREAD_GRAYSCALE)
     gray = cv2.imdecode(np.frombuffer(crop, dtype=np.uint8), flag)
     if gray is None:
-        return content, 0, np.zeros(4, dtype=np.uint64)
-    return (content, *fingerprint(gray))
+        return np.zeros((SIDE, SIDE), dtype=np.uint8)
+    if gray.shape != (SIDE, SIDE):
+        gray = cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(gray, dtype=np.uint8)
 
 
 def result_name(number: int) -> str:
