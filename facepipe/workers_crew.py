@@ -47,6 +47,11 @@ class Crew:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def start(self, children: int) -> None:
+        """Starts children before there is work for them."""
+        with self._lock:
+            self._idle.extend(Child(self._job, self._folder) for _ in range(children))
+
     def make(self, number: int) -> PartReport:
         """Makes a part, however many children it costs.
 

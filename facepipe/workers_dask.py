@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from facepipe import __version__
 from facepipe.cores import default_workers
 from facepipe.errors import FacepipeError, MissingExtra
+from facepipe.workers_crew import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from facepipe.config import Execution
     from facepipe.parts import Job, PartReport
-    from facepipe.workers_crew import Crew
 
 CONNECT_S = 30
 WORKERS_S = 60
@@ -54,13 +54,20 @@ def run_on_cluster(
     if not numbers:
         return
     run = uuid.uuid4().hex
-    with _connected(execution) as client:
-        try:
-            _dispatch(client, (job, timeout_s, run, os.getcwd(), __version__), numbers, execution.workers, on_done)
-        finally:
-            if client.status == "running":
-                with suppress(Exception):  # a worker may be leaving
-                    client.run(dismiss, run, on_error="ignore")
+    if not execution.scheduler:
+        # The children load what they need while this process loads Dask.
+        _crews[run] = Crew(job, timeout_s)
+        _crews[run].start(min(execution.workers or default_workers(), len(numbers)))
+    try:
+        with _connected(execution) as client:
+            try:
+                _dispatch(client, (job, timeout_s, run, os.getcwd(), __version__), numbers, execution.workers, on_done)
+            finally:
+                if client.status == "running":
+                    with suppress(Exception):  # a worker may be leaving
+                        client.run(dismiss, run, on_error="ignore")
+    finally:
+        dismiss(run)
 
 
 def _dispatch(
@@ -122,6 +129,7 @@ def _result(client: Any, future: Any, number: int) -> PartReport:
 def _connected(execution: Execution) -> Iterator[Any]:
     """A client of the cluster; one that was started here ends with it."""
     try:
+        import dask
         from distributed import Client, LocalCluster
     except ImportError:
         raise MissingExtra("--engine dask needs Dask: pip install 'facepipe[dask]'") from None
@@ -130,6 +138,7 @@ def _connected(execution: Execution) -> Iterator[Any]:
         workers = execution.workers or default_workers()
         # Threads of this process are enough: every one of them supervises a process of its own.
         with (
+            dask.config.set({"distributed.worker.profile.enabled": False}),
             LocalCluster(
                 n_workers=1, threads_per_worker=workers, processes=False, dashboard_address=None, silence_logs=50
             ) as cluster,
@@ -174,8 +183,6 @@ def make_part(
     number: int, job: Job, timeout_s: float, run: str, folder: str, version: str
 ) -> PartReport:  # what a task is
     """On a cluster's worker: makes a part in a child of this worker, in the folder where the run was started."""
-    from facepipe.workers_crew import Crew
-
     if version != __version__:
         raise FacepipeError(
             f"the run has facepipe {version}, the Dask worker on {socket.gethostname()} has {__version__}; "
