@@ -1,6 +1,6 @@
 """Feeds mutated files to facepipe's readers: no crash, no hang, no memory above the bound, no exception but its own.
 
-    python benchmarks/fuzz.py                        20,000 images, 12,000 other files
+    python benchmarks/fuzz.py                        20,400 images, 13,500 other files
     python benchmarks/fuzz.py --kinds png --count 500 --seed 7 --detect
     python benchmarks/fuzz.py --kinds png --only 123   one mutation again, in this process
 
