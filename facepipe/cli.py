@@ -226,9 +226,12 @@ def version() -> None:
 
 def main() -> None:
     """Runs the command line; known errors become one line and their exit code."""
+    from facepipe.workers import interruptible
+
     leave_out_pandas()
     try:
-        app(standalone_mode=True)
+        with interruptible():
+            app(standalone_mode=True)
     except Interrupted as error:
         _fail(str(error) or "stopped", error.exit_code)
     except KeyboardInterrupt:

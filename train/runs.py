@@ -74,7 +74,7 @@ class Run:
             return cls(folder, content.pop("kind"), content.pop("settings"))
         except FileNotFoundError:
             raise InputError(f"{folder} is no run ({CONFIG} is missing); give the folder that training wrote") from None
-        except (ValueError, KeyError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedFile(f"{path} does not read back ({error}); train again with --overwrite") from error
 
     @classmethod

@@ -41,6 +41,8 @@ MOST_PIXELS = 1_500_000
 """Of one input; larger ones are searched in tiles, so that memory stays bounded (about 100 MB)."""
 TILE, TILE_OVERLAP = 1024, 256
 """px of the input. Faces of up to half the overlap are looked for in tiles, larger ones in the whole image."""
+SAMPLES_REACH = 2.5
+"""Image px per input px up to which bilinear samples do."""
 LEAST_SIDE = 112
 """px: a smaller input saves next to nothing, so small pictures are not reduced below it."""
 GRID = 16
@@ -181,7 +183,8 @@ def reduce_image(image: Image, wanted: float) -> tuple[Array, float, float]:
     """The network's input (1, 3, rows, columns) float32, padded with black right and below, and its x and y scales."""
     height, width = image.shape[:2]
     columns, rows, scale = input_size(width, height, wanted)
-    blocks = int(1 / scale)
+    # Beyond this ratio bilinear samples leave pixels out.
+    blocks = int(1 / scale) if 1 / scale >= SAMPLES_REACH or (1 / scale).is_integer() else 1
     if blocks > 1:
         # Whole blocks are averaged first: fine texture would alias, and INTER_AREA at any ratio is ten times slower.
         width, height = max(width // blocks, 1) * blocks, max(height // blocks, 1) * blocks

@@ -37,6 +37,7 @@ OPTIONS = {
     "class_labels": ((), (0, 1, 2)),
     "diff_augment": ((), ALL),
     "norm": ("auto", "batch", "layer", "none"),
+    "g_norm": ("batch", "layer", "none"),
     "channels": (3, 1),
     "precision": ("float32", "bfloat16"),
 }

@@ -35,6 +35,8 @@ class GanConfig(TrainConfig):
     """Batch normalisation after the generator's Dense."""
     norm: str = "auto"
     """The discriminator's: `auto` is layer under wasserstein-gp, none with spectral normalisation or R1, else batch."""
+    g_norm: str = "batch"
+    """The generator's. Without it all samples tend to fall on one point, which is why Radford et al. 2016 have it."""
     residual: bool = False
     attention: tuple[int, ...] = ()
     """Resolutions (px) with self-attention, in both networks."""
@@ -79,6 +81,7 @@ class GanConfig(TrainConfig):
         choice("--smoothing", self.smoothing, SMOOTHINGS)
         choice("--latent", self.latent, LATENTS)
         choice("--norm", self.norm, NORMS)
+        choice("--g-norm", self.g_norm, NORMS[1:])
         choice("--labels", self.labels, LABELS)
         for policy in self.diff_augment:
             choice("--diff-augment", policy, POLICIES)
@@ -115,6 +118,7 @@ class GanConfig(TrainConfig):
             residual=self.residual,
             project_norm=self.project_norm,
             norm=self._resolved_norm(),
+            g_norm=self.g_norm,
             attention=self.attention,
             spectral_norm=self.spectral_norm,
             minibatch_stddev=self.minibatch_stddev,

@@ -99,6 +99,7 @@ class Watcher:
             f"mode collapse at step {step}: samples differ by {distance:.3f} where real faces do by "
             f"{self.real_distance:.3f} (MS-SSIM {similarity:.2f} against {self.real_similarity:.2f}); "
             + self._first_unused(
+                (self.config.g_norm == "none", "try --g-norm batch"),
                 (not self.config.minibatch_stddev, "try --minibatch-stddev"),
                 (self.config.spectral_norm == "none", "try --spectral-norm discriminator"),
                 (not self.config.diff_augment, "try --diff-augment color,translation,cutout"),

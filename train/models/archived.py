@@ -26,10 +26,10 @@ WIDE = 512
 SLOPE = 0.2
 
 
-def build(config: AutoencoderConfig) -> keras.Model:
+def build(config: AutoencoderConfig, *, plain: bool = False) -> keras.Model:
     """The model of an archived preset; see `autoencoder.build_model`."""
     feature = (config.input_size, config.input_size, config.channels)
-    parts = Parts(config.seed)
+    parts = Parts(config.seed, plain=plain)
     if config.family == "archived-map":
         return join(model_name(config), feature, _map_encoder(config, parts, feature), _map_decoder(config, parts))
     encoder, shape = _strided_encoder(config, parts, feature)

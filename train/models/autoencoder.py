@@ -21,22 +21,23 @@ if TYPE_CHECKING:
 BLOCK_RATE, FLAT_RATE, ALTERNATE_RATE = 0.1, 0.2, 0.2
 
 
-def build_model(config: AutoencoderConfig) -> keras.Model:
+def build_model(config: AutoencoderConfig, *, plain: bool = False) -> keras.Model:
     """The network of a configuration, of any family, with the seed's weights.
 
     Takes (n, input_size, input_size, channels) float32, 0..1 (or 0..255 where `input_scale` is bytes); gives
-    (n, output_size, output_size, channels) float32, 0..1. Its layers `encoder` and `decoder` are models too.
+    (n, output_size, output_size, channels) float32, 0..1. Its layers `encoder` and `decoder` are models too. `plain`:
+    see `Parts`.
     """
     if config.family == "residual":
         from train.models.frontal import build
 
-        return build(config)
+        return build(config, plain=plain)
     if config.family != "original":
         from train.models.archived import build
 
-        return build(config)
+        return build(config, plain=plain)
     feature = (config.input_size, config.input_size, config.channels)
-    parts = Parts(config.seed)
+    parts = Parts(config.seed, plain=plain)
     encoder, shape = _encoder(config, parts, feature)
     return join(model_name(config), feature, encoder, _decoder(config, parts, shape))
 

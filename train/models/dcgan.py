@@ -43,12 +43,12 @@ def build_generator(options: NetworkOptions) -> keras.Model:
     width = options.g_conv_dim << (options.levels - 1)
     x = blocks.dense(BASE * BASE * width)(x)
     x = layers.Reshape((BASE, BASE, width))(x)
-    x = norm("batch")(x) if options.project_norm else x
+    x = norm(options.g_norm)(x) if options.project_norm else x
     x = leaky(x)
     for _ in range(options.levels - 1):
         x = _attended(blocks, x, options)
         width //= 2
-        x = leaky(norm("batch")(blocks.conv_transpose(width, KERNEL, 2)(x)))
+        x = leaky(norm(options.g_norm)(blocks.conv_transpose(width, KERNEL, 2)(x)))
     x = _attended(blocks, x, options)
     x = blocks.conv_transpose(options.channels, KERNEL, 2)(x)
     return keras.Model(inputs, layers.Activation("tanh", dtype="float32", name="image")(x), name="generator")

@@ -28,6 +28,7 @@ class NetworkOptions:
     project_norm: bool = True
     norm: str = "batch"
     """The discriminator's."""
+    g_norm: str = "batch"
     attention: tuple[int, ...] = ()
     spectral_norm: str = "none"
     minibatch_stddev: bool = False

@@ -30,11 +30,11 @@ def build_generator(options: NetworkOptions) -> keras.Model:
     widths = [options.g_conv_dim * min(1 << level, WIDEST) for level in range(options.levels)][::-1]
     x = blocks.dense(BASE * BASE * widths[0])(x)
     x = layers.Reshape((BASE, BASE, widths[0]))(x)
-    x = norm("batch")(x) if options.project_norm else x
+    x = norm(options.g_norm)(x) if options.project_norm else x
     for width in widths:
         x = blocks.attend(x) if x.shape[1] in options.attention else x
-        x = _up(blocks, x, width)
-    x = layers.ReLU()(norm("batch")(x))
+        x = _up(blocks, x, width, options.g_norm)
+    x = layers.ReLU()(norm(options.g_norm)(x))
     x = blocks.conv(options.channels, 3, bias=True)(x)
     return keras.Model(inputs, layers.Activation("tanh", dtype="float32", name="image")(x), name="generator")
 
@@ -55,11 +55,11 @@ def build_discriminator(options: NetworkOptions) -> keras.Model:
     return scored(blocks, inputs, x, score, options.classes, "discriminator")
 
 
-def _up(blocks: Blocks, x: keras.KerasTensor, width: int) -> keras.KerasTensor:
+def _up(blocks: Blocks, x: keras.KerasTensor, width: int, kind: str) -> keras.KerasTensor:
     """(b, h, w, c) -> (b, 2h, 2w, width)."""
-    y = layers.ReLU()(norm("batch")(x))
+    y = layers.ReLU()(norm(kind)(x))
     y = blocks.conv(width, 3)(layers.UpSampling2D(2)(y))
-    y = blocks.conv(width, 3, bias=True)(layers.ReLU()(norm("batch")(y)))
+    y = blocks.conv(width, 3, bias=True)(layers.ReLU()(norm(kind)(y)))
     # The 1x1 convolution before the doubling gives the same as after it, at a quarter of the work.
     shortcut = layers.UpSampling2D(2)(blocks.conv(width, 1)(x))
     return layers.Add()([y, shortcut])

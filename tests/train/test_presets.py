@@ -1,0 +1,145 @@
+"""A run's configuration: defaults, preset, command line; and what can't be meant is answered with what can."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from facepipe.errors import UsageError
+from train.config import AutoencoderConfig, to_json, what_differs
+from train.listing import lines
+from train.presets import from_json, resolve, tables
+
+NAMES = [f"v{n}" for n in range(1, 13)] + [f"archived-{n}" for n in range(1, 8)]
+
+
+def made(name="v4", options=None, assignments=()):
+    return resolve(AutoencoderConfig, "autoencoder", name, options or {}, assignments)
+
+
+def test_all_nineteen_are_there():
+    """v1 to v12 and archived-1 to 7, and each is valid."""
+    assert [name for name in tables("autoencoder") if name in NAMES] == NAMES
+    assert [made(name).preset for name in NAMES] == NAMES
+
+
+def test_a_line_each():
+    """Name first; shapes, latent, loss and the total on the same line."""
+    shown = {line.split()[0]: line for line in lines()}
+    assert set(NAMES) <= set(shown)
+    assert shown["v9"].split() == (
+        [
+            "v9",
+            "autoencoder",
+            "128x128x1",
+            "->",
+            "32x32x1",
+            "latent",
+            "1024",
+            "loss",
+            "mse",
+            "parameters",
+            "6,721,409",
+            "(1,408",
+            "not",
+            "trained)",
+        ]
+    )
+    assert "6x6x128" in shown["archived-1"]
+    assert "never recorded" in shown["archived-7"]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "field", "value"),
+    [
+        ("latent=100", "latent", 100),
+        ("encoder=[16,8,4]", "encoder", (16, 8, 4)),
+        ("mirror=true", "mirror", True),
+        ("loss=mae", "loss", "mae"),
+        ("learning-rate=1", "learning_rate", 1.0),
+        ('optimizer="adamw"', "optimizer", "adamw"),
+        ("shards = my data/shards", "shards", "my data/shards"),
+    ],
+)
+def test_set(assignment, field, value):
+    """Values are read as in TOML, without the quotes."""
+    assert getattr(made(assignments=[assignment]), field) == value
+
+
+def test_the_command_line_wins():
+    """Option over preset, assignment over option; None is not given."""
+    assert made("v7").loss == "bce"
+    assert made("v7", {"loss": "mae", "seed": None}).loss == "mae"
+    assert made("v7", {"loss": "mae"}, ["loss=mse"]).loss == "mse"
+
+
+@pytest.mark.parametrize(
+    ("name", "assignments", "said"),
+    [
+        ("v13", (), "did you mean v3 or v1"),
+        ("archived_1", (), "archived-1"),
+        ("v4", ("latnt=3",), "did you mean latent"),
+        ("v4", ("latent",), "give key=value"),
+        ("v4", ("latent=many",), "a whole number"),
+        ("v4", ("encoder=[64,x]",), "a whole number"),
+        ("v4", ("latent=0",), "latent is 0"),
+        ("v4", ("loss=psnr",), "it can be mse, mae, bce"),
+        ("v4", ("input_size=60",), "give a multiple of 8"),
+        ("v4", ("output_size=32",), "turn 64 px into 64, not output_size 32"),
+        ("v4", ("channels=2",), "1 .gray. or 3"),
+        ("v4", ("learning_rate=nan",), "above 0"),
+        ("v4", ("resume=true", "overwrite=true"), "give one of them"),
+        ("v4", ("steps_per_epoch=5", "steps_per_execution=2"), "no multiple"),
+    ],
+)
+def test_refused(name, assignments, said):
+    """Each in one line that says what to do."""
+    with pytest.raises(UsageError, match=said) as caught:
+        made(name, assignments=assignments)
+    assert "\n" not in str(caught.value)
+
+
+def test_round_trip():
+    """config.json gives the same configuration back."""
+    config = made("v9", assignments=["dropout_rate=0.3"])
+    assert from_json(AutoencoderConfig, json.loads(json.dumps(to_json(config)))) == config
+
+
+def test_what_a_resumed_run_may_change():
+    """More epochs and other folders are no other run; another learning rate is."""
+    old = to_json(made("v4", {"epochs": 3, "output": "a"}))
+    assert what_differs(old, made("v4", {"epochs": 6, "output": "b", "resume": True})) == []
+    assert what_differs(old, made("v4", {"learning_rate": 0.01})) == ["learning_rate: 0.001 -> 0.01"]
+
+
+def test_help_is_quick_and_loads_no_framework():
+    """`python -m train presets` reads a file; exit codes tell usage errors from others."""
+    code = "import sys, train.__main__, train.listing; list(train.listing.lines()); print(sorted({'numpy','keras','tensorflow','jax'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["autoencoder", "--preset", "v44"], 2, "did you mean v4"),
+        (["autoencoder", "--latnt", "3"], 2, "did you mean latent"),
+        (["autoencoder", "--loss", "x"], 2, "it can be mse"),
+        (["autoencoder", "extra"], 2, "no option"),
+        (["evaluate", "nowhere"], 1, "config.json is missing"),
+        (["nothing"], 2, "No such command"),
+    ],
+)
+def test_exit_codes(arguments, code, said, tmp_path, monkeypatch, capfd):
+    """2 for usage, 1 for a known error, in one line."""
+    from train.__main__ import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["python -m train", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == code
+    assert said in capfd.readouterr().err

@@ -1,0 +1,134 @@
+"""A run's folder: whole files, one run at a time, nothing mixed up."""
+
+from __future__ import annotations
+
+import errno
+import json
+
+import numpy as np
+import pytest
+
+from facepipe.errors import DamagedFile, InputError, OutputError, SettingsChanged
+from train.config import AutoencoderConfig
+from train.events import EventFile
+from train.pictures import grid, loss_plot, png
+from train.runs import Run, whole_file
+from train.summary import write_summary
+
+
+def config(folder, **options):
+    return AutoencoderConfig(preset="v4", output=str(folder), **options)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    """What stood there stands, no leftover lies beside it, and the line says what to do."""
+    path = tmp_path / "checkpoints" / "last.npz"
+    with whole_file(path) as file:
+        file.write(b"good")
+    with pytest.raises(OutputError, match=r"No space left.*--resume"), whole_file(path) as file:
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert path.read_bytes() == b"good"
+    assert [p.name for p in path.parent.iterdir()] == ["last.npz"]
+
+
+def test_a_really_full_disk(tmp_path):
+    """The same on a device that is full."""
+    (tmp_path / "x.tmp").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="No space left"), whole_file(tmp_path / "x") as file:
+        file.write(b"1" * 100_000)
+    assert not (tmp_path / "x").exists()
+
+
+def test_start_and_open(tmp_path):
+    """config.json says what the run is."""
+    Run.start(config(tmp_path, seed=4), "autoencoder")
+    run = Run.open(tmp_path)
+    assert (run.kind, run.settings["seed"], run.settings["encoder"]) == ("autoencoder", 4, [128, 64, 32])
+
+
+def test_a_run_is_not_overwritten_by_chance(tmp_path):
+    """Going on, dropping it, or another folder: the user says."""
+    Run.start(config(tmp_path), "autoencoder").write_log([{"epoch": 1}])
+    with pytest.raises(OutputError, match="--resume"):
+        Run.start(config(tmp_path), "autoencoder")
+    with pytest.raises(SettingsChanged, match="seed: 0 -> 1"):
+        Run.start(config(tmp_path, seed=1, resume=True), "autoencoder")
+    with pytest.raises(SettingsChanged, match="kind"):
+        Run.start(config(tmp_path, resume=True), "gan")
+    Run.start(config(tmp_path, resume=True, epochs=99), "autoencoder")
+    assert (tmp_path / "log.csv").exists()
+    Run.start(config(tmp_path, seed=1, overwrite=True), "autoencoder")
+    assert not (tmp_path / "log.csv").exists()
+
+
+@pytest.mark.parametrize(("content", "error"), [(None, InputError), ("{", DamagedFile), ("[]", DamagedFile)])
+def test_no_run(tmp_path, content, error):
+    """A folder that is none, and one whose description is damaged."""
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(error):
+        Run.open(tmp_path)
+
+
+def test_one_at_a_time(tmp_path):
+    """A second process into the same folder is refused."""
+    run = Run.start(config(tmp_path), "autoencoder")
+    with run.locked(), pytest.raises(OutputError, match="another process"), Run.open(tmp_path).locked():
+        pass
+    with run.locked():
+        pass
+
+
+def test_log(tmp_path):
+    """A column that comes later is empty before."""
+    run = Run(tmp_path, "autoencoder", {})
+    run.write_log([{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25, "val_loss": 1.0}])
+    assert (tmp_path / "log.csv").read_text() == "epoch,loss,val_loss\n1,0.5,\n2,0.25,1.0\n"
+
+
+def test_grid():
+    """Rows of pictures on white, small ones enlarged by whole pixels."""
+    picture = grid([np.zeros((3, 32, 32, 1), np.float32), np.ones((2, 64, 64, 3), np.float32) * 0.5])
+    assert picture.shape == (2 * 66 + 2, 3 * 66 + 2, 3)
+    assert [picture[y, x].tolist() for y, x in ((0, 0), (2, 2), (65, 65), (68, 2), (68, 140))] == (
+        [[255] * 3, [0] * 3, [0] * 3, [128] * 3, [255] * 3]
+    )
+
+
+@pytest.mark.tensorflow
+def test_events_are_tensorboards(tmp_path):
+    """TensorBoard's own reader finds the scalars and the picture."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventFile(tmp_path)
+    picture = grid([np.full((1, 64, 64, 1), 0.5, np.float32)])
+    for step in (1, 2):
+        events.scalars({"loss": 0.5 / step, "val_loss": 1.0}, step)
+    events.image("grid", png(picture), *picture.shape[:2], 2)
+    read = EventAccumulator(str(tmp_path)).Reload()
+    assert [(e.step, e.value) for e in read.Scalars("loss")] == [(1, 0.5), (2, 0.25)]
+    (image,) = read.Images("grid")
+    assert (image.width, image.height, image.encoded_image_string) == (68, 68, png(picture))
+
+
+def test_summary(tmp_path):
+    """One page with everything in it, names escaped."""
+    run = Run.start(config(tmp_path), "autoencoder")
+    run.settings["preset"] = "<v4>"
+    run.write_log([{"epoch": 1, "loss": 0.5, "val_loss": 0.6, "seconds": 30.0}])
+    run.write("loss.png", loss_plot({"training": [0.5]}, {"mean target": 0.4}, "v4"))
+    measured = {"images": 3, "mse": 0.1, "mae": 0.2, "psnr": 10.0, "ssim": 0.3}
+    person = {"dimension": 256, "gallery": 2, "all": {"probes": 3, "rank1": 0.5, "auc": 0.75}}
+    report = {"pairs": 3, "identities": 2, "subset": "validation", "reconstruction": {"model": {"all": measured}}}
+    (tmp_path / "evaluation.json").write_text(json.dumps({**report, "identity": {"fingerprints": person}}))
+    write_summary(run)
+    page = (tmp_path / "summary.html").read_text()
+    for text in (
+        "&lt;v4&gt;",
+        "1 epochs in 0.5 minutes",
+        "data:image/png;base64",
+        "fingerprints, 256 numbers",
+        "0.7500",
+    ):
+        assert text in page
