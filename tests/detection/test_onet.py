@@ -36,7 +36,7 @@ def test_a_box_a_little_off_is_moved_onto_the_face(refiner, face, astronaut_imag
     boxes, points, scores = refiner.check(astronaut_image, off[None])
     assert overlaps(boxes, face.box[None])[0, 0] > overlaps(off[None], face.box[None])[0, 0]
     assert scores[0] > 0.9
-    assert np.linalg.norm(points[0] - face.landmarks, axis=1).mean() < 0.06 * side
+    assert np.linalg.norm(points[0] - face.landmarks, axis=1).mean() < 0.08 * side
 
 
 def test_what_is_no_face_scores_low(refiner, astronaut_image):
