@@ -17,13 +17,16 @@ from train.arguments import (
     NOT_FIELDS,
     CheckpointOption,
     CountOption,
+    DataOption,
     EncoderOption,
+    FacesOption,
     FormatOption,
     GridOption,
     ImagesArgument,
     InceptionOption,
     LabelOption,
     OutputOption,
+    PairsOption,
     RunArgument,
     SeedOption,
     ShardsOption,
@@ -181,17 +184,20 @@ def reconstruct(
 @app.command()
 def fingerprint(
     run: RunArgument,
-    shards: ShardsOption = "",
-    subset: SubsetOption = "validation",
+    faces: FacesOption = "",
+    shards: PairsOption = "",
     output: OutputOption = "",
     checkpoint: CheckpointOption = "best",
+    data: DataOption = "data",
 ) -> None:
-    """Encode faces to latent vectors: a Parquet file with key, identity, yaw and fingerprint."""
+    """Encode every usable face to its latent vector: a Parquet file with key, identity, yaw and fingerprint."""
+    if faces and shards:
+        raise UsageError("--faces and --shards are two sources; give one of them")
     opened = _opened(run, "autoencoder")
     from train.fingerprints import write_fingerprints
 
-    source = shards or opened.settings["shards"]
-    write_fingerprints(opened, source, subset, output or f"{run}/fingerprints-{subset}.parquet", checkpoint, typer.echo)
+    source = faces or f"{data.rstrip('/')}/faces"
+    write_fingerprints(opened, source, shards, output or f"{run}/fingerprints.parquet", checkpoint, typer.echo)
 
 
 @app.command()
@@ -199,7 +205,7 @@ def export(
     run: RunArgument, to: FormatOption = "keras", output: OutputOption = "", checkpoint: CheckpointOption = "best"
 ) -> None:
     """Write the model for use elsewhere, and check the file by running it on one batch."""
-    opened = _opened(run, backend="" if to == "keras" else "tensorflow")
+    opened = _opened(run, backend="tensorflow" if to in {"saved-model", "tflite"} else "")
     from train.export import export as write
 
     write(opened, to, output, checkpoint, typer.echo)

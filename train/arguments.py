@@ -49,6 +49,13 @@ ImagesArgument = Annotated[Texts, typer.Argument(metavar="IMAGE...", help="Photo
 ShardsOption = Annotated[
     str, typer.Option("--shards", metavar="DIR", help="Other shards than those of the run.", show_default=False)
 ]
+DataOption = Annotated[str, DATA]
+FacesOption = Annotated[
+    str, typer.Option("--faces", metavar="DIR", help="What `facepipe extract` wrote. [DATA/faces]", show_default=False)
+]
+PairsOption = Annotated[
+    str, typer.Option("--shards", metavar="DIR", help="Pairs to encode instead, all subsets.", show_default=False)
+]
 SubsetOption = Annotated[str, typer.Option("--subset", help="train, validation or test.")]
 CheckpointOption = Annotated[str, typer.Option("--checkpoint", help="best or last.")]
 OutputOption = Annotated[

@@ -1,0 +1,176 @@
+"""A trained model for use elsewhere: Keras, SavedModel, TFLite or ONNX, each checked by running it on one batch."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from facepipe.errors import FacepipeError, MissingExtra, UsageError
+from train.runs import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from train.runs import Run
+
+FORMATS = {"keras": "model.keras", "saved-model": "saved_model", "tflite": "model.tflite", "onnx": "model.onnx"}
+MOST = 1e-4
+"""How far an exported model's outputs may lie from the model's own."""
+BATCH = 4
+
+
+class NotTheSame(FacepipeError):
+    """An exported file does not compute what the model computes."""
+
+
+def export(run: Run, to: str, output: str, checkpoint: str, say: Callable[[str], None]) -> Path:
+    """Writes the model and checks the file.
+
+    Args:
+        run: An autoencoder's or a GAN's (its generator is exported).
+        to: keras, saved-model, tflite or onnx.
+        output: The file, or the folder of a SavedModel; "" puts it in the run's folder.
+        checkpoint: best or last.
+        say: Takes the closing line.
+
+    Raises:
+        UsageError: An unknown format, or a layer that the format can't say.
+        NotTheSame: The file computes something else; it is removed.
+    """
+    if to not in FORMATS:
+        raise UsageError(f"--format is {to!r}; it can be {', '.join(FORMATS)}")
+    model = _exportable(run, checkpoint)
+    target = Path(output or run.folder / FORMATS[to])
+    batch = _batch(model)
+    expected = _numpy(model(batch if len(batch) > 1 else batch[0], training=False))
+    with tempfile.TemporaryDirectory(dir=_existing(target.parent)) as folder:
+        waiting = Path(folder, FORMATS[to])
+        WRITERS[to](model, waiting)
+        difference = float(np.max(np.abs(RUNNERS[to](waiting, batch, model) - expected)))
+        if not difference <= MOST:
+            raise NotTheSame(f"the {to} model differs from the run's by {difference:.2g}; it is not kept")
+        _move(waiting, target)
+    size = sum(p.stat().st_size for p in ([target] if target.is_file() else target.rglob("*")) if p.is_file())
+    say(f"{target}: {size / 1e6:.1f} MB, within {difference:.1g} of the model on a batch of {BATCH}")
+    return target
+
+
+def _existing(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _move(waiting: Path, target: Path) -> None:
+    """A file at once; a folder in the place of the old one."""
+    if waiting.is_file():
+        with waiting.open("rb") as made, whole_file(target) as file:
+            shutil.copyfileobj(made, file)
+        return
+    if target.exists():
+        shutil.rmtree(target)
+    waiting.rename(target)
+
+
+def _exportable(run: Run, checkpoint: str) -> keras.Model:
+    """The model in float32, of Keras's own layers where that can be."""
+    if run.kind == "gan":
+        from train.gan.sampling import load_generator, open_run
+
+        return load_generator(*open_run(run.folder), checkpoint)
+    from train.models.autoencoder import build_model
+    from train.trained import Trained
+
+    trained = Trained(run, checkpoint)
+    keras.mixed_precision.set_dtype_policy("float32")
+    plain = build_model(trained.config, plain=True)
+    plain.set_weights(trained.model.get_weights())
+    return plain
+
+
+def _batch(model: keras.Model) -> list[NDArray[Any]]:
+    """One batch for every input: the range that the model was made for, labels among the first few."""
+    rng = np.random.default_rng(0)
+    batch = []
+    for tensor in model.inputs:
+        shape = (BATCH, *tensor.shape[1:])
+        whole = "int" in str(tensor.dtype)
+        batch.append(rng.integers(0, 2, shape).astype(np.int32) if whole else rng.random(shape, np.float32))
+    return batch
+
+
+def _numpy(tensor: Any) -> NDArray[np.float32]:
+    return np.asarray(keras.ops.convert_to_numpy(tensor), np.float32)
+
+
+def _write_keras(model: keras.Model, path: Path) -> None:
+    model.save(path)
+
+
+def _run_keras(path: Path, batch: list[Any], model: keras.Model) -> NDArray[np.float32]:  # noqa: ARG001
+    read = keras.models.load_model(path, compile=False)
+    return _numpy(read(batch if len(batch) > 1 else batch[0], training=False))
+
+
+def _write_saved_model(model: keras.Model, path: Path) -> None:
+    model.export(path, format="tf_saved_model", verbose=False)
+
+
+def _run_saved_model(path: Path, batch: list[Any], model: keras.Model) -> NDArray[np.float32]:  # noqa: ARG001
+    import tensorflow as tf
+
+    serve = tf.saved_model.load(str(path)).serve
+    return serve(batch if len(batch) > 1 else batch[0]).numpy()
+
+
+def _write_tflite(model: keras.Model, path: Path) -> None:
+    import tensorflow as tf
+
+    shapes = [tf.TensorSpec((None, *t.shape[1:]), t.dtype, name=t.name) for t in model.inputs]
+    serve = tf.function(lambda *x: model(list(x) if len(x) > 1 else x[0], training=False), input_signature=shapes)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], model)
+    path.write_bytes(converter.convert())
+
+
+def _run_tflite(path: Path, batch: list[Any], model: keras.Model) -> NDArray[np.float32]:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        raise MissingExtra(
+            "the check of a TFLite file needs ai-edge-litert; run `pip install ai-edge-litert`"
+        ) from None
+    interpreter = Interpreter(str(path), num_threads=1)
+    inputs = {
+        detail["name"].split(":")[0].removeprefix("serving_default_"): detail
+        for detail in interpreter.get_input_details()
+    }
+    for tensor, values in zip(model.inputs, batch, strict=True):
+        interpreter.resize_tensor_input(inputs[tensor.name]["index"], values.shape)
+    interpreter.allocate_tensors()
+    for tensor, values in zip(model.inputs, batch, strict=True):
+        interpreter.set_tensor(inputs[tensor.name]["index"], values)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def _write_onnx(model: keras.Model, path: Path) -> None:
+    from train.onnx_graph import convert
+
+    path.write_bytes(convert(model).SerializeToString())
+
+
+def _run_onnx(path: Path, batch: list[Any], model: keras.Model) -> NDArray[np.float32]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {tensor.name: values for tensor, values in zip(model.inputs, batch, strict=True)})[0]
+
+
+WRITERS = {"keras": _write_keras, "saved-model": _write_saved_model, "tflite": _write_tflite, "onnx": _write_onnx}
+RUNNERS = {"keras": _run_keras, "saved-model": _run_saved_model, "tflite": _run_tflite, "onnx": _run_onnx}

@@ -1,0 +1,98 @@
+"""Photographs -> frontal faces: found by the real `extract`, drawn by the autoencoder."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import facepipe
+from facepipe.errors import InputError
+from train.fingerprints import decoded, model_face
+from train.pictures import png, to_uint8
+from train.runs import whole_file
+from train.trained import Trained
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+
+def reconstruct(
+    run: object, images: Sequence[str], output: str, checkpoint: str, say: Callable[[str], None]
+) -> list[Path]:
+    """Writes one PNG a face, named after its photograph; a second face's name ends in -2.
+
+    Args:
+        run: An autoencoder's `Run`.
+        images: Paths of photographs.
+        output: The folder to write into.
+        checkpoint: best or last.
+        say: Takes a line a picture, and one for each photograph without a usable face.
+
+    Raises:
+        InputError: A photograph is missing, or none has a usable face.
+    """
+    for path in images:
+        if not os.path.isfile(path):
+            raise InputError(f"{path} is no file; give photographs")
+    trained = Trained(run, checkpoint)
+    written: list[Path] = []
+    for path, found in zip(images, _crops(images, trained.config.input_size), strict=True):
+        if isinstance(found, str):
+            say(f"{path}: {found}")
+            continue
+        faces = trained.reconstruct(np.stack([model_face(crop, trained.config) for crop in found]))
+        for number, face in enumerate(faces, 1):
+            target = _free(Path(output), Path(path).stem, number, written)
+            with whole_file(target) as file:
+                file.write(png(to_uint8(face)))
+            written.append(target)
+            say(f"{path}: {target}")
+    if not written:
+        raise InputError("no usable face in any of the photographs; faces of 40 px and more are found")
+    return written
+
+
+def _free(folder: Path, stem: str, number: int, taken: list[Path]) -> Path:
+    """A name of its own, also where two folders hold photographs of one name."""
+    name, tries = stem + (f"-{number}" if number > 1 else ""), 1
+    while (path := folder / f"{name}.png") in taken:
+        tries += 1
+        name = f"{stem}-{number}-{tries}"
+    return path
+
+
+def _crops(images: Sequence[str], size: int) -> list[list[NDArray[np.uint8]] | str]:
+    """For each photograph its faces' crops (s, s, 3), from the left to the right, or why there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = Path(folder, "images")
+        inputs.mkdir()
+        for number, path in enumerate(images):
+            (inputs / f"{number:06d}{Path(path).suffix}").symlink_to(Path(path).resolve())
+        facepipe.extract(
+            input=str(inputs),
+            output=f"{folder}/faces",
+            layout="flat",
+            face="all",
+            crop_size=max(128, size),
+            max_failed=1.0,
+            execution=facepipe.Execution(workers=1),
+        )
+        rows = facepipe.open_faces(f"{folder}/faces").to_table().to_pylist()
+    of: dict[str, list[dict]] = {}
+    for row in rows:
+        of.setdefault(Path(row["path"]).stem, []).append(row)
+    return [_of_one(of.get(f"{number:06d}", [])) for number in range(len(images))]
+
+
+def _of_one(rows: list[dict]) -> list[NDArray[np.uint8]] | str:
+    usable = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: row["bbox"][0])
+    if usable:
+        return [decoded(row["crop"]["bytes"], row["path"]) for row in usable]
+    said = [row["error"] or row["status"].replace("_", " ") for row in rows]
+    return said[0] if said else "not a photograph"
