@@ -1,7 +1,7 @@
 """Child processes that make parts, started anew when they die, and who is to blame for that.
 
 A child that dies costs its part a new start, in a new child, and no other part anything. An item on which a process
-crashed twice, or was killed four times, is blamed as `worker_crash`: a process killed from outside, or by a neighbour's
+crashed twice, or was killed eight times, is blamed as `worker_crash`: a process killed from outside, or by a neighbour's
 hunger for memory, costs nothing and leaves the same bytes. An item on which a child stayed longer than allowed is
 blamed as `timeout` at once.
 """
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from facepipe.parts import Job
 
 CRASHES_OF_AN_ITEM = 2
-KILLS_OF_AN_ITEM = 4
+KILLS_OF_AN_ITEM = 8
 """More than crashes: `kill -9` can come from anyone, as well as from the kernel when an image takes all memory."""
-DEATHS_OF_A_PART = 5
+CRASHES_OF_A_PART = 5
+"""Outside any item: while the child starts, or while the part is written."""
+KILLS_OF_A_PART = 20
 
 
 class Crew:
@@ -120,9 +122,9 @@ def _judge(number: int, death: Died, deaths: Counter[int], blamed: dict[int, str
     deaths[item] += 1
     if item != NO_ITEM and deaths[item] >= (KILLS_OF_AN_ITEM if death.was_killed else CRASHES_OF_AN_ITEM):
         blamed[item] = "worker_crash"
-    if deaths[NO_ITEM] >= DEATHS_OF_A_PART:
+    if deaths[NO_ITEM] >= (KILLS_OF_A_PART if death.was_killed else CRASHES_OF_A_PART):
         raise FacepipeError(
-            f"the worker of part {number} died {DEATHS_OF_A_PART} times outside any item: {_reason(death)}; "
+            f"the worker of part {number} died {deaths[NO_ITEM]} times outside any item: {_reason(death)}; "
             "if memory is short, give fewer --workers, then run the same command again"
         )
 

@@ -158,7 +158,7 @@ def test_workers_killed_from_outside_at_any_time_cost_nothing(tmp_path):
 
     def kill_now_and_then() -> None:
         for _ in range(12):
-            time.sleep(0.11)
+            time.sleep(dice.uniform(0.05, 0.2))
             for pid in dice.sample(children_of(os.getpid()), 1):
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
