@@ -9,7 +9,7 @@ from facepipe.errors import FacepipeError, UsageError
 from facepipe.options import EXTRACT, SELECT, SHARD, SPLIT, STAGES, config_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from facepipe.config import StageConfig
     from facepipe.progress import Progress
@@ -83,11 +83,14 @@ def run_all(
 
     Raises:
         UsageError: `--part-of`, which is for `extract` alone.
+        MissingExtra, WeightsError: `select` will need the face mesh, and it can't be loaded; said before any work.
         FacepipeError: what a stage raises, or `verify` found something.
     """
     if given.get("part-of") not in (None, "1/1"):
         raise UsageError("--part-of is for `facepipe extract`: run that on every machine, then the other stages on one")
-    for config in plan_run(images, workspace, recipe, given):
+    configs = plan_run(images, workspace, recipe, given)
+    _check_mesh(configs)
+    for config in configs:
         yield run_stage(config, progress)
     if not given.get("dry-run"):
         from facepipe.stages import verify
@@ -95,6 +98,15 @@ def run_all(
         problems = verify.run(workspace, progress)
         if problems:
             raise FacepipeError(f"verify found {len(problems)} problems, the first: {problems[0]}")
+
+
+def _check_mesh(configs: Sequence[StageConfig]) -> None:
+    """Loads the face mesh once where `select` will: hours of `extract` must not come before a missing package."""
+    for config in configs:
+        if isinstance(config, SelectConfig) and config.refine == "mesh":
+            from facepipe.mesh import Mesh
+
+            Mesh(config.mesh_model)
 
 
 def run_demo(folder: str, seed: int, identities: int, workers: int, progress: Progress) -> Iterator[StageReport]:
