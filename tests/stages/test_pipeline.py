@@ -21,7 +21,8 @@ def start(folder, recipe, **given):
 
 def test_a_missing_mesh_is_told_before_extract_starts(tmp_path, monkeypatch):
     """Without LiteRT, a run whose `select` will refine ends at once and has written nothing; with `none` it starts."""
-    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)  # what an import finds where it is not installed
+    # What an import finds where it is not installed.
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     options = {"dry-run": True, "workers": 1}
     for recipe, given in [({}, {}), ({}, {"refine": "mesh"}), ({"select": {"refine": "mesh"}}, {})]:
         with pytest.raises(MissingExtra, match=r"pip install 'facepipe\[mesh\]'.*--refine none"):
