@@ -1,7 +1,7 @@
 """Child processes that make parts, started anew when they die, and who is to blame for that.
 
 A child that dies costs its part a new start, in a new child, and no other part anything. An item on which a process
-crashed twice, or was killed eight times, is blamed as `worker_crash`: a process killed from outside, or by a neighbour's
+crashed twice, or was killed eight times, is blamed as `worker_crash`: a process killed from outside, or by another's
 hunger for memory, costs nothing and leaves the same bytes. An item on which a child stayed longer than allowed is
 blamed as `timeout` at once.
 """

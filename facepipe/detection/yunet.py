@@ -93,7 +93,9 @@ class YuNet:
     ) -> tuple[Array, Array, Array]:
         """O-Net's opinion of the small faces that YuNet is not sure of, in their scores; best first again."""
         small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) < DOUBTFUL * min_face
-        unsure = np.flatnonzero(small & (scores < self._min_score))
+        # O-Net can say 1 at most: below that, the mean stays under `min_score` whatever it says.
+        open_to_doubt = (scores < self._min_score) & (scores + 1 >= 2 * self._min_score)
+        unsure = np.flatnonzero(small & open_to_doubt)
         if not len(unsure):
             return boxes, points, scores
         _, seen = self._refiner.refine(image, boxes[unsure])

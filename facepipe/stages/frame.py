@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
@@ -81,22 +82,27 @@ class FrameExtractor:
         view = whole_view(image)
         if self._config.cropped:
             return [self._whole_row(source, frame_index, view)]
-        return self._make_rows(source, frame_index, view, None, faces, previous)
+        return self._make_rows(source, frame_index, view, None, faces, list, previous)
 
-    def detect(self, image: Image, min_face: float) -> list[Face]:
+    def detect(self, image: Image, min_face: float, *, refine: bool = True) -> list[Face]:
         """All faces in a picture, timed as the step `detect`."""
         with self._watch.step("detect"):
-            return self._detector.detect(image, min_face)
+            return self._detector.detect(image, min_face, refine=refine)
+
+    def _refined(self, image: Image, faces: list[Face]) -> list[Face]:
+        with self._watch.step("detect"):
+            return self._detector.refine(image, faces)
 
     def _rows(
         self, source: Source, frame_index: int, view: View, reread: Callable[[int], View], previous: Box | None
     ) -> list[FaceRow]:
         if self._config.cropped:
             return [self._whole_row(source, frame_index, view)]
-        faces = self.detect(view.image, self._config.min_face / view.scale)
+        # Faces that get no row need no better landmarks: those that do are refined when they are chosen.
+        faces = self.detect(view.image, self._config.min_face / view.scale, refine=False)
         if source.box is not None and best_overlap(faces, view.to_view(source.box)) is None:
-            faces = faces + self._look_again(view, view.to_view(source.box))
-        return self._make_rows(source, frame_index, view, reread, faces, previous)
+            faces = faces + self._look_again(view, view.to_view(source.box), refine=False)
+        return self._make_rows(source, frame_index, view, reread, faces, partial(self._refined, view.image), previous)
 
     def _make_rows(
         self,
@@ -105,19 +111,20 @@ class FrameExtractor:
         view: View,
         reread: Callable[[int], View] | None,
         faces: list[Face],
+        refine: Callable[[list[Face]], list[Face]],
         previous: Box | None,
     ) -> list[FaceRow]:
         good = [face for face in faces if self._is_good(face, view)]
         chosen = self._choose(source, view, faces, good, previous)
+        ordered = refine(([chosen] if chosen is not None else []) + [face for face in good if face is not chosen])
         if chosen is None and not (self._config.face == "all" and good):
-            others = [self._row(source, frame_index, i, Status.OTHER_FACE, f, view) for i, f in enumerate(good, 1)]
+            others = [self._row(source, frame_index, i, Status.OTHER_FACE, f, view) for i, f in enumerate(ordered, 1)]
             if source.box is None:
                 others = []
-            return [self._missing_row(source, frame_index, view, faces), *others]
+            return [self._missing_row(source, frame_index, view, faces, refine), *others]
         rows = []
-        ordered = ([chosen] if chosen is not None else []) + [face for face in good if face is not chosen]
         for index, face in enumerate(ordered):
-            if face is chosen or self._config.face == "all":
+            if (index == 0 and chosen is not None) or self._config.face == "all":
                 rows.append(self._ok_row(source, frame_index, index, face, view, reread))
             else:
                 rows.append(self._row(source, frame_index, index, Status.OTHER_FACE, face, view))
@@ -140,7 +147,7 @@ class FrameExtractor:
         index = choose_face(good, width, height, previous=before)
         return None if index is None else good[index]
 
-    def _look_again(self, view: View, box: Box) -> list[Face]:
+    def _look_again(self, view: View, box: Box, *, refine: bool = True) -> list[Face]:
         """Searches the labelled box's surroundings alone, at a size at which faces are found best."""
         x1, y1, x2, y2 = box
         side = max(x2 - x1, y2 - y1, 1.0)
@@ -156,10 +163,17 @@ class FrameExtractor:
         offset = np.array([left, top], np.float32)
         return [
             Face((face.box.reshape(2, 2) * ratio + offset).reshape(4), face.landmarks * ratio + offset, face.score)
-            for face in self.detect(enlarged.astype(np.uint8), LOOK_AGAIN_PX / 3)
+            for face in self.detect(enlarged.astype(np.uint8), LOOK_AGAIN_PX / 3, refine=refine)
         ]
 
-    def _missing_row(self, source: Source, frame_index: int, view: View, faces: list[Face]) -> FaceRow:
+    def _missing_row(
+        self,
+        source: Source,
+        frame_index: int,
+        view: View,
+        faces: list[Face],
+        refine: Callable[[list[Face]], list[Face]],
+    ) -> FaceRow:
         """Why there is no face: none at all, none at the labelled box, too small, or too unsure."""
         if not faces or source.box is not None:
             where = "at the labelled box" if source.box is not None else "in the picture"
@@ -168,6 +182,7 @@ class FrameExtractor:
             return row
         sure = [face for face in faces if face.score >= self._config.min_score]
         best = max(sure, key=size_of) if sure else max(faces, key=lambda face: face.score)
+        [best] = refine([best])
         row = self._row(source, frame_index, 0, Status.SMALL_FACE if sure else Status.LOW_SCORE, best, view)
         size = size_of(best) * view.scale
         row.error = (
