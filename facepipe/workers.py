@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from facepipe.config import Execution
 
+_LOOK_UP_S = 0.5
+
 __all__ = ["Guard", "Job", "PartReport", "interruptible", "run_parts"]
 
 
@@ -70,7 +72,8 @@ def _run_locally(
         # One more than there are workers, so that none waits while `on_done` runs.
         waiting = {pool.submit(crew.make, number): number for number in islice(to_do, workers + 1)}
         while waiting:
-            for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+            # A signal that comes just before this thread falls asleep would not wake it: it looks up now and then.
+            for done in wait(waiting, _LOOK_UP_S, FIRST_COMPLETED).done:
                 on_done(waiting.pop(done), done.result())
                 waiting |= {pool.submit(crew.make, number): number for number in islice(to_do, 1)}
     finally:

@@ -32,17 +32,23 @@ def find_doubts(targets: Sequence[dict[str, Any]], count: int) -> list[Doubt]:
     taken = {id(row) for row in away}
     ties = sorted((row for row in chosen if _gap(row) < NEAR_TIE_DEG and id(row) not in taken), key=_tie_order)
     found = [Doubt(row, f"turned away: even the most frontal frame is at {row['target_angle']:.1f}°") for row in away]
-    found += [Doubt(row, f"a near-tie: the runner-up is {_told(_gap(row))}") for row in ties[: count - len(away)]]
+    found += [Doubt(row, f"a near-tie: the runner-up is {_told(_lead(row))}") for row in ties[: count - len(away)]]
     return found
 
 
+def _lead(row: dict[str, Any]) -> float:
+    """Degrees by which the target is more frontal than the runner-up; below 0 where the better picture was taken."""
+    return float(row["runner_up_angles"][0] - row["target_angle"]) if row["runner_up_angles"] else float("inf")
+
+
 def _gap(row: dict[str, Any]) -> float:
-    """Degrees between the runner-up and the target."""
-    return abs(row["runner_up_angles"][0] - row["target_angle"]) if row["runner_up_angles"] else float("inf")
+    return abs(_lead(row))
 
 
-def _told(gap: float) -> str:
-    return "as frontal to a tenth of a degree" if gap < 0.05 else f"only {gap:.1f}° behind"
+def _told(lead: float) -> str:
+    if abs(lead) < 0.05:
+        return "as frontal to a tenth of a degree"
+    return f"only {lead:.1f}° behind" if lead > 0 else f"{-lead:.1f}° more frontal, but the poorer picture"
 
 
 def _tie_order(row: dict[str, Any]) -> tuple[float, str, str]:

@@ -102,6 +102,9 @@ def _draw(title: str, unit: str, known: NDArray[np.float64], middle: float) -> s
     # A thousandth at either end may lie far away; it is drawn into the outermost bars.
     low, high = np.percentile(known, [0.1, 99.9])
     edges = np.linspace(low, high if high > low else low + 1, 41)
+    if (known == known.round()).all():  # counts: bars of whole numbers, or some would hold more of them than others
+        step = max(round((high - low) / 40), 1)
+        edges = np.arange(np.floor(low), high + step + 1, step) - 0.5
     counts, _ = np.histogram(np.clip(known, edges[0], edges[-1]), edges)
     return _draw_bars(title, unit, counts, edges, middle)
 

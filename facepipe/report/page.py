@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,10 @@ def _load_template() -> Any:
     environment.filters["crop"] = crop_uri
     environment.filters["degrees"] = lambda angle: "unknown" if np.isnan(angle) else f"{angle:.1f}°"
     environment.filters["signed"] = lambda angle: "unknown" if np.isnan(angle) else f"{round(angle):+d}°"
-    environment.filters["code"] = lambda text: _mark_code(text, markupsafe)
+    environment.filters["code"] = lambda text: _mark(text, r"`([^`]*)`", "<code>{}</code>", markupsafe)
+    environment.filters["whole_options"] = lambda text: _mark(
+        text, r"(--[\w-]+)", '<span class="whole">{}</span>', markupsafe
+    )
     template = environment.from_string((source / "page.html.j2").read_text(encoding="utf-8"))
     style = (source / "page.css").read_text(encoding="utf-8")
 
@@ -80,11 +84,11 @@ def _load_template() -> Any:
     return render
 
 
-def _mark_code(text: str, markup: Any) -> Any:
-    """Escaped text in which `words between backticks` are code."""
-    pieces = [markup.escape(piece) for piece in text.split("`")]
+def _mark(text: str, pattern: str, element: str, markup: Any) -> Any:
+    """Escaped text in which what `pattern`'s one group matches stands inside `element`."""
+    pieces = [markup.escape(piece) for piece in re.split(pattern, text)]
     return markup.Markup("").join(
-        markup.Markup("<code>{}</code>").format(piece) if number % 2 else piece for number, piece in enumerate(pieces)
+        markup.Markup(element).format(piece) if number % 2 else piece for number, piece in enumerate(pieces)
     )
 
 

@@ -33,7 +33,7 @@ _STATUSES = {
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A line of a bar chart. share: 0..1 of the longest."""
+    """A line of a bar chart. share: 0..1 of the longest; 0: a number without a bar."""
 
     label: str
     value: str
@@ -68,21 +68,28 @@ def make_funnel(readings: Readings) -> list[Bar]:
     pairs = sum(n for name, n in readings.counts("split").items() if name.endswith(" pairs"))
     targets = [row for row in readings.targets if row["target_key"]]
     of_files = f"of {run['images']:,} files" if run.get("images") else ""
+    duplicates = readings.counts("split").get("duplicates left out", 0)
     steps = [
         ("pictures and frames seen", sum(counts.values()) - counts.get(Status.OTHER_FACE, 0), of_files),
         ("with the identity's face", counts.get(Status.OK, 0), ""),
-        ("pairs of feature and target", pairs, _people_note(len(targets), len(readings.targets))),
-        ("training pairs in the shards, with noise", sum(readings.counts("shard pairs").values()), ""),
-        ("single faces in the shards", sum(readings.counts("shard faces").values()), ""),
+        ("pairs of feature and target", pairs, _pairs_note(len(targets), len(readings.targets), duplicates)),
     ]
-    done = [step for step in steps if step[1]]
-    # Copies with noise are many times as many: their bars end with the longest of the others.
-    longest = max((step[1] for step in done[:3]), default=1)
-    return [Bar(label, f"{count:,}", min(count / longest, 1), note) for label, count, note in done]
+    longest = max(count for _, count, _ in steps) or 1
+    funnel = [Bar(label, f"{count:,}", count / longest, note) for label, count, note in steps if count]
+    # Copies with noise are many times as many: beside the others' bars theirs would say nothing.
+    shards = [
+        ("pairs in the shards", "shard pairs", "copies with noise counted"),
+        ("single faces in the shards", "shard faces", ""),
+    ]
+    written = [(label, sum(readings.counts(stage).values()), note) for label, stage, note in shards]
+    return funnel + [Bar(label, f"{count:,}", 0, note) for label, count, note in written if count]
 
 
-def _people_note(with_target: int, everyone: int) -> str:
-    return f"{with_target:,} of {everyone:,} people have a target" if everyone else ""
+def _pairs_note(targets: int, everyone: int, duplicates: int) -> str:
+    """Why there are fewer pairs than faces."""
+    told = [f"{targets:,} of {everyone:,} people have a target, which is no feature"] if everyone else []
+    told += [f"{duplicates:,} duplicates left out"] if duplicates else []
+    return "; ".join(told)
 
 
 def list_statuses(readings: Readings) -> list[StatusLine]:

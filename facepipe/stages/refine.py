@@ -52,7 +52,7 @@ class RefineJob:
             table = parquet.read_table(place(self.config.input), parquet.part_name(number), _COLUMNS)
             table = tables.take(table, rows)
             margins = self._margins(table)
-        with watch.step("mesh"):
+        with watch.step("pose"):
             poses = np.full((len(rows), 2), np.nan)
             for index, crop in enumerate(table.column("crop").to_pylist()):
                 guard.on(index)

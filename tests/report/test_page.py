@@ -174,6 +174,19 @@ def test_doubts_come_worst_first():
     assert find_doubts([{**target("none", 50), "target_key": ""}], 4) == []
 
 
+@pytest.mark.parametrize(
+    ("angle", "runner_up", "told"),
+    [
+        (3, 3.2, "the runner-up is only 0.2° behind"),
+        (3.4, 3, "the runner-up is 0.4° more frontal, but the poorer picture"),
+        (3, 3.04, "the runner-up is as frontal to a tenth of a degree"),
+    ],
+)
+def test_a_near_tie_says_which_way_it_leans(angle, runner_up, told):
+    """Among the nearly tied the better picture wins, so the runner-up may be the more frontal."""
+    assert [doubt.why for doubt in find_doubts([target("tie", angle, runner_up)], 4)] == [f"a near-tie: {told}"]
+
+
 # Measures, in the browser, what can't be told from the text. Runs in a copy of the page that allows scripts.
 PROBE = """<script>addEventListener('load', () => {
   const at = (e, p) => getComputedStyle(e)[p], rgb = c => c.match(/[\\d.]+/g).slice(0, 3).map(Number);
@@ -192,6 +205,7 @@ PROBE = """<script>addEventListener('load', () => {
     unreachable: stops.filter(e => { e.focus(); return document.activeElement !== e; }).length, stops: stops.length,
     scrollers: [...document.querySelectorAll('*')].filter(e => /auto|scroll/.test(at(e, 'overflowX')) && e.scrollWidth > e.clientWidth && !e.matches('[tabindex]')).length,
     broken: [...document.images].filter(i => i.loading !== 'lazy' && !(i.complete && i.naturalWidth)).length,
+    bars: [...document.querySelectorAll('#funnel .bar')].map(b => [b.getBoundingClientRect().width, parseInt(b.nextSibling.textContent.replace(',', ''))]),
     figures: document.querySelectorAll('.figures svg path').length };
   parent.postMessage(JSON.stringify(out), '*');
 });</script>"""
@@ -243,6 +257,11 @@ def test_a_browser_shows_it_well(chromium, written, tmp_path, width, scheme):
     assert found["contrast"] >= 4.5
     assert found["stops"] > 15
     assert found["figures"] > 50
+    longest, most = found["bars"][0]
+    assert len(found["bars"]) == 3
+    assert [width / longest for width, _ in found["bars"]] == pytest.approx(
+        [count / most for _, count in found["bars"]], abs=0.01
+    )
 
 
 def test_a_browser_has_nothing_to_complain_about(chromium, written, tmp_path):

@@ -37,7 +37,7 @@ def _encoder(config: AutoencoderConfig, parts: Parts, feature: tuple[int, ...]) 
     for level, filters in enumerate(config.encoder):
         x = _block(parts, x, filters)
         if level:
-            x = layers.AveragePooling2D()(x)
+            x = layers.AveragePooling2D(2)(x)
     x = _active(x)
     shape = tuple(x.shape[1:])
     x = layers.Flatten()(x)
