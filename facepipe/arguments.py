@@ -101,7 +101,7 @@ def _path(*names: str, help: str, metavar: str = "DIR") -> Any:  # noqa: A002 - 
 
 
 RecipeArgument = Annotated[
-    str | None, typer.Argument(metavar="[RECIPE]", help="A TOML file, or a shipped recipe's name.")
+    str | None, typer.Argument(metavar="RECIPE", help="A TOML file, or a shipped recipe's name.")
 ]
 ImagesOption = Annotated[str | None, _path("--input", "-i", help="Folder or URI of images. [DATA/images]")]
 WorkspaceOption = Annotated[str | None, _path("--output", "-o", help="Where everything goes. [DATA]")]

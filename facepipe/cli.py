@@ -60,7 +60,7 @@ def _run_stage(stage: str, given: dict[str, Any]) -> None:
     print_report(report)
 
 
-@app.command(EXTRACT)
+@app.command(EXTRACT, short_help="Find the face in every image, where it looks, and cut a crop.")
 @with_options([*path_parameters(EXTRACT), *stage_parameters(EXTRACT)])
 def extract(**given: Any) -> None:
     """Find the face in every image: where it is, where it looks, and a square crop of it.
@@ -81,7 +81,7 @@ def select(**given: Any) -> None:
     _run_stage(SELECT, given)
 
 
-@app.command(SPLIT)
+@app.command(SPLIT, short_help="Pair every other frame with its target; split by identity.")
 @with_options([*path_parameters(SPLIT), *stage_parameters(SPLIT)])
 def split(**given: Any) -> None:
     """Pair every other frame with its identity's target, and keep some identities for validation.
@@ -101,7 +101,7 @@ def shard(**given: Any) -> None:
     _run_stage(SHARD, given)
 
 
-@app.command("run")
+@app.command("run", short_help="Do it all, from images to verified shards.")
 @with_options(stage_parameters(*STAGES))
 def run(
     recipe: RecipeArgument = None, source: ImagesOption = None, workspace: WorkspaceOption = None, **given: Any
@@ -128,7 +128,7 @@ def run(
     typer.echo(f"{data}: done and verified; `facepipe report --data {data}` shows it")
 
 
-@app.command("verify")
+@app.command("verify", short_help="Check every file that facepipe wrote.")
 def verify(folder: CheckedOption = None, data: DataOption = "data", quiet: QuietOption = False) -> None:
     """Open every file that facepipe wrote and check it; exit 1 with the list of what is wrong.
 
@@ -146,7 +146,7 @@ def verify(folder: CheckedOption = None, data: DataOption = "data", quiet: Quiet
         raise typer.Exit(1)
 
 
-@app.command("demo")
+@app.command("demo", short_help="See it work, on faces that come with it.")
 def demo(
     output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Where the demo goes.")] = "demo-data",
     seed: Annotated[int, typer.Option(help="Seed of the faces that are made.")] = 0,
@@ -169,7 +169,7 @@ def demo(
     print_demo(output)
 
 
-@app.command("bench")
+@app.command("bench", short_help="Time extract on your files and your machine.")
 def bench(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of your own images.")],
     images: Annotated[int, typer.Option(help="How many images to time.")] = 500,
@@ -185,7 +185,7 @@ def bench(
         print_bench(stage.run(folder, images, workers), count)
 
 
-@app.command("report")
+@app.command("report", short_help="Write one HTML page that shows what was done.")
 def report(
     output: PageOption = None,
     data: DataOption = "data",
@@ -203,7 +203,7 @@ def report(
     typer.echo(f"report: {target}")
 
 
-@app.command("review")
+@app.command("review", short_help="Turn your corrections into overrides for select.")
 def review(
     corrections: Annotated[str, typer.Argument(metavar="FILE", help="CSV: key, action (drop or target).")],
     output: OverridesOption = None,

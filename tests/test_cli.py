@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -72,3 +73,25 @@ def test_the_workspace_moves_with_an_option_or_the_environment(tmp_path):
     """`--data` and FACEPIPE_DATA move every default."""
     assert "elsewhere/images" in facepipe("extract", "--data", "elsewhere", cwd=tmp_path).stderr
     assert "there/images" in facepipe("extract", cwd=tmp_path, FACEPIPE_DATA="there").stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("sel", ["select"]), ("extract --part-", ["--part-of", "--part-size"]), ("run --min-", ["--min-face", "--min-score", "--min-frames"])],
+)  # fmt: skip
+def test_the_shell_completes_commands_and_options(typed, offered):
+    """What `--show-completion` prints, loaded into a real bash, offers what fits."""
+    bash = shutil.which("bash") or pytest.skip("no bash to complete in")
+    words = ["facepipe", *typed.split()]
+    script = f'eval "$(facepipe --show-completion bash)"; COMP_WORDS=({" ".join(words)}); COMP_CWORD={len(words) - 1}; '
+    script += 'complete -p facepipe >&2; _facepipe_completion facepipe; printf "%s\\n" "${COMPREPLY[@]}"'
+    path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [bash, "--norc", "-c", script],
+        env={**os.environ, "PATH": path, "SHELL": bash},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "_facepipe_completion facepipe" in done.stderr
+    assert sorted(done.stdout.split()) == sorted(offered)
