@@ -105,7 +105,7 @@ def encode_table(table: Table, metadata: Mapping[str, str] | None = None, groups
         for rows in groups if groups is not None else [table.num_rows]:
             writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
             start += rows
-    content = sink.getvalue().to_pybytes()
+    content = memoryview(sink.getvalue())  # a part has megabytes: they are copied once
     start = len(content) - _TAIL.size - _TAIL.unpack(content[-_TAIL.size :])[0]
     return b"".join((content[:start], hashlib.sha256(content[start:]).digest(), content[start:]))
 
