@@ -1,4 +1,4 @@
-"""Pages that mkdocs adds while it builds: every command, from the command line itself, and files beside the README."""
+"""Pages that mkdocs adds while it builds: every command, the executed notebook, and files beside the README."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = {"facepipe": "facepipe.cli", "python -m train": "train.__main__"}
 """How a program is called -> the module whose `app` it is."""
+NOTEBOOK = "notebook.ipynb"
 COPIED = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
 """Page -> file of the repository."""
 INTRODUCTION = """# Every command
@@ -27,9 +28,21 @@ def on_files(files: Any, config: Any) -> Any:
     from mkdocs.structure.files import File
 
     pages = {"commands.md": commands_page()} | {page: copied_page(name) for page, name in COPIED.items()}
-    for path, content in pages.items():
+    page, pictures = notebook_page()
+    for path, content in (pages | {NOTEBOOK.replace(".ipynb", ".md"): page} | pictures).items():
         files.append(File.generated(config, path, content=content))
     return files
+
+
+def notebook_page() -> tuple[str, dict[str, bytes]]:
+    """The executed notebook as Markdown, and its pictures by path; tables are left to the site's own style."""
+    from nbconvert import MarkdownExporter
+
+    text, resources = MarkdownExporter().from_filename(ROOT / "docs" / NOTEBOOK)
+    text = re.sub(r"<style scoped>.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"</?div>\n?", "", text).replace('<table border="1" class="dataframe">', "<table>")
+    pictures = {f"notebook_pictures/{name}": content for name, content in resources["outputs"].items()}
+    return re.sub(r"!\[\w+\]\(([^)]+)\)", r"![What the code above draws](notebook_pictures/\1)", text), pictures
 
 
 def copied_page(name: str) -> str:
