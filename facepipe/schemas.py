@@ -69,4 +69,4 @@ PLAN = {
     "is_video": "bool",
     "repeat": "int32",
 }
-"""`faces/plan.parquet`: a row a file to read, a row group a part."""
+"""`faces/plan.pq`: a row a file to read, a row group a part."""

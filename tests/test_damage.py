@@ -75,7 +75,7 @@ def written(folder: Path) -> dict[str, tuple[int, int]]:
 
 def is_piece(path: Path) -> bool:
     """Parts, targets and shards: what costs work to make."""
-    return path.name != "plan.parquet" and (path.suffix == ".parquet" or ".tfrecord-" in path.name)
+    return path.suffix == ".parquet" or ".tfrecord-" in path.name
 
 
 def harm(path: Path, how: str) -> None:

@@ -87,10 +87,10 @@ def test_plan_reads_back_a_part_at_a_time(folder):
         Source("b/�.jpg", "b", "v", 3, file="b/\udce9.jpg"),
         Source("c.mp4", "c", "c", is_video=True),
     ]
-    parquet.write_table(folder, "plan.parquet", parquet.sources_to_table(sources), groups=[2, 1])
-    assert parquet.count_rows(folder, "plan.parquet") == [2, 1]
-    assert parquet.table_to_sources(parquet.read_table(folder, "plan.parquet")) == sources
-    assert parquet.table_to_sources(parquet.read_table(folder, "plan.parquet", group=1)) == sources[2:]
+    parquet.write_table(folder, "plan.pq", parquet.sources_to_table(sources), groups=[2, 1])
+    assert parquet.count_rows(folder, "plan.pq") == [2, 1]
+    assert parquet.table_to_sources(parquet.read_table(folder, "plan.pq")) == sources
+    assert parquet.table_to_sources(parquet.read_table(folder, "plan.pq", group=1)) == sources[2:]
 
 
 def test_parts_are_listed_in_order(folder):

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent / "jobs"))
 from people import write_people
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLES = ["faces/part-00000.parquet", "faces/plan.parquet", "targets/targets.parquet", "pairs/part-00000.parquet"]
+TABLES = ["faces/part-00000.parquet", "faces/plan.pq", "targets/targets.parquet", "pairs/part-00000.parquet"]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def with_polars(file):
 def with_duckdb(file):
     import duckdb
 
-    found = duckdb.sql(f"SELECT * FROM '{file}'")
+    found = duckdb.read_parquet(file)
     return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
 
@@ -94,7 +94,8 @@ def test_every_parquet_file_reads_as_it_is(data, file, read):
 
 def test_all_parquet_files_are_tried(data):
     """None is written that the test above leaves out."""
-    assert sorted(str(path.relative_to(data)) for path in data.rglob("*.parquet")) == sorted(TABLES)
+    written = [*data.rglob("*.parquet"), *data.rglob("*.pq")]
+    assert sorted(str(path.relative_to(data)) for path in written) == sorted(TABLES)
 
 
 PICTURES = """
@@ -115,7 +116,7 @@ def test_hugging_face_datasets_shows_pictures(data, tmp_path):
     from PIL import Image
 
     done = subprocess.run(
-        [sys.executable, "-c", PICTURES, str(data / "faces" / "part-*.parquet"), str(tmp_path)],
+        [sys.executable, "-c", PICTURES, str(data / "faces" / "*.parquet"), str(tmp_path)],
         env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"},
         capture_output=True,
         text=True,

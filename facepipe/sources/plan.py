@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from facepipe.records import Source
     from facepipe.storage import Place
 
-PLAN_FILE = "plan.parquet"
+PLAN_FILE = "plan.pq"
+"""Parquet, but not by its name: `faces/*.parquet` are rows of one kind, which `datasets` and DuckDB read at once."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def fingerprint_of(table: parquet.Table, settings_hash: str) -> str:
 
 
 def write_plan(place: Place, plan: Plan) -> None:
-    """Writes `plan.parquet`, a row group a part, unless the same one is there."""
+    """Writes `plan.pq`, a row group a part, unless the same one is there."""
     if _read_hash(place) != plan.hash:
         parquet.write_table(place, PLAN_FILE, plan.table, {"facepipe.plan": plan.hash}, plan.groups)
 

@@ -37,7 +37,7 @@ INPUT_KEYS = ("parts", "images", "plan")
 
 
 def run(config: ExtractConfig, progress: Progress) -> StageReport:
-    """Makes `config.output`: `part-*.parquet`, `plan.parquet`, `settings.json`, `checksums.sha256`, `run.json`.
+    """Makes `config.output`: `part-*.parquet`, `plan.pq`, `settings.json`, `checksums.sha256`, `run.json`.
 
     A rerun makes only the parts that are missing, damaged, or whose inputs have changed.
 

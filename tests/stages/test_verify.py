@@ -139,7 +139,7 @@ def test_inputs_without_a_row(workspace):
     sources = [Source(row.path, row.identity) for row in make_rows(10, 6)]
     sources[3] = Source("lost.jpg", "p000")
     parquet.write_table(
-        place(str(workspace / "faces")), "plan.parquet", parquet.sources_to_table(sources), groups=[32, 28]
+        place(str(workspace / "faces")), "plan.pq", parquet.sources_to_table(sources), groups=[32, 28]
     )
     problems = check(workspace / "faces")
     assert any("no row for lost.jpg" in problem for problem in problems)

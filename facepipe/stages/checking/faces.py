@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from facepipe.storage import Place
 
-PLAN = "plan.parquet"
+PLAN = "plan.pq"
 STAGE = "extract"
 _COLUMNS = ("key", "path", "frame_index", "face_index", "status", "crop.path", "label")
 _OF_FACES = frozenset({Status.OK, Status.OTHER_FACE, Status.SMALL_FACE, Status.LOW_SCORE})
