@@ -11,6 +11,7 @@ sizes; peak memory is the largest process's.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import subprocess
@@ -104,12 +105,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=621_126)
     parser.add_argument("--folder", default="", help="where the trees are made [a temporary folder]")
+    parser.add_argument("--json", default="", help="also write the figures to this file")
     arguments = parser.parse_args()
     print(
         "| frames | list and plan | CPU | peak | rerun, all parts finished | CPU | peak |\n|---|---|---|---|---|---|---|"
     )
-    points = []
-    start_s = 0.0
+    points, figures = [], []
+    start_s, starts = 0.0, {}
     for frames in (100, *(arguments.frames // share for share in (8, 4, 2, 1))):
         with tempfile.TemporaryDirectory(dir=arguments.folder or None) as folder:
             root = Path(folder)
@@ -129,9 +131,12 @@ def main() -> None:
             make_parts(str(root / "images"), str(root / "faces"))
             rerun = measure(*tool)
         if frames == 100:  # what starting costs
-            start_s = dry[1]
+            start_s, starts = dry[1], {"list and plan": dry[1], "rerun, all done": rerun[1]}
             continue
         points.append((frames, dry[1] - start_s))
+        for stage, (wall, cpu, peak) in (("list and plan", dry), ("rerun, all done", rerun)):
+            row = {"stage": stage, "images": frames, "cpu_s": cpu, "wall_s": wall, "peak_mb": peak}
+            figures.append({**row, "net_s": cpu - starts[stage]})
         cells = [
             f"{dry[0]:.1f} s",
             f"{dry[1]:.1f} s",
@@ -141,6 +146,8 @@ def main() -> None:
             f"{rerun[2]:.0f} MB",
         ]
         print(f"| {frames:,} | {' | '.join(cells)} |", flush=True)
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(figures, indent=1), encoding="utf-8")
     (small, cheap), (large, dear) = points[0], points[-1]
     print(
         f"\nlog-log slope of the CPU time of listing and planning (start-up taken out): {math.log(dear / cheap) / math.log(large / small):.2f}"
