@@ -25,7 +25,7 @@ TRAINING: tuple[tuple[str, Any, str, str], ...] = (
         "loss",
         str,
         "NAME",
-        "Of the model: mse, mae, bce, ms-ssim-l1; of GANs: bce, hinge, least-squares, wasserstein-gp.",
+        "Of the model: mse, mae, bce, ms-ssim-l1, ms-ssim-mse; of GANs: bce, hinge, least-squares, wasserstein-gp.",
     ),
     ("seed", int, "N", "Of weights, order and dropout. [0]"),
     ("backend", str, "NAME", "tensorflow or jax. [tensorflow]"),

@@ -14,7 +14,7 @@ from facepipe.errors import UsageError
 
 BACKENDS = ("tensorflow", "jax")
 PRECISIONS = ("float32", "bfloat16")
-LOSSES = ("mse", "mae", "bce", "ms-ssim-l1")
+LOSSES = ("mse", "mae", "bce", "ms-ssim-l1", "ms-ssim-mse")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "adadelta")
 FAMILIES = ("original", "archived-map", "archived-strided", "residual")
 DROPOUTS = ("every", "alternate", "none")

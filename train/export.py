@@ -125,17 +125,19 @@ def _write_saved_model(model: keras.Model, path: Path) -> None:
 def _run_saved_model(path: Path, batch: list[Any], model: keras.Model) -> NDArray[np.float32]:  # noqa: ARG001
     import tensorflow as tf
 
-    serve = tf.saved_model.load(str(path)).serve
-    return serve(batch if len(batch) > 1 else batch[0]).numpy()
+    loaded = tf.saved_model.load(str(path))  # `serve` alone does not keep its variables
+    return loaded.serve(batch if len(batch) > 1 else batch[0]).numpy()
 
 
 def _write_tflite(model: keras.Model, path: Path) -> None:
+    """For one picture at a time: where the batch is open, the converter loses the sides of enlarged pictures."""
     import tensorflow as tf
 
-    shapes = [tf.TensorSpec((None, *t.shape[1:]), t.dtype, name=t.name) for t in model.inputs]
-    serve = tf.function(lambda *x: model(list(x) if len(x) > 1 else x[0], training=False), input_signature=shapes)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], model)
-    path.write_bytes(converter.convert())
+    one = [keras.InputSpec(shape=(1, *t.shape[1:]), dtype=t.dtype, name=t.name) for t in model.inputs]
+    with tempfile.TemporaryDirectory() as folder:
+        # By way of a SavedModel: its variables become constants, those of a function alone stay empty variables.
+        model.export(folder, format="tf_saved_model", verbose=False, input_signature=one)
+        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
 
 
 def _run_tflite(path: Path, batch: list[Any], model: keras.Model) -> NDArray[np.float32]:
@@ -146,17 +148,15 @@ def _run_tflite(path: Path, batch: list[Any], model: keras.Model) -> NDArray[np.
             "the check of a TFLite file needs ai-edge-litert; run `pip install ai-edge-litert`"
         ) from None
     interpreter = Interpreter(str(path), num_threads=1)
-    inputs = {
-        detail["name"].split(":")[0].removeprefix("serving_default_"): detail
-        for detail in interpreter.get_input_details()
-    }
-    for tensor, values in zip(model.inputs, batch, strict=True):
-        interpreter.resize_tensor_input(inputs[tensor.name]["index"], values.shape)
     interpreter.allocate_tensors()
-    for tensor, values in zip(model.inputs, batch, strict=True):
-        interpreter.set_tensor(inputs[tensor.name]["index"], values)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    details = {d["name"].split(":")[0].removeprefix("serving_default_"): d for d in interpreter.get_input_details()}
+    answers = []
+    for at in range(len(batch[0])):
+        for tensor, values in zip(model.inputs, batch, strict=True):
+            interpreter.set_tensor(details[tensor.name]["index"], values[at : at + 1])
+        interpreter.invoke()
+        answers.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
+    return np.concatenate(answers)
 
 
 def _write_onnx(model: keras.Model, path: Path) -> None:

@@ -1,0 +1,247 @@
+"""What a trained autoencoder is for: exports, fingerprints, reconstructions and honest figures, on small real runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from facepipe.errors import InputError, MissingExtra, UsageError
+from train.runs import Run
+
+pytestmark = pytest.mark.tensorflow
+SMALL = ("input_size=16", "output_size=16", "encoder=[8,8]", "latent=8", "batch_size=8", "epochs=1", "seed=2")
+FAMILIES = ("v4", "frontal-1", "archived-3", "archived-1")
+
+
+def taught(preset, shards, folder, *assignments):
+    """A run of one epoch with a small network of the preset's family."""
+    from train import backend
+    from train.config import AutoencoderConfig
+    from train.presets import resolve
+
+    config = resolve(
+        AutoencoderConfig,
+        "autoencoder",
+        preset,
+        {"shards": str(shards), "output": str(folder)},
+        [*SMALL, "channels=1", *assignments],
+    )
+    backend.prepare(config)
+    from train.autoencoder import train
+
+    return train(config, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def runs(pairs, tmp_path_factory):
+    """A run of each family, made when it is asked for."""
+    made = {}
+
+    def run(preset):
+        if preset not in made:
+            made[preset] = taught(preset, pairs, tmp_path_factory.mktemp("run") / preset)
+        return made[preset]
+
+    return run
+
+
+@pytest.mark.parametrize("to", ["keras", "saved-model", "tflite", "onnx"])
+@pytest.mark.parametrize("preset", FAMILIES)
+def test_export(runs, tmp_path, preset, to):
+    """The file, run by its own runtime on real faces, gives the run's pictures within 1e-4."""
+    from train.export import FORMATS, export
+    from train.trained import Trained
+
+    run, said = runs(preset), []
+    target = export(run, to, str(tmp_path / FORMATS[to]), "best", said.append)
+    assert said[0].startswith(f"{target}: ")
+    faces = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 1), np.uint8)
+    expected = Trained(run).reconstruct(faces)
+    actual = OUTSIDE[to](target, faces.astype(np.float32) / 255)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
+    assert expected.std() > 0
+
+
+def outside_keras(path, faces):
+    import keras
+
+    return keras.models.load_model(path).predict_on_batch(faces)
+
+
+def outside_saved_model(path, faces):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+    return loaded.serve(faces).numpy()
+
+
+def outside_tflite(path, faces):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    entry, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    answers = []
+    for face in faces:
+        interpreter.set_tensor(entry["index"], face[None])
+        interpreter.invoke()
+        answers.append(interpreter.get_tensor(answer["index"]))
+    return np.concatenate(answers)
+
+
+def outside_onnx(path, faces):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: faces})[0]
+
+
+OUTSIDE = {
+    "keras": outside_keras,
+    "saved-model": outside_saved_model,
+    "tflite": outside_tflite,
+    "onnx": outside_onnx,
+}
+
+
+def test_export_refused(runs, tmp_path, monkeypatch):
+    """An unknown format; and a package that is not installed is one line that names what to install."""
+    from train.export import export
+
+    with pytest.raises(UsageError, match="keras, saved-model, tflite, onnx"):
+        export(runs("v4"), "onxx", "", "best", print)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(MissingExtra, match="pip install"):
+        export(runs("v4"), "tflite", str(tmp_path / "x.tflite"), "best", print)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fingerprints_of_shards(runs, pairs, tmp_path):
+    """A row a feature: its key, its person, its yaw in degrees, and as many finite numbers as the latent has."""
+    from train.data import ImageView, View, load_arrays, read_columns
+    from train.fingerprints import write_fingerprints
+    from train.shards import find_shards
+    from train.trained import Trained
+
+    path = tmp_path / "prints.parquet"
+    assert write_fingerprints(runs("v4"), "", str(pairs), str(path), "best", lambda _: None) == 56
+    table = pq.read_table(path)
+    assert [(f.name, str(f.type)) for f in table.schema] == (
+        [("key", "string"), ("identity", "string"), ("yaw", "float"), ("fingerprint", "list<element: float>")]
+    )
+    rows = table.to_pylist()
+    assert {len(row["fingerprint"]) for row in rows} == {8}
+    shards = find_shards(str(pairs), "pairs")
+    columns = read_columns(shards, "train", ("key", "feature_yaw"))
+    assert [row["key"] for row in rows[:40]] == [key.decode() for key in columns["key"]]
+    assert [row["yaw"] for row in rows[:40]] == columns["feature_yaw"]
+    features = load_arrays(shards, "train", View((ImageView("feature", 16, 1),))).images[0]
+    expected = Trained(runs("v4")).encode(features)
+    np.testing.assert_allclose([row["fingerprint"] for row in rows[:40]], expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """scikit-image's astronaut, alone and twice in a picture, and coins."""
+    from skimage import data
+
+    folder = tmp_path_factory.mktemp("photographs")
+    face = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / "one.png"), face)
+    cv2.imwrite(str(folder / "two.png"), np.concatenate([face, face[:, ::-1]], axis=1))
+    cv2.imwrite(str(folder / "coins.png"), data.coins())
+    return folder
+
+
+def test_fingerprints_of_faces(runs, photographs, tmp_path):
+    """What the real extract wrote is encoded as well."""
+    import facepipe
+    from train.fingerprints import write_fingerprints
+
+    facepipe.extract(
+        input=str(photographs),
+        output=str(tmp_path / "faces"),
+        layout="flat",
+        max_failed=1.0,
+        execution=facepipe.Execution(workers=1),
+    )
+    path = str(tmp_path / "prints.parquet")
+    assert write_fingerprints(runs("v4"), str(tmp_path / "faces"), "", path, "best", lambda _: None) == 2
+    rows = pq.read_table(path).to_pylist()
+    assert all(row["key"].startswith(("one.png", "two.png")) for row in rows)
+    assert all(abs(row["yaw"]) < 40 and np.isfinite(row["fingerprint"]).all() for row in rows)
+
+
+def test_reconstruct(runs, photographs, tmp_path):
+    """Each face that the real extract finds is drawn as the model draws its crop; a picture without one is named."""
+    from train.reconstruction import reconstruct
+
+    said = []
+    images = [str(photographs / f"{name}.png") for name in ("one", "coins", "two")]
+    written = reconstruct(runs("v4"), images, str(tmp_path), "best", said.append)
+    assert [path.name for path in written] == ["one.png", "two.png", "two-2.png"]
+    pictures = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in written]
+    assert [picture.shape for picture in pictures] == [(16, 16)] * 3
+    assert all(picture.std() > 1 for picture in pictures)
+    # The same face in another picture; its mirror image is another face.
+    assert np.abs(pictures[0].astype(int) - pictures[1]).max() <= 16
+    assert [line for line in said if "coins.png" in line] == [f"{images[1]}: no face"]
+    with pytest.raises(InputError, match="no usable face"):
+        reconstruct(runs("v4"), images[1:2], str(tmp_path), "best", said.append)
+    with pytest.raises(InputError, match="is no file"):
+        reconstruct(runs("v4"), [str(tmp_path / "nobody.jpg")], str(tmp_path), "best", said.append)
+
+
+def still_pairs(make_pairs, monkeypatch):
+    """Shards in which nobody turns: each feature is its person's target."""
+    monkeypatch.setattr(np, "roll", lambda image, *_, **__: image)
+    return make_pairs()
+
+
+def test_evaluation_with_known_answers(make_pairs, tmp_path, monkeypatch):
+    """Where every feature is its person's target, the feature answers without an error, and every kind of vector
+    tells all people apart."""
+    from train.evaluation import evaluate, lines_of
+
+    shards = still_pairs(make_pairs, monkeypatch)
+    run = taught("v4", shards, tmp_path / "run")
+    report = evaluate(run, str(shards), "validation", "best", lambda _: None)
+    assert (report["pairs"], report["identities"]) == (16, 4)
+    resized = report["reconstruction"]["feature resized"]
+    assert (resized["all"]["mse"], resized["all"]["psnr"]) == (0, 100)
+    assert resized["all"]["ssim"] == pytest.approx(1)
+    assert [(band, row["images"]) for band, row in resized.items()] == (
+        [("all", 16), ("15-30", 8), ("45-60", 4), ("60-90", 4)]
+    )
+    for name, dimension in (("fingerprints", 8), ("raw pixels", 256), ("PCA", 8)):
+        kind = report["identity"][name]
+        assert (kind["dimension"], kind["gallery"]) == (dimension, 4)
+        assert (kind["all"]["probes"], kind["all"]["rank1"], kind["all"]["auc"]) == (16, 1, 1)
+    assert json.loads((run.folder / "evaluation.json").read_text()) == report
+    assert sum("feature resized" in line for line in lines_of(report)) == 4
+    with pytest.raises(UsageError, match=r"--subset is 'tset'; .* has train, validation"):
+        evaluate(run, str(shards), "tset", "best", print)
+
+
+def test_the_mean_target(runs, pairs):
+    """The baseline is the pixelwise mean of the training targets, measured on the people held back."""
+    from train.data import ImageView, View, load_arrays
+    from train.shards import find_shards
+
+    shards = find_shards(str(pairs), "pairs")
+    view = View((ImageView("target", 16, 1),))
+    taught_on, held_back = (load_arrays(shards, s, view).images[0] / 255 for s in ("train", "validation"))
+    expected = np.mean((held_back - taught_on.mean(axis=0)) ** 2)
+    report = json.loads((runs("v4").folder / "evaluation.json").read_text())
+    assert report["reconstruction"]["mean target"]["all"]["mse"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_run_opens_again(runs):
+    """The folder alone tells what was trained."""
+    run = Run.open(runs("v4").folder)
+    assert (run.kind, run.settings["preset"], run.settings["latent"]) == ("autoencoder", "v4", 8)
