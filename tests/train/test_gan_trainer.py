@@ -84,11 +84,19 @@ def test_folder_of_a_run(finished):
     assert [(row["epoch"], row["step"]) for row in rows] == [("0", "0"), ("1", "3"), ("2", "6"), ("3", "9")]
     for name in ("d_loss", "g_loss", "d_real", "d_fake"):
         assert all(np.isfinite(float(row[name])) for row in rows[1:])
-    for name in ("swd", "swd_real", "pairwise_distance", "ms_ssim"):
+    for name in ("swd", "swd_real", "swd_noise", "pairwise_distance", "ms_ssim"):
         assert all(np.isfinite(float(row[name])) for row in rows)
     with next((finished / "events").iterdir()).open("rb") as file:
         records = b"".join(read_records(file))
     assert all(name in records for name in (b"d_loss", b"d_fake", b"swd", b"samples", b"\x89PNG"))
+
+
+def test_distance_stands_beside_real_and_noise(finished):
+    """Each epoch's distance stands beside other real faces', who are nearer, and noise's; all of sets of one size."""
+    rows = rows_of(finished)
+    assert len({(row["swd_real"], row["swd_noise"]) for row in rows}) == 1
+    for row in rows:
+        assert float(row["swd_real"]) < min(float(row["swd"]), float(row["swd_noise"]))
 
 
 def test_checkpoint_holds_everything(finished):
@@ -219,7 +227,8 @@ def test_broken_numbers_end_the_run(finished, shards, tmp_path):
     config = GanConfig(**{**SMALL, "shards": shards, "output": str(tmp_path / "run"), "epochs": 5})
     folder = Run(tmp_path / "run", "gan", {})
     state = load_state(folder.checkpoint("last"))
-    training = Training(config, folder, np.zeros((16, 16, 16, 3), np.uint8), state, lambda _: None)
+    real = np.zeros((16, 16, 16, 3), np.uint8)
+    training = Training(config, folder, real, real, state, lambda _: None)
     training.networks.generator.variables[0].assign(training.networks.generator.variables[0] * np.nan)
     feed = open_feed(find_shards(shards, "faces"), "train", batches.face_view(config), config, start_step=9)
     with pytest.raises(FacepipeError, match=r"no finite number at step \d+; try .*; the checkpoint of epoch 3 stands"):

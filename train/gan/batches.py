@@ -61,17 +61,27 @@ def steps_of_an_epoch(config: GanConfig, feed: Feed) -> int:
     return config.steps_per_epoch or max(1, feed.steps // config.d_steps)
 
 
-def real_faces(config: GanConfig, shards: Shards, feed: Feed, count: int) -> NDArray[np.uint8]:
-    """Up to `count` faces (n, h, w, c) uint8 to compare samples with: of people held back, where there are enough."""
+def real_faces(
+    config: GanConfig, shards: Shards, feed: Feed, count: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Two sets of as many faces (n, h, w, c) uint8: one to compare samples with, one to show how near real faces come.
+
+    Up to `count` each, of people held back where there are enough, else of those that are learned from.
+    """
     view = replace(face_view(config), mirror=False)
-    if shards.lengths.get("validation", 0) >= count:
-        batches = open_feed(shards, "validation", view, config, training=False)
+    if shards.lengths.get("validation", 0) >= 2 * count:
+        faces = _first_faces(open_feed(shards, "validation", view, config, training=False), 2 * count)
     elif feed.arrays is not None:
-        return feed.arrays.images[0][:count]
+        faces = feed.arrays.images[0][: 2 * count]
     else:
-        batches = open_feed(shards, "train", view, config, training=False)
+        faces = _first_faces(open_feed(shards, "train", view, config, training=False), 2 * count)
+    half = max(1, len(faces) // 2)
+    return faces[:half], faces[-half:]
+
+
+def _first_faces(feed: Feed, count: int) -> NDArray[np.uint8]:
     faces: list[NDArray[np.uint8]] = []
-    for batch in batches:
+    for batch in feed:
         faces.append(np.asarray(batch[0]))
         if sum(map(len, faces)) >= count:
             break

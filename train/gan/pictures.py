@@ -53,17 +53,18 @@ def animate(grids: Sequence[Path]) -> bytes:
 
 
 def plot(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """A PNG of both losses, the discriminator's scores and, where it was measured, the distance to real faces."""
+    """A PNG of both losses, the discriminator's scores and, where it was measured, the sliced Wasserstein distance."""
     from matplotlib.figure import Figure
 
     panels = [
         ("loss", {"d_loss": "discriminator", "g_loss": "generator"}),
         ("discriminator's score", {"d_real": "on real faces", "d_fake": "on generated faces"}),
-        ("sliced Wasserstein distance x 1000", {"swd": "samples", "swd_real": "real against real"}),
+        ("SW distance x 1000", {"swd": "samples", "swd_real": "real against real"}),
     ]
     panels = [(title, lines) for title, lines in panels if any(name in rows[-1] for name in lines)]
     figure = Figure(figsize=(6, 2.6 * len(panels)), layout="constrained")
     for axes, (title, lines) in zip(np.atleast_1d(figure.subplots(len(panels), 1, sharex=True)), panels, strict=True):
+        axes.xaxis.get_major_locator().set_params(integer=True)
         for name, label in lines.items():
             seen = [(row["epoch"], row[name]) for row in rows if name in row]
             axes.plot(*zip(*seen, strict=True), label=label, marker="." if len(seen) == 1 else None)

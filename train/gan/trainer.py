@@ -64,9 +64,9 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
     with started.locked():
         for note in shards.check_fits(view):
             say(note)
-        real = batches.real_faces(config, shards, feed, max(config.measured, config.samples))
+        real, others = batches.real_faces(config, shards, feed, config.measured)
         steps = batches.step_batches(config, feed, frequencies, state["step"])
-        Training(config, started, real, state, say).go(steps, batches.steps_of_an_epoch(config, feed))
+        Training(config, started, real, others, state, say).go(steps, batches.steps_of_an_epoch(config, feed))
     return started
 
 
@@ -76,7 +76,8 @@ class Training:
     Args:
         config: Resolved: with the shards' labels and a batch that fits.
         folder: Where everything goes.
-        real: (n, h, w, c) uint8, real faces to compare with.
+        real: (n, h, w, c) uint8, real faces to compare samples with.
+        others: (n, h, w, c) uint8, other real faces, to show how near to them real ones come.
         state: What the last checkpoint said: `epoch` and `step` done, `rows` of the log, `troubles` named.
         say: Takes lines for the person.
     """
@@ -86,6 +87,7 @@ class Training:
         config: GanConfig,
         folder: Run,
         real: NDArray[np.uint8],
+        others: NDArray[np.uint8],
         state: dict[str, Any],
         say: Callable[[str], None] = print,
     ) -> None:
@@ -99,7 +101,9 @@ class Training:
         self.watcher = Watcher(config, real)
         self.events = EventFile(folder.folder / "events")
         self._drawn = 0.0
-        self.swd_real = self._distance(real[::2], real[1::2])
+        noise = np.random.default_rng(0).integers(0, 256, real.shape, dtype=np.uint8)
+        # The distance of like sets grows as they get smaller: only sets of one size can stand beside each other.
+        self.known = {"swd_real": self._distance(others), "swd_noise": self._distance(noise)}
 
     def go(self, steps: Iterator[dict[str, Any]], steps_of_an_epoch: int) -> None:
         """All epochs that are left."""
@@ -174,14 +178,15 @@ class Training:
         self.folder.write_log(self.state["rows"])
         if epoch == self.config.epochs or time.perf_counter() - self._drawn > DRAW_EVERY_S:
             self._draw_whole_run()
-        self.say(f"sliced Wasserstein distance {row['swd']:.1f} (real against real {self.swd_real:.1f})")
+        beside = f"real against real {row['swd_real']:.1f}, noise {row['swd_noise']:.1f}"
+        self.say(f"sliced Wasserstein distance {row['swd']:.1f} ({beside})")
 
     def _compare(self, epoch: int) -> dict[str, float]:
         """Samples beside real faces: their variety and their distance; a collapse is named."""
         samples = self._samples(self.config.measured, 5)
         troubles, variety = self.watcher.see_samples(self.state["step"], epoch, samples)
         self._name(troubles)
-        compared = variety | {"swd": self._distance(samples, self.real), "swd_real": self.swd_real}
+        compared = variety | {"swd": self._distance(samples), **self.known}
         self.events.scalars(compared, self.state["step"])
         return compared
 
@@ -215,8 +220,10 @@ class Training:
         self.folder.write("grids.gif", pictures.animate(grids))
         self._drawn = time.perf_counter()
 
-    def _distance(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> float:
-        """The mean over the levels."""
-        if min(len(first), len(second)) < 2:
+    def _distance(self, images: NDArray[np.uint8]) -> float:
+        """From the real faces, the mean over the levels."""
+        count = min(len(images), len(self.real))
+        if count < 2:
             return float("nan")
-        return float(np.mean(list(sliced_wasserstein(first, second, directions=DIRECTIONS).values())))
+        levels = sliced_wasserstein(images[:count], self.real[:count], directions=DIRECTIONS)
+        return float(np.mean(list(levels.values())))
