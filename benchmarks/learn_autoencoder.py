@@ -1,0 +1,190 @@
+"""What do `v4` and `frontal-1` learn from few people on a CPU, beside answers that take no learning?
+
+    python benchmarks/learn_autoencoder.py [--photographs ../shared/data] [--presets v4 frontal-1] [--epochs 12]
+
+YouTube Faces frames (the folder `ytf`, boxes from ytf_labels.csv) and LFW photographs (the folder `lfw`) go through the real
+pipeline: extract, select, split with a fifth of the people held back, shard with the default noise. Each preset learns on
+one thread until early stopping or the last epoch, and is evaluated on the people held back. Writes
+docs/figures/learn_autoencoder.txt and .png; neither shows a photograph.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+FIGURES = ROOT / "docs" / "figures"
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+VALIDATION = "0.2"
+LEARN = {
+    "v4": ["--set", "patience=5", "--set", "plateau=2"],
+    "frontal-1": ["--set", "patience=5", "--set", "plateau=2"],
+}
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photographs", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--presets", nargs="+", default=PRESETS)
+    parser.add_argument("--epochs", type=int, default=12, help="at most so many")
+    parser.add_argument("--work", type=Path, help="keep shards and runs here; what is finished there is used again")
+    return parser.parse_args()
+
+
+def call(*words):
+    """One command of the project; its output is shown as it comes."""
+    print("$", *words, flush=True)
+    command = [sys.executable, "-W", "ignore", "-m", *map(str, words)]
+    environment = {**os.environ, **ONE_THREAD, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
+        raise SystemExit(f"stopped: {' '.join(map(str, words))}")
+
+
+def write_manifest(photographs, path):
+    """A row a picture: YouTube Faces with the boxes that are known, then LFW."""
+    with (photographs / "ytf_labels.csv").open(newline="") as file:
+        known = {row["path"]: row for row in csv.DictReader(file)}
+    names = ["path", "identity", "video", "frame_index", "x1", "y1", "x2", "y2"]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, restval="", extrasaction="ignore")
+        writer.writeheader()
+        for frame in sorted((photographs / "ytf").glob("*/*/*.jpg")):
+            name = frame.relative_to(photographs / "ytf").as_posix()
+            person, video, file_name = name.split("/")
+            row = {"identity": person, "video": video, "frame_index": file_name.split(".")[1], **known.get(name, {})}
+            writer.writerow({**row, "path": f"ytf/{name}"})
+        for photograph in sorted((photographs / "lfw").glob("*/*.jpg")):
+            path_in = photograph.relative_to(photographs).as_posix()
+            writer.writerow({"path": path_in, "identity": photograph.parent.name})
+
+
+def make_shards(photographs, work):
+    """The pipeline; gives the shards."""
+    write_manifest(photographs, work / "photographs.csv")
+    data = ["--data", work / "data", "--workers", "1", "--quiet"]
+    call("facepipe", "extract", "-i", photographs, "--manifest", work / "photographs.csv", *data)
+    call("facepipe", "select", *data)
+    call("facepipe", "split", "--validation", VALIDATION, *data)
+    call("facepipe", "shard", *data)
+    return work / "data" / "shards"
+
+
+def learn(preset, shards, output, epochs):
+    """Trains, or goes on, evaluates; gives the log's rows, the evaluation and the number of training pairs."""
+    resume = ["--resume"] if (output / "config.json").exists() else []
+    words = ["autoencoder", "--preset", preset, "--shards", shards, "-o", output, "--epochs", epochs]
+    call("train", *words, *LEARN, *resume)
+    with (output / "log.csv").open(newline="") as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    return rows, json.loads((output / "evaluation.json").read_text())
+
+
+def verdict(report):
+    """Whether the model is below both baselines by MSE and above both by SSIM, on everybody held back."""
+    model, *baselines = (table["all"] for table in report["reconstruction"].values())
+    return all(model["mse"] < b["mse"] and model["ssim"] > b["ssim"] for b in baselines)
+
+
+def story_of(preset, rows, report):
+    """How the run went, in two lines."""
+    minutes = sum(row["seconds"] for row in rows) / 60
+    gains = []
+    model, *_ = report["reconstruction"].values()
+    for name in ("mean target", "feature resized"):
+        other = report["reconstruction"][name]["all"]
+        less = 100 * (1 - model["all"]["mse"] / other["mse"])
+        gains.append(f"MSE {less:+.1f} % under and SSIM {model['all']['ssim'] - other['ssim']:+.3f} over the {name}")
+    won = "beats both baselines" if verdict(report) else "does not beat both baselines"
+    yield f"{preset}: {len(rows)} epochs, the best was {report['epoch']}, {minutes:.0f} minutes; {won}"
+    yield f"  {'; '.join(gains)}"
+    at = rows[int(report["epoch"]) - 1]
+    mse, val_mse = at.get("mse", at["loss"]), at.get("val_mse", at["val_loss"])
+    last = rows[-1].get("mse", rows[-1]["loss"])
+    yield f"  MSE at the best epoch: training {mse:.4f}, validation {val_mse:.4f}; training at the end {last:.4f}"
+
+
+def tables_of(learned):
+    """The measures by yaw band, then those of identity; each baseline once."""
+    first = next(iter(learned.values()))[1]
+    answers = {name: report["reconstruction"]["model"] for name, (_, report) in learned.items()}
+    answers |= {name: table for name, table in first["reconstruction"].items() if name != "model"}
+    yield f"{'':<24} {'|yaw|':>6} {'images':>6} {'MSE':>8} {'MAE':>7} {'PSNR dB':>8} {'SSIM':>7}"
+    for name, table in answers.items():
+        for band, row in table.items():
+            figures = f"{row['mse']:8.5f} {row['mae']:7.4f} {row['psnr']:8.2f} {row['ssim']:7.4f}"
+            yield f"{name:<24} {band:>6} {row['images']:>6} {figures}"
+    yield ""
+    yield f"{'':<24} {'|yaw|':>6} {'probes':>6} {'rank-1':>8} {'AUC':>7}"
+    vectors = {f"{name} fingerprints": report["identity"]["fingerprints"] for name, (_, report) in learned.items()}
+    vectors |= {"raw pixels": first["identity"]["raw pixels"]}
+    vectors |= {f"PCA, as for {name}": report["identity"]["PCA"] for name, (_, report) in learned.items()}
+    for name, table in vectors.items():
+        for band, row in table.items():
+            if isinstance(row, dict):
+                title = f"{name} ({table['dimension']})"
+                yield f"{title:<24} {band:>6} {row['probes']:>6} {row['rank1']:8.3f} {row['auc']:7.3f}"
+
+
+def draw(learned, path):
+    """Training and validation MSE of every run over its epochs, and the baselines as level lines."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 4.2), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    for number, (name, (rows, report)) in enumerate(learned.items()):
+        epochs = [row["epoch"] for row in rows]
+        training = [row.get("mse", row["loss"]) for row in rows]
+        validation = [row.get("val_mse", row["val_loss"]) for row in rows]
+        axes.plot(epochs, validation, "o-", color=f"C{number}", label=f"{name}, validation")
+        axes.plot(epochs, training, ".--", color=f"C{number}", alpha=0.6, label=f"{name}, training")
+        best = int(report["epoch"]) - 1
+        axes.plot(epochs[best], validation[best], "o", markersize=11, fillstyle="none", color=f"C{number}")
+    baselines = next(iter(learned.values()))[1]["reconstruction"]
+    for style, name in ((":", "mean target"), ("-.", "feature resized")):
+        level = baselines[name]["all"]["mse"]
+        axes.axhline(level, linestyle=style, color="gray", label=f"{name} {level:.4f}")
+    axes.set(xlabel="epoch", ylabel="MSE", title="People held back, and people trained on (ring: the epoch kept)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    with path.open("wb") as file:
+        FigureCanvasAgg(figure).print_png(file)
+
+
+def main():
+    options = arguments()
+    if not (options.photographs / "ytf_labels.csv").is_file():
+        raise SystemExit(
+            f"{options.photographs} has no ytf_labels.csv; give --photographs, the folder with ytf and lfw"
+        )
+    work = (options.work or Path(tempfile.mkdtemp(prefix="learn_autoencoder-"))).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    shards = make_shards(options.photographs.resolve(), work)
+    learned = {name: learn(name, shards, work / name, options.epochs) for name in options.presets}
+    first = next(iter(learned.values()))[1]
+    pairs = sum(json.loads(next(shards.glob("pairs/*/run.json")).read_text())["lengths"]["train"])
+    of = f"{first['pairs']} validation pairs of {first['identities']} people not trained on"
+    lines = [
+        f"{pairs:,} training pairs (noisy copies counted), {of}; 64 px, one thread",
+        *(line for name, (rows, report) in learned.items() for line in story_of(name, rows, report)),
+        "",
+        *tables_of(learned),
+    ]
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    (FIGURES / "learn_autoencoder.txt").write_text("\n".join(lines) + "\n")
+    draw(learned, FIGURES / "learn_autoencoder.png")
+    print(*lines, sep="\n")
+    if not any(verdict(report) for _, report in learned.values()):
+        raise SystemExit("no preset beats both baselines")
+
+
+if __name__ == "__main__":
+    main()
