@@ -38,12 +38,12 @@ COPY --from=wheel /build/dist dist
 RUN pip --python /opt/facepipe/bin/python install --no-cache-dir --no-deps dist/*.whl
 
 # What both images share. A numbered user without a home: any other number works as well (`--user`), and with
-# `--read-only` only /tmp and the mounted folder are written. tini is process 1: it passes SIGTERM on from the first
-# moment and reaps what a killed worker leaves behind.
+# `--read-only` only /tmp and the mounted folder are written: /work, which holds `data`, or `data` alone as /data. tini
+# is process 1: it passes SIGTERM on from the first moment and reaps what a killed worker leaves behind.
 FROM python:3.11-slim-bookworm AS base
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/* && \
-    mkdir /work && chown 10001:10001 /work
+    mkdir /work /data && ln -s /data /work/data && chown 10001:10001 /work /data
 ENV PATH=/opt/facepipe/bin:$PATH \
     HOME=/tmp \
     JOBLIB_TEMP_FOLDER=/tmp \

@@ -74,6 +74,12 @@ try_facepipe() {
     ok "the demo and the report, as the image's own user"
 
     again=$(folder)
+    cp -r "$plain/demo-data/images" "$again/images"
+    run -v "$again:/data" "$image" extract --quiet
+    [ -s "$again/faces/part-00000.parquet" ] || fail "nothing came out of a workspace mounted as /data"
+    ok "a workspace mounted as /data"
+
+    again=$(folder)
     run -v "$again:/work" --user 12345:6789 --read-only --tmpfs /tmp "$image" demo --identities 8 --quiet
     expect "a user that the image does not know, on a read-only root: the same bytes" \
         "$(digest "$plain/demo-data")" "$(digest "$again/demo-data")"
