@@ -23,16 +23,15 @@ ROOT = Path(__file__).resolve().parents[1]
 FIGURES = ROOT / "docs" / "figures"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 VALIDATION = "0.2"
-LEARN = {
-    "v4": ["--set", "patience=5", "--set", "plateau=2"],
-    "frontal-1": ["--set", "patience=5", "--set", "plateau=2"],
-}
+PRESETS = ("v4", "frontal-1")
+LEARN = ("--set", "patience=5", "--set", "plateau=2")
+"""An epoch takes minutes here, and few people are soon learned by heart."""
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--presets", nargs="+", default=PRESETS)
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=PRESETS)
     parser.add_argument("--epochs", type=int, default=12, help="at most so many")
     parser.add_argument("--work", type=Path, help="keep shards and runs here; what is finished there is used again")
     return parser.parse_args()
