@@ -83,7 +83,9 @@ def _exportable(run: Run, checkpoint: str) -> keras.Model:
     if run.kind == "gan":
         from train.gan.sampling import load_generator, open_run
 
-        return load_generator(*open_run(run.folder), checkpoint)
+        generator = load_generator(*open_run(run.folder), checkpoint)
+        inputs = generator.inputs if len(generator.inputs) > 1 else generator.inputs[0]  # no list of one
+        return keras.Model(inputs, generator.outputs[0], name=generator.name)
     from train.models.autoencoder import build_model
     from train.trained import Trained
 
@@ -136,7 +138,7 @@ def _write_tflite(model: keras.Model, path: Path) -> None:
     one = [keras.InputSpec(shape=(1, *t.shape[1:]), dtype=t.dtype, name=t.name) for t in model.inputs]
     with tempfile.TemporaryDirectory() as folder:
         # By way of a SavedModel: its variables become constants, those of a function alone stay empty variables.
-        model.export(folder, format="tf_saved_model", verbose=False, input_signature=one)
+        model.export(folder, format="tf_saved_model", verbose=False, input_signature=one if len(one) == 1 else [one])
         path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
 
 

@@ -31,6 +31,19 @@ def folder(shards, tmp_path_factory):
     return output
 
 
+@pytest.fixture(scope="module")
+def labelled(make_faces, tmp_path_factory):
+    """A class-conditional run of one step with every layer of our own: attention, spectral normalisation, labels."""
+    from train.gan.trainer import train
+
+    output = tmp_path_factory.mktemp("gan") / "labelled"
+    sizes = {"image_size": 16, "g_conv_dim": 8, "d_conv_dim": 8, "z_size": 8, "batch_size": 16, "measured": 16}
+    layers = {"attention": (8,), "spectral_norm": "both", "minibatch_stddev": True, "latent": "normal"}
+    told = {"shards": str(make_faces(labels=3)), "output": str(output), "epochs": 1, "steps_per_epoch": 1}
+    train(GanConfig(preset="dcgan", samples=4, **sizes, **layers, **told), lambda _: None)
+    return output
+
+
 def pixels(path):
     with Image.open(path) as image:
         return np.asarray(image)
@@ -84,6 +97,35 @@ def test_interpolation_starts_and_ends_at_faces(folder, tmp_path):
     expected = generate(load_generator(run, config), ends.reshape(4, 8), None)
     actual = [sheet[row * 18 : row * 18 + 16, column * 18 : column * 18 + 16] for column in (0, 4) for row in (0, 1)]
     np.testing.assert_array_equal(np.stack(actual), expected)
+
+
+@pytest.mark.parametrize("to", ["keras", "saved-model", "tflite", "onnx"])
+@pytest.mark.parametrize("kind", ["folder", "labelled"])
+def test_export(kind, to, request, tmp_path):
+    """Every format, of a plain and of a class-conditional generator, computes what the run's own does (1e-4)."""
+    from train.export import MOST, export
+    from train.runs import Run
+
+    said = []
+    target = export(Run.open(request.getfixturevalue(kind)), to, str(tmp_path / "made"), "last", said.append)
+    assert target.exists()
+    assert float(said[0].split("within ")[1].split()[0]) <= MOST
+
+
+def test_exported_generator_makes_the_samples(folder, tmp_path):
+    """The ONNX file turns the seed's latents into the faces that `sample` writes, but for a gray level of rounding."""
+    import onnxruntime
+
+    from train.export import export
+    from train.gan.sampling import sample
+    from train.runs import Run
+
+    target = export(Run.open(folder), "onnx", str(tmp_path / "generator.onnx"), "last", lambda _: None)
+    session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
+    z = draw_latents(generator_for(7, 3), "uniform", (5, 8))
+    made = session.run(None, {session.get_inputs()[0].name: z})[0]
+    expected = np.stack([pixels(path) for path in sample(folder, count=5, seed=7, output=str(tmp_path))])
+    np.testing.assert_allclose((made + 1) * 127.5, expected, atol=0.6)
 
 
 def test_arc_keeps_lengths():

@@ -63,6 +63,7 @@ class GanConfig(TrainConfig):
     ema: float = 0.999
     """Decay of the averaged generator that draws the samples; 0: the generator as it is."""
     mirror: bool = False
+    """Half of the real pictures mirrored, which doubles a set of faces (Zhao et al. 2020, arXiv:2006.02595)."""
     diff_augment: tuple[str, ...] = ()
     """Of color, translation, cutout."""
     labels: str = "auto"

@@ -56,9 +56,8 @@ class Blocks:
         """Self-attention (Zhang et al. 2019): k = c / 8, values c / 2, keys and values max-pooled as in their code."""
         channels = x.shape[-1]
         narrow, middle = max(1, channels // 8), max(1, channels // 2)
-        pool = layers.MaxPooling2D(2)
-        queries, keys = self.conv(narrow, 1)(x), pool(self.conv(narrow, 1)(x))
-        values = pool(self.conv(middle, 1)(x))
+        queries, keys = self.conv(narrow, 1)(x), layers.MaxPooling2D(2)(self.conv(narrow, 1)(x))
+        values = layers.MaxPooling2D(2)(self.conv(middle, 1)(x))
         taken = self.conv(channels, 1)(own.AttentionMix()(queries, keys, values))
         return own.ScaledSum()(x, taken)
 

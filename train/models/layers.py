@@ -81,6 +81,14 @@ class Spectral(keras.layers.Layer):
             dtype="float32",
         )
 
+    def save_own_variables(self, store: dict[str, Any]) -> None:
+        """All variables; Dense and Conv2D would leave the singular vectors out."""
+        keras.layers.Layer.save_own_variables(self, store)
+
+    def load_own_variables(self, store: dict[str, Any]) -> None:
+        """See `save_own_variables`."""
+        keras.layers.Layer.load_own_variables(self, store)
+
     def iterate(self) -> None:
         """One power iteration: u and v come nearer to the first pair of singular vectors of the present kernel."""
         kernel = ops.stop_gradient(ops.cast(self.kernel, "float32"))
