@@ -72,8 +72,30 @@ class FrameExtractor:
         """
         with self._watch.step("decode"):
             photo = Photo(data, self._config.max_pixels)
-            view = photo.view(photo.reduction_for(self._config.min_face))
-        return self._rows(source, source.frame_index, view, photo.view, previous)
+            first, *smaller = self._search_sizes(source, photo, previous)
+            view = photo.view(photo.reduction_for(first))
+        if self._config.cropped:
+            return [self._whole_row(source, source.frame_index, view)]
+        faces = self._search(source, view, first)
+        if smaller and not any(self._is_good(face, view, first) for face in faces):
+            if view.reduction != photo.reduction_for(smaller[0]):
+                with self._watch.step("decode"):
+                    view = photo.view(photo.reduction_for(smaller[0]))
+            faces = self._search(source, view, smaller[0])
+        refine = partial(self._refined, view.image)
+        return self._make_rows(source, source.frame_index, view, photo.view, faces, refine, previous)
+
+    def _search_sizes(self, source: Source, photo: Photo, previous: Box | None) -> list[float]:
+        """The smallest face, px, to search the picture for; the next one where that finds none.
+
+        A large picture is searched for prominent faces first, unless smaller ones matter all the same: a tenth of the
+        work where there is one.
+        """
+        smallest = self._config.min_face
+        known = source.box is not None or previous is not None
+        if known or self._config.face == "all" or not photo.is_large or photo.prominent_px <= smallest:
+            return [smallest]
+        return [photo.prominent_px, smallest]
 
     def frame(
         self, source: Source, frame_index: int, image: Image, faces: list[Face], previous: Box | None
@@ -93,16 +115,12 @@ class FrameExtractor:
         with self._watch.step("detect"):
             return self._detector.refine(image, faces)
 
-    def _rows(
-        self, source: Source, frame_index: int, view: View, reread: Callable[[int], View], previous: Box | None
-    ) -> list[FaceRow]:
-        if self._config.cropped:
-            return [self._whole_row(source, frame_index, view)]
-        # Faces that get no row need no better landmarks: those that do are refined when they are chosen.
-        faces = self.detect(view.image, self._config.min_face / view.scale, refine=False)
+    def _search(self, source: Source, view: View, smallest: float) -> list[Face]:
+        """All faces from `smallest` px of the full-size picture; those that will get no row are not worth refining."""
+        faces = self.detect(view.image, smallest / view.scale, refine=False)
         if source.box is not None and best_overlap(faces, view.to_view(source.box)) is None:
             faces = faces + self._look_again(view, view.to_view(source.box), refine=False)
-        return self._make_rows(source, frame_index, view, reread, faces, partial(self._refined, view.image), previous)
+        return faces
 
     def _make_rows(
         self,
@@ -114,7 +132,7 @@ class FrameExtractor:
         refine: Callable[[list[Face]], list[Face]],
         previous: Box | None,
     ) -> list[FaceRow]:
-        good = [face for face in faces if self._is_good(face, view)]
+        good = [face for face in faces if self._is_good(face, view, self._config.min_face)]
         chosen = self._choose(source, view, faces, good, previous)
         ordered = refine(([chosen] if chosen is not None else []) + [face for face in good if face is not chosen])
         if chosen is None and not (self._config.face == "all" and good):
@@ -130,8 +148,8 @@ class FrameExtractor:
                 rows.append(self._row(source, frame_index, index, Status.OTHER_FACE, face, view))
         return rows
 
-    def _is_good(self, face: Face, view: View) -> bool:
-        return face.score >= self._config.min_score and size_of(face) * view.scale >= self._config.min_face
+    def _is_good(self, face: Face, view: View, smallest: float) -> bool:
+        return face.score >= self._config.min_score and size_of(face) * view.scale >= smallest
 
     def _choose(
         self, source: Source, view: View, faces: list[Face], good: list[Face], previous: Box | None

@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 
     from facepipe.records import Box, Image
 
-SEEN_PX = 20
-"""A detector finds faces of this size."""
+SEEN_PX = 40
+"""A detector finds faces of this size however sharp they are; smaller ones are enlarged for it, at more cost than a
+stronger reduction saves."""
 LARGE_PIXELS = 1_500_000
 """Smaller pictures are decoded whole at once: a second decoding would cost more than the first saves."""
 REDUCTIONS = (8, 4, 2)
 """What a JPEG decoder gives for less than the whole price."""
+FIRST_TRANSPOSED = 5
+"""EXIF orientations from here on exchange width and height."""
+ENLARGED = 1.1
+"""How far a crop may be enlarged rather than decoding the picture once more, at four times the price."""
+PROMINENT = 1 / 20
+"""Of a large picture's longer side: a face of this size may well be whom the picture shows."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,9 @@ class View:
         return Face((face.box.reshape(2, 2) * ratio).reshape(4), face.landmarks * ratio, face.score)
 
     def reduction_needed(self, box: np.ndarray, margin: float, crop_size: int) -> int:
-        """The strongest reduction at which a crop of this face need not be enlarged more than at full size."""
+        """The strongest reduction at which a crop of this face is hardly enlarged, if at all."""
         side = float(max(box[2] - box[0], box[3] - box[1])) * (1 + 2 * margin) * self.scale
-        return next((r for r in REDUCTIONS if r <= self.reduction and side / r >= crop_size), 1)
+        return next((r for r in REDUCTIONS if r <= self.reduction and ENLARGED * side / r >= crop_size), 1)
 
 
 def whole_view(image: Image) -> View:
@@ -86,9 +93,19 @@ class Photo:
         self._max_pixels = max_pixels
         self.header = read_header(data)
 
+    @property
+    def is_large(self) -> bool:
+        """Whether reading it reduced, and searching it for prominent faces first, saves anything."""
+        return self.header.width * self.header.height >= LARGE_PIXELS
+
+    @property
+    def prominent_px(self) -> float:
+        """The size from which a face is prominent."""
+        return max(self.header.width, self.header.height) * PROMINENT
+
     def reduction_for(self, min_face: float) -> int:
         """The strongest reduction that keeps the smallest wanted face (px) visible to a detector."""
-        if self.header.format != "jpeg" or self.header.width * self.header.height < LARGE_PIXELS:
+        if self.header.format != "JPEG" or not self.is_large:
             return 1
         return next((r for r in REDUCTIONS if min_face / r >= SEEN_PX), 1)
 
@@ -97,4 +114,7 @@ class Photo:
         image = decode(self._data, max_pixels=self._max_pixels, reduction=reduction)
         if reduction == 1:
             return whole_view(image)
-        return View(image, self.header.width, self.header.height, reduction)
+        width, height = self.header.width, self.header.height
+        if self.header.orientation >= FIRST_TRANSPOSED:
+            width, height = height, width
+        return View(image, width, height, reduction)

@@ -1,0 +1,106 @@
+"""Large photographs: read reduced, searched for prominent faces first; the rows speak of the full size all the same."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from facepipe.config import ExtractConfig
+from facepipe.detection import make_detector
+from facepipe.records import Source
+from facepipe.stages.frame import FrameExtractor
+from facepipe.stages.photo import Photo
+from facepipe.stopwatch import Stopwatch
+
+FACE_PX = 108
+"""The longer side of the astronaut's face in a picture of 512 px."""
+
+
+def scene(astronaut, *places, size=(1500, 2000)):
+    """A photograph of 3 megapixels: the astronaut at each (left, top, side), on noise."""
+    rng = np.random.default_rng(0)
+    canvas = np.clip(rng.normal(120, 3, (*size, 3)), 0, 255).astype(np.uint8)
+    for left, top, side in places:
+        how = cv2.INTER_AREA if side < 512 else cv2.INTER_CUBIC
+        canvas[top : top + side, left : left + side] = cv2.resize(astronaut, (side, side), interpolation=how)
+    return canvas
+
+
+def encode(image, tmp_path, kind="jpg", orientation=1):
+    """The file's bytes, with an EXIF orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(image).save(tmp_path / f"scene.{kind}", quality=92, exif=exif)
+    return (tmp_path / f"scene.{kind}").read_bytes()
+
+
+def rows_of(data, **options):
+    """The rows that extract makes of the file."""
+    config = ExtractConfig(input="images", output="faces", **options)
+    extractor = FrameExtractor(config, make_detector("yunet"), Stopwatch())
+    return extractor.still(Source(path="a/1.jpg", identity="a"), data)
+
+
+@pytest.mark.parametrize(
+    ("min_face", "reduction"), [(39, 1), (40, 1), (80, 2), (160, 4), (319, 4), (320, 8), (2000, 8)]
+)
+def test_a_large_jpeg_is_read_as_small_as_its_faces_allow(min_face, reduction, astronaut, tmp_path):
+    """The smallest wanted face keeps 40 px; the picture is the full one's, reduced."""
+    photo = Photo(encode(scene(astronaut), tmp_path), 10**8)
+    view = photo.view(photo.reduction_for(min_face))
+    assert (view.reduction, view.image.shape) == (reduction, (-(-1500 // reduction), 2000 // reduction, 3))
+
+
+def test_only_large_jpegs_are_reduced(astronaut, tmp_path):
+    """A PNG has to be decoded whole in any case, and so small a JPEG costs nothing."""
+    small, png = encode(astronaut, tmp_path), encode(scene(astronaut, size=(1300, 1300)), tmp_path, "png")
+    assert [Photo(data, 10**8).reduction_for(400) for data in (small, png)] == [1, 1]
+
+
+@pytest.mark.parametrize("side", [700, 1000])
+def test_a_prominent_face_is_found_as_at_full_size(side, astronaut, tmp_path):
+    """Within a hundredth of the face, though only a quarter of the pixels were looked at; the crop is the same."""
+    image = scene(astronaut, (500, 250, side))
+    (reduced,) = rows_of(encode(image, tmp_path))
+    (full,) = rows_of(encode(image, tmp_path), face="all")
+    size = FACE_PX * side / 512
+    assert (reduced.width, reduced.height, reduced.status) == (2000, 1500, "ok")
+    assert np.abs(np.subtract(reduced.landmarks, full.landmarks)).max() < 0.06 * size
+    assert np.abs(np.subtract(reduced.bbox, full.bbox)).max() < 0.12 * size
+    assert reduced.crop_scale == pytest.approx(full.crop_scale, rel=0.08)
+    assert abs(reduced.yaw - full.yaw) < 4
+
+
+def test_a_face_that_is_not_prominent_is_found_by_a_second_look(astronaut, tmp_path):
+    """54 px in 2,000: nobody prominent is there, so the picture is searched down to `--min-face`."""
+    (row,) = rows_of(encode(scene(astronaut, (1000, 500, 256)), tmp_path))
+    assert row.status == "ok"
+    assert 40 <= max(row.bbox[2] - row.bbox[0], row.bbox[3] - row.bbox[1]) < 80
+
+
+def test_bystanders_beside_a_prominent_face_are_looked_for_on_demand(astronaut, tmp_path):
+    """They can't be whom the picture shows: `--face all` wants them, else the search ends with the prominent face."""
+    data = encode(scene(astronaut, (100, 100, 1000), (2200, 1500, 256), size=(2250, 3000)), tmp_path)
+    assert [len(rows_of(data)), len(rows_of(data, face="all"))] == [1, 2]
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_reduced_photograph_stored_turned_is_told_upright(orientation, astronaut, tmp_path):
+    """Size, box and landmarks are those of the picture as it is seen."""
+    image = scene(astronaut, (500, 250, 900))
+    turns = {3: 2, 6: 1, 8: 3}[orientation]
+    (upright,) = rows_of(encode(image, tmp_path))
+    (turned,) = rows_of(encode(np.ascontiguousarray(np.rot90(image, turns)), tmp_path, orientation=orientation))
+    assert (turned.width, turned.height) == (2000, 1500)
+    assert np.abs(np.subtract(turned.landmarks, upright.landmarks)).max() < 8
+
+
+def test_a_label_decides_also_in_a_large_photograph(astronaut, tmp_path):
+    """A small face that is labelled is taken, whoever else is prominent."""
+    data = encode(scene(astronaut, (100, 100, 1000), (2200, 1500, 256), size=(2250, 3000)), tmp_path)
+    config = ExtractConfig(input="images", output="faces")
+    extractor = FrameExtractor(config, make_detector("yunet"), Stopwatch())
+    rows = extractor.still(Source(path="a/1.jpg", identity="a", box=(2290, 1515, 2340, 1575)), data)
+    assert [row.bbox[0] > 2200 for row in rows if row.status == "ok"] == [True]
