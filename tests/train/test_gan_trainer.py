@@ -125,15 +125,32 @@ def test_resumed_equals_unbroken(finished, shards, tmp_path):
         assert (finished / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
 
 
+def command_line(shards, output, epochs, *more):
+    words = ["dcgan", "--shards", shards, "-o", str(output), "--epochs", str(epochs)]
+    for name, value in SMALL.items():
+        if name not in {"mirror", "diff_augment"}:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return [sys.executable, "-m", "train", *words, "--mirror", "--diff-augment", "color", *more]
+
+
+@pytest.mark.slow
+def test_resumed_equals_unbroken_on_jax(shards, tmp_path):
+    """By the command line on JAX: one epoch and one more give the very weights and pictures of two in one go."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    for output, epochs, more in (("run", 1, ()), ("run", 2, ("--resume",)), ("whole", 2, ())):
+        command = command_line(shards, tmp_path / output, epochs, "--backend", "jax", *more)
+        done = subprocess.run(command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()[-2000:]
+    assert_same(tmp_path / "run", tmp_path / "whole")
+    last = [(tmp_path / output / "grids" / "epoch-0002.png").read_bytes() for output in ("run", "whole")]
+    assert last[0] == last[1]
+
+
 def test_killed_run_goes_on(shards, tmp_path):
     """After kill -9 in the middle, --resume gives the weights of a run that nobody killed."""
     from train.checkpoints import load_state
 
-    words = ["dcgan", "--shards", shards, "-o", str(tmp_path / "killed"), "--epochs", "100000"]
-    for name, value in SMALL.items():
-        if name not in {"mirror", "diff_augment"}:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    command = [sys.executable, "-m", "train", *words, "--mirror", "--diff-augment", "color"]
+    command = command_line(shards, tmp_path / "killed", 100_000)
     with (tmp_path / "log").open("w") as log:
         child = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=log, stderr=log)
         deadline = time.monotonic() + 300
