@@ -69,7 +69,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         )
 
 
-def decode(data: bytes, *, max_pixels: int, reduction: int = 1) -> Image:
+def decode(data: bytes, *, max_pixels: int, reduction: int = 1, header: Header | None = None) -> Image:
     """Decodes one image.
 
     Args:
@@ -77,6 +77,7 @@ def decode(data: bytes, *, max_pixels: int, reduction: int = 1) -> Image:
         max_pixels: refuse images that claim more pixels.
         reduction: 1, 2, 4 or 8: the result's sides are those of the upright image divided by it, rounded up. A JPEG
             is decoded at that size, at a fraction of the cost; others are decoded whole and shrunk by area.
+        header: what `read_header` told of `data`, where it is known already.
 
     Returns:
         (height, width, 3) uint8, RGB, 0..255, C-contiguous.
@@ -84,7 +85,7 @@ def decode(data: bytes, *, max_pixels: int, reduction: int = 1) -> Image:
     Raises:
         ImageError: `decode_error` or `too_large`, with a sentence.
     """
-    header = read_header(data)
+    header = read_header(data) if header is None else header
     if not header.format:
         raise ImageError(Status.DECODE_ERROR, f"not an image that can be read: it starts with {data[:16]!r}")
     check_size(header.width, header.height, max_pixels)

@@ -111,7 +111,7 @@ class Photo:
 
     def view(self, reduction: int) -> View:
         """The upright picture at `1 / reduction` of its size."""
-        image = decode(self._data, max_pixels=self._max_pixels, reduction=reduction)
+        image = decode(self._data, max_pixels=self._max_pixels, reduction=reduction, header=self.header)
         if reduction == 1:
             return whole_view(image)
         width, height = self.header.width, self.header.height
