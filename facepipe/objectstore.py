@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 _SPOOL_BYTES = 32 * 2**20
 """What an unfinished output keeps in memory before it goes to a temporary file."""
+_WHOLE_BYTES = 2**20
+"""A file for random access up to this size is fetched at once: its many small reads would wait for the store each."""
 _PAUSES_S = (0.5, 2.0, 8.0)
 
 
@@ -212,8 +214,18 @@ class ObjectStore(Place):
         self._attempt(path, OutputError, action)
 
     def open_input(self, path: str) -> Any:
-        """A file for random access: each read is one request."""
-        return self._attempt(path, InputError, lambda: self.client.open_input_file(self.key(path)))
+        """A file for random access: each read is one request; a small object is fetched at once."""
+        import pyarrow as pa
+
+        def action() -> Any:
+            file = self.client.open_input_file(self.key(path))
+            size = file.size()
+            if size > _WHOLE_BYTES:
+                return file
+            with file:
+                return pa.BufferReader(_complete(file.read(), size))
+
+        return self._attempt(path, InputError, action)
 
     def join(self, *parts: str) -> ObjectStore:
         """A folder further down."""

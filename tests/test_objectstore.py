@@ -297,6 +297,18 @@ def test_read_ahead_hides_latency(root, proxy):
     assert rate(0.05) >= 0.9 * rate(0)
 
 
+def test_a_small_file_is_opened_by_one_request(root, proxy):
+    """Reads here and there of a file up to a megabyte cost nothing more; of a larger one, only what is asked for."""
+    root.write("small", bytes(range(256)) * 4)
+    root.write("large", bytes(1_200_000) + b"end")
+    for name, size, requests in (("small", 1024, 1), ("large", 1_200_003, 3)):
+        proxy.seen.clear()
+        with root.open_input(name) as file:
+            assert file.size() == size
+            assert [len(file.read_at(3, offset)) for offset in (0, 7, size - 3)] == [3, 3, 3]
+        assert (name, proxy.seen["GET"]) == (name, requests)
+
+
 def test_checksums_are_kept_on_object_stores(root):
     """Written once, at the end; damage is found."""
     journal = Journal(root)
