@@ -136,6 +136,15 @@ def test_benchmarks_that_are_named_exist():
     assert sorted(name for name in named if not (ROOT / name).is_file()) == []
 
 
+def test_every_benchmark_is_listed():
+    """docs/benchmarks.md has a row for each script, and each says in its first lines how it is called."""
+    rows = {row[0] for row in pages.sections("docs/benchmarks.md")["Benchmarks"]}
+    scripts = {f"benchmarks/{path.name}" for path in (ROOT / "benchmarks").glob("*.py")}
+    assert rows == scripts
+    for name in sorted(scripts):
+        assert f"python {name}" in (ast.get_docstring(ast.parse((ROOT / name).read_text())) or ""), name
+
+
 def test_the_recipe_in_formats_is_the_shipped_one():
     """docs/formats.md shows pipelines/lfw.toml."""
     block = next(block for block in pages.blocks("toml") if block.page == "docs/formats.md")
