@@ -27,8 +27,9 @@ T = TypeVar("T")
 
 _SPOOL_BYTES = 32 * 2**20
 """What an unfinished output keeps in memory before it goes to a temporary file."""
-_WHOLE_BYTES = 2**20
-"""A file for random access up to this size is fetched at once: its many small reads would wait for the store each."""
+_WHOLE_BYTES = 8 * 2**20
+"""A file for random access up to this size, such as a part, is fetched at once: each column and footer of it would be a
+request of its own, and a few of those take longer to come than so many bytes."""
 _PAUSES_S = (0.5, 2.0, 8.0)
 
 

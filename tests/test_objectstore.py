@@ -298,10 +298,10 @@ def test_read_ahead_hides_latency(root, proxy):
 
 
 def test_a_small_file_is_opened_by_one_request(root, proxy):
-    """Reads here and there of a file up to a megabyte cost nothing more; of a larger one, only what is asked for."""
+    """Reads here and there of a file up to eight megabytes cost nothing more; of a larger one, only what is asked for."""
     root.write("small", bytes(range(256)) * 4)
-    root.write("large", bytes(1_200_000) + b"end")
-    for name, size, requests in (("small", 1024, 1), ("large", 1_200_003, 3)):
+    root.write("large", bytes(9_000_000) + b"end")
+    for name, size, requests in (("small", 1024, 1), ("large", 9_000_003, 3)):
         proxy.seen.clear()
         with root.open_input(name) as file:
             assert file.size() == size
