@@ -153,7 +153,7 @@ def place(uri_or_path: str) -> Place:
 def read_ahead(
     root: Place,
     paths: Iterable[str],
-    ahead: int = 32,
+    ahead: int = 48,
     bound_bytes: int = 256 * 2**20,
     max_bytes: int = READ_LIMIT_BYTES,
 ) -> Iterator[tuple[str, bytes | InputError]]:

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 OPTIONS = ("endpoint_override", "scheme", "region", "anonymous")
 """What may follow `?` in an object store's URI."""
 CLIENT_ATTEMPTS = 6
+CONNECTIONS = 64
+"""At once and a process, to one store."""
 _DENIED = re.compile(r"ACCESS_DENIED|HTTP status 40[13]|INVALID_ACCESS_KEY|SIGNATURE|TOKEN|PERMISSION|UNAUTH")
 _LASTING = re.compile(rf"{_DENIED.pattern}|NO_SUCH_BUCKET|NO_SUCH_KEY|HTTP status 40[04]|NOT_FOUND|INVALID_BUCKET")
 
@@ -54,8 +56,11 @@ def _connect_gs(options: dict[str, str], anonymous: bool) -> Any:
 
 
 def _connect_s3(root: str, options: dict[str, str], anonymous: bool) -> Any:
+    import pyarrow as pa
     from pyarrow import fs
 
+    # The client opens as many connections as Arrow has threads for input: 25 unless told otherwise.
+    pa.set_io_thread_count(max(pa.io_thread_count(), CONNECTIONS))
     endpoint = options.get("endpoint_override") or os.environ.get("AWS_ENDPOINT_URL_S3")
     address = urlsplit(endpoint or os.environ.get("AWS_ENDPOINT_URL") or "")
     if address.netloc:

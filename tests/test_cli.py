@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -95,3 +96,16 @@ def test_the_shell_completes_commands_and_options(typed, offered):
     )
     assert "_facepipe_completion facepipe" in done.stderr
     assert sorted(done.stdout.split()) == sorted(offered)
+
+
+def test_bench_on_a_handful_of_images_tells_a_rate_of_the_work_alone(tmp_path):
+    """What starting costs, seconds for a few images, is not taken for their time."""
+    from facepipe.stages import demo
+
+    demo.write_images(str(tmp_path), 0, 2)
+    done = facepipe("bench", "images", "--images", "6", "--workers", "1", "--for", "1000", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "6 at 1 workers; so few give a rough rate" in done.stdout
+    rate, start = (float(re.search(rf"  {name} +([\d.]+) ", done.stdout)[1]) for name in ("rate", "start"))
+    assert start > 0.2
+    assert 6 / rate < start

@@ -45,8 +45,9 @@ def run(images: str, limit: int, workers: int | None) -> Bench:
     first = _extract(images, START_IMAGES * used, used)
     second = _extract(images, limit, used)
     small, large = sum(first.counts.values()), sum(second.counts.values())
-    if large <= small:  # a folder too small to tell the two apart
-        return Bench(large, second.wall_s, used, 0.0, second.steps_s, second.counts)
+    if large <= 2 * small:  # too few to tell the two runs apart: the workers' own clocks must do
+        busy_s = sum(second.steps_s.values()) / used
+        return Bench(large, busy_s, used, max(second.wall_s - busy_s, 0.0), second.steps_s, second.counts)
     seconds = max(second.wall_s - first.wall_s, 1e-3)
     start_s = max(first.wall_s - seconds * small / (large - small), 0.0)
     return Bench(large - small, seconds, used, start_s, second.steps_s, second.counts)
