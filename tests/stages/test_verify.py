@@ -138,9 +138,7 @@ def test_inputs_without_a_row(workspace):
     """A path of the plan that has no row is named."""
     sources = [Source(row.path, row.identity) for row in make_rows(10, 6)]
     sources[3] = Source("lost.jpg", "p000")
-    parquet.write_table(
-        place(str(workspace / "faces")), "plan.pq", parquet.sources_to_table(sources), groups=[32, 28]
-    )
+    parquet.write_table(place(str(workspace / "faces")), "plan.pq", parquet.sources_to_table(sources), groups=[32, 28])
     problems = check(workspace / "faces")
     assert any("no row for lost.jpg" in problem for problem in problems)
     assert any("row for p000/v0/0003.jpg, which the plan does not name" in problem for problem in problems)
