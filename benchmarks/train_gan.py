@@ -1,10 +1,11 @@
 """One GAN training step of ours against a hand-written one of the same networks, and what the input adds.
 
-    python benchmarks/train_gan.py [--backend tensorflow|jax] [--preset dcgan64] [--batch-size 64] [--pairs 9]
+    python benchmarks/train_gan.py [--backends tensorflow jax] [--presets dcgan64 dcgan128] [--batch-size 32] [--pairs 7]
 
-Both take turns, a few steps each; the ratio is the median over the turns, by CPU time (this machine may be shared) and
-by the clock. `input`: the same steps fed from shards of random pictures, random numbers included, against steps on one
-batch that lies ready.
+Both take turns, a few steps each, on one thread; the ratio is the median over the turns, by CPU time (this machine may
+be shared) and by the clock. `input`: the same steps fed from shards of random pictures, random numbers included, against
+steps on one batch that lies ready. Each backend and preset has a process of its own; the table is written to
+docs/figures/train_gan.txt.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import itertools
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -22,13 +24,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 
+FIGURE = Path(__file__).resolve().parents[1] / "docs" / "figures" / "train_gan.txt"
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+XLA_ONE_THREAD = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"}
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", choices=("tensorflow", "jax"), default="tensorflow")
-    parser.add_argument("--preset", default="dcgan64")
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--pairs", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=4, help="steps a turn")
+    parser.add_argument("--backends", nargs="+", choices=("tensorflow", "jax"), default=["tensorflow", "jax"])
+    parser.add_argument("--presets", nargs="+", default=["dcgan64", "dcgan128"])
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--steps", type=int, default=2, help="steps a turn")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -159,15 +167,15 @@ def random_shards(folder, count, size):
     return str(folder)
 
 
-def main():
-    options = arguments()
+def measure(options, backend_name, preset):
+    """A line of the table; Keras has one backend a process."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     from train import backend
     from train.gan.config import GanConfig
     from train.presets import resolve
 
-    fields = {"batch_size": options.batch_size, "backend": options.backend, "labels": "ignore"}
-    config = resolve(GanConfig, "gan", options.preset, fields)
+    fields = {"batch_size": options.batch_size, "backend": backend_name, "labels": "ignore"}
+    config = resolve(GanConfig, "gan", preset, fields)
     backend.prepare(config)
     import keras
 
@@ -177,8 +185,8 @@ def main():
     from train.shards import find_shards
 
     if config.loss != "bce" or config.d_steps != 1 or config.spectral_norm != "none":
-        raise SystemExit(f"the hand-written step is a DCGAN's; {options.preset} is more than that")
-    theirs = {"tensorflow": hand_written_tensorflow, "jax": hand_written_jax}[options.backend]
+        raise SystemExit(f"the hand-written step is a DCGAN's; {preset} is more than that")
+    theirs = {"tensorflow": hand_written_tensorflow, "jax": hand_written_jax}[backend_name]
     with tempfile.TemporaryDirectory() as folder:
         shards = find_shards(random_shards(folder, 16 * options.batch_size, config.image_size), "faces")
         feed = open_feed(shards, "train", batches.face_view(config), config)
@@ -202,14 +210,30 @@ def main():
         for function in (ours, hand_written, fed):
             function()
         cpu, wall, seconds = ratios(ours, hand_written, options.pairs)
-        rate = options.batch_size * options.steps / seconds
-        print(
-            f"{options.preset}, {options.backend}, batch {options.batch_size}, medians of {options.pairs} paired turns"
-        )
-        print(f"hand-written step             {seconds / options.steps:8.3f} s CPU, {rate:8.1f} images/s of CPU")
-        print(f"ours / hand-written           {cpu:8.3f} by CPU time, {wall:.3f} by the clock")
-        cpu, wall, _ = ratios(fed, ours, options.pairs)
-        print(f"fed from shards / one batch   {cpu:8.3f} by CPU time, {wall:.3f} by the clock")
+        fed_cpu, fed_wall, _ = ratios(fed, ours, options.pairs)
+    rate = options.batch_size * options.steps / seconds
+    print(f"{backend_name:<12}{preset:<12}{rate:>14.1f}{cpu:>13.3f}{wall:>9.3f}{fed_cpu:>17.3f}{fed_wall:>9.3f}")
+
+
+def main():
+    options = arguments()
+    if options.alone:
+        measure(options, options.backends[0], options.presets[0])
+        return
+    lines = [
+        f"batch {options.batch_size}, {options.steps} steps a turn, medians of {options.pairs} paired turns, one thread",
+        f"{'':<24}{'hand-written':>14}{'ours / hand-written':>22}{'from shards / one batch':>26}",
+        f"{'backend':<12}{'preset':<12}{'images/s':>14}{'CPU':>13}{'clock':>9}{'CPU':>17}{'clock':>9}",
+    ]
+    print(*lines, sep="\n", flush=True)
+    for name, preset in itertools.product(options.backends, options.presets):
+        shared = ["--batch-size", options.batch_size, "--pairs", options.pairs, "--steps", options.steps]
+        words = [sys.executable, "-W", "ignore", __file__, "--alone", "--backends", name, "--presets", preset, *shared]
+        environment = {**os.environ, **ONE_THREAD, **(XLA_ONE_THREAD if name == "jax" else {})}
+        done = subprocess.run([*map(str, words)], env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        lines.append(done.stdout.strip())
+        print(lines[-1], flush=True)
+    FIGURE.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
