@@ -81,9 +81,8 @@ class LocalTree(Tree):
         self._root = place.local_path()
         if not os.path.isdir(self._root):
             is_file = os.path.exists(self._root)
-            raise InputError(
-                f"{shown(self._root)} is {'a file, not' if is_file else 'no'} folder; give another --input"
-            )
+            said = "a file, not folder; give" if is_file else "no folder; put a folder a person there, or give"
+            raise InputError(f"{shown(self._root)} is {said} another --input")
         self._visits: Counter[Identifier] = Counter()
         self._levels: dict[str, Level] = {}
 
