@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -177,3 +180,31 @@ def test_average_starts_at_the_present():
     config = GanConfig(ema=0.99, batch_size=2)
     decays = [float(draw_step(config, step, None)["decay"]) for step in (0, 90, 10_000)]
     assert decays == [pytest.approx(0.1), pytest.approx(0.91), pytest.approx(0.99)]
+
+
+PAPERS = {
+    "assembly.py": ["1706.08500"],
+    "losses.py": ["1406.2661", "1611.04076", "1705.02894", "1704.00028", "1606.03498", "1512.00567", "Chintala et al."],
+    "penalties.py": ["1704.00028", "1801.04406"],
+    "step.py": ["1806.04498"],
+    "augmentation.py": ["2006.10738"],
+    "config.py": ["2006.02595"],
+    "../models/layers.py": ["1802.05957", "1805.08318", "1710.10196"],
+    "../models/blocks.py": ["1411.1784", "1802.05637"],
+    "../models/dcgan.py": ["1511.06434"],
+    "../metrics/distribution.py": ["1710.10196", "1706.08500", "1904.06991"],
+    "../metrics/diversity.py": ["1610.09585"],
+}
+"""Where each loss, remedy and measure is, the papers that it comes from: by arXiv's numbers where they have one."""
+
+
+@pytest.mark.parametrize("module", PAPERS)
+def test_remedies_name_their_papers(module):
+    """The strings that document a module name the papers; comments and other code don't count."""
+    source = (Path(__file__).parents[2] / "train" / "gan" / module).read_text(encoding="utf-8")
+    documented = "".join(
+        node.value.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    )
+    assert [paper for paper in PAPERS[module] if paper not in documented] == []
