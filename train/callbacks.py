@@ -68,7 +68,7 @@ class Progress:
             return True, False
         self.since_cut += 1
         self.stopped = bool(config.patience) and self.epoch - self.best_epoch >= config.patience
-        cut = bool(config.plateau) and self.since_cut >= config.plateau
+        cut = config.schedule == "plateau" and bool(config.plateau) and self.since_cut >= config.plateau
         if cut:
             self.since_cut = 0
         return False, cut
@@ -100,6 +100,9 @@ class Keeper(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         self.began = time.perf_counter()
+        if self.config.schedule == "cosine":
+            share = (1 + math.cos(math.pi * epoch / self.config.epochs)) / 2
+            self.model.optimizer.learning_rate = self.config.learning_rate * share
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         if logs and batch % LOOK_EVERY == 0:

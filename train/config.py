@@ -15,6 +15,7 @@ from facepipe.errors import UsageError
 BACKENDS = ("tensorflow", "jax")
 PRECISIONS = ("float32", "bfloat16")
 LOSSES = ("mse", "mae", "bce", "ms-ssim-l1", "ms-ssim-mse")
+SCHEDULES = ("plateau", "cosine")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "adadelta")
 FAMILIES = ("original", "archived-map", "archived-strided", "residual")
 DROPOUTS = ("every", "alternate", "none")
@@ -114,6 +115,8 @@ class AutoencoderConfig(TrainConfig):
     """Mirror half of the training pairs, feature and target together."""
     patience: int = 10
     """Epochs without a better validation loss before the run stops; 0: never."""
+    schedule: str = "plateau"
+    """`plateau`: cut where the validation loss stays; `cosine`: down to nothing along half a cosine over `epochs`."""
     plateau: int = 4
     """Epochs without a better validation loss before the learning rate is cut; 0: never."""
     plateau_factor: float = 0.5
@@ -124,6 +127,7 @@ class AutoencoderConfig(TrainConfig):
         super().__post_init__()
         choice("--loss", self.loss, LOSSES)
         choice("optimizer", self.optimizer, OPTIMIZERS)
+        choice("schedule", self.schedule, SCHEDULES)
         choice("family", self.family, FAMILIES)
         choice("dropout", self.dropout, DROPOUTS)
         choice("input_scale", self.input_scale, ("unit", "bytes"))
@@ -169,4 +173,6 @@ def what_differs(old: dict[str, Any], new: TrainConfig) -> list[str]:
     """`name: old -> new` for every field that changes what a run computes."""
     values = to_json(new)
     computed = [f.name for f in fields(new) if not f.metadata.get("how")]
+    if values.get("schedule") == "cosine":
+        computed.append("epochs")
     return [f"{name}: {old.get(name)} -> {values[name]}" for name in computed if old.get(name) != values[name]]

@@ -108,7 +108,10 @@ def streamed(
         return batched(records.shuffle(BUFFER, seed=order.seed + number), order.seed, number)
 
     if not training:
-        return _tuned(batched(tf.data.TFRecordDataset(paths), 0, tf.constant(0, tf.int64)).prefetch(AUTO))
+        once = batched(tf.data.TFRecordDataset(paths), 0, tf.constant(0, tf.int64))
+        # Told its length, Keras does not warn that the data ran out.
+        known = tf.data.experimental.assert_cardinality(-(-order.count // order.batch_size))
+        return _tuned(once.apply(known).prefetch(AUTO))
     per_pass = max(1, order.count // order.batch_size)
     first, skipped = divmod(start_step, per_pass)
     passes = tf.data.Dataset.range(first, np.iinfo(np.int64).max)

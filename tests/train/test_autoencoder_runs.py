@@ -1,0 +1,285 @@
+"""Real runs of autoencoders: exact resuming after a kill, every option, and trouble answered with what to do."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facepipe.errors import DamagedFile, FacepipeError, InputError, OutputError, SettingsChanged
+
+pytestmark = pytest.mark.tensorflow
+ROOT = Path(__file__).parents[2]
+SMALL = ("input_size=16", "output_size=16", "encoder=[8,8]", "latent=8", "batch_size=8", "seed=2")
+
+
+def config(shards, folder, preset="v4", **options):
+    from train.config import AutoencoderConfig
+    from train.presets import resolve
+
+    fields = {"shards": str(shards), "output": str(folder), "epochs": 1, **options}
+    return resolve(AutoencoderConfig, "autoencoder", preset, fields, SMALL)
+
+
+def run(shards, folder, preset="v4", say=lambda _: None, **options):
+    from train import backend
+
+    wanted = config(shards, folder, preset, **options)
+    backend.prepare(wanted)
+    from train.autoencoder import train
+
+    return train(wanted, say)
+
+
+def command(shards, folder, *words):
+    settings = [word for setting in SMALL for word in ("--set", setting)]
+    paths = ["--shards", str(shards), "-o", str(folder)]
+    return [sys.executable, "-W", "ignore", "-m", "train", "autoencoder", *paths, *settings, *words]
+
+
+def called(*words, **environment):
+    return subprocess.run(
+        words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+def arrays_of(folder, name="last"):
+    with np.load(Path(folder) / "checkpoints" / f"{name}.npz") as file:
+        return {key: file[key] for key in file.files if key != "state"}
+
+
+def rows_of(folder):
+    with (Path(folder) / "log.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def finite(folder):
+    return all(np.isfinite([float(row[name]) for name in ("loss", "val_loss")]).all() for row in rows_of(folder))
+
+
+@pytest.fixture(scope="module")
+def one_epoch(pairs, tmp_path_factory):
+    """A run of one epoch; tests copy it."""
+    return run(pairs, tmp_path_factory.mktemp("run") / "run").folder
+
+
+def test_folder_of_a_run(one_epoch):
+    """Configuration, architecture, both checkpoints, log, events, a grid an epoch, plot, evaluation, page."""
+    names = {str(path.relative_to(one_epoch)) for path in one_epoch.rglob("*") if path.is_file()}
+    kept = {"config.json", "model.json", "log.csv", "loss.png", "evaluation.json", "summary.html"}
+    assert kept | {"checkpoints/last.npz", "checkpoints/best.npz", "grids/epoch-0001.png"} <= names
+    assert any(name.startswith("events/") for name in names)
+    assert finite(one_epoch)
+    assert json.loads((one_epoch / "config.json").read_text())["settings"]["encoder"] == [8, 8]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_killed_run_goes_on(pairs, tmp_path, backend):
+    """kill -9 in the fourth epoch and --resume to the sixth give every weight and moment of six in one go."""
+    words = ["--epochs", "6", "--deterministic", "--backend", backend, "--steps-per-epoch", "150"]
+    log = tmp_path / "killed" / "log.csv"
+    child = subprocess.Popen(
+        command(pairs, tmp_path / "killed", *words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while child.poll() is None and time.monotonic() < deadline:
+        if log.exists() and len(rows_of(tmp_path / "killed")) >= 3:
+            time.sleep(0.1)
+            break
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert 3 <= len(rows_of(tmp_path / "killed")) < 6
+    resumed = called(*command(pairs, tmp_path / "killed", *words, "--resume"))
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+    assert "resuming after epoch" in resumed.stdout
+    whole = called(*command(pairs, tmp_path / "whole", *words))
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    for name in ("last", "best"):
+        first, second = arrays_of(tmp_path / "killed", name), arrays_of(tmp_path / "whole", name)
+        assert first.keys() == second.keys()
+        assert [key for key in first if not np.array_equal(first[key], second[key])] == []
+    logs = [[row["val_loss"] for row in rows_of(tmp_path / name)] for name in ("killed", "whole")]
+    assert len(logs[0]) == 6
+    assert logs[0] == logs[1]
+
+
+def test_resumed_equals_unbroken(pairs, tmp_path):
+    """One epoch and two more give every weight and moment of three in one go, the learning rate's cuts included."""
+    options = {"plateau": 1, "learning_rate": 0.05}
+    run(pairs, tmp_path / "broken", **options)
+    run(pairs, tmp_path / "broken", epochs=4, resume=True, **options)
+    run(pairs, tmp_path / "whole", epochs=4, **options)
+    first, second = arrays_of(tmp_path / "broken"), arrays_of(tmp_path / "whole")
+    assert [key for key in first if not np.array_equal(first[key], second[key])] == []
+    logs = [[row["learning_rate"] for row in rows_of(tmp_path / name)] for name in ("broken", "whole")]
+    assert logs[0] == logs[1]
+    assert (tmp_path / "broken/grids/epoch-0004.png").read_bytes() == (
+        tmp_path / "whole/grids/epoch-0004.png"
+    ).read_bytes()
+
+
+def test_stops_early(pairs, tmp_path):
+    """Without a better validation loss patience runs out, and the best checkpoint is the one evaluated."""
+    said = []
+    folder = run(pairs, tmp_path / "run", epochs=40, patience=2, learning_rate=0.5, say=said.append).folder
+    rows = [float(row["val_loss"]) for row in rows_of(folder)]
+    assert len(rows) == 1 + int(np.argmin(rows)) + 2 < 40
+    assert "stopped: no better validation loss in 2 epochs" in said
+    assert json.loads((folder / "evaluation.json").read_text())["epoch"] == 1 + int(np.argmin(rows))
+
+
+def copied(one_epoch, tmp_path):
+    shutil.copytree(one_epoch, tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_loss_that_is_no_number(one_epoch, pairs, tmp_path):
+    """The run stops in one line that says what to try, and the last good checkpoints stay as they were."""
+    folder = copied(one_epoch, tmp_path)
+    path = folder / "checkpoints" / "last.npz"
+    with np.load(path) as file:
+        held = dict(file)
+    key = next(name for name, value in held.items() if "optimizer" in name and value.ndim == 0 and value == 1e-3)
+    held[key] = np.float32(3e38)  # a learning rate at which every weight overflows
+    np.savez(path, **held)
+    before = {p.name: p.read_bytes() for p in (folder / "checkpoints").iterdir()}
+    with pytest.raises(
+        FacepipeError, match=r"the loss is (nan|inf) in epoch 2; the checkpoints of epoch 1 are kept.*--learning-rate"
+    ):
+        run(pairs, folder, epochs=3, resume=True)
+    assert {p.name: p.read_bytes() for p in (folder / "checkpoints").iterdir()} == before
+    assert len(rows_of(folder)) == 1
+
+
+def test_full_disk_while_saving(one_epoch, pairs, tmp_path):
+    """The line says so, the earlier checkpoint stands, and --resume goes on when there is room."""
+    folder = copied(one_epoch, tmp_path)
+    last = folder / "checkpoints" / "last.npz"
+    before = last.read_bytes()
+    (folder / "checkpoints" / "last.npz.tmp").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=r"No space left.*--resume"):
+        run(pairs, folder, epochs=2, resume=True)
+    assert last.read_bytes() == before
+    run(pairs, folder, epochs=2, resume=True)
+    assert len(rows_of(folder)) == 2
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 2**31])
+def test_damaged_shard(pairs, tmp_path, cache_bytes):
+    """One wrong bit, in memory or streamed: the run stops and names the file."""
+    shutil.copytree(pairs, tmp_path / "shards")
+    path = next((tmp_path / "shards").rglob("pairs-train.tfrecord-00001-of-00002"))
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedFile, match=r"00001-of-00002.*facepipe shard --overwrite"):
+        run(tmp_path / "shards", tmp_path / "run", cache_bytes=cache_bytes)
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_identity_in_two_subsets(make_pairs, tmp_path, said):
+    """Refused, whether run.json says it or only the records."""
+    shards = make_pairs(subsets={"train": 40, "validation": 16})
+    described = next(shards.rglob("run.json"))
+    identities = json.loads(described.read_text())["identities"]
+    if said:
+        identities["validation"] = [*identities["validation"], identities["train"][0]]
+        described.write_text(json.dumps({"identities": identities}))
+    else:
+        for path in described.parent.glob("pairs-validation*"):
+            shutil.copy(path.with_name(path.name.replace("validation", "train")), path)
+    with pytest.raises(InputError, match=r"in both train and validation .person 0"):
+        run(shards, tmp_path / "run")
+
+
+def test_no_shards_and_wrong_shards(tmp_path, pairs):
+    """Nothing there, and pictures too small for the preset: the command that makes what fits is named."""
+    from train import backend
+    from train.autoencoder import train
+    from train.config import AutoencoderConfig
+    from train.presets import resolve
+
+    with pytest.raises(InputError, match="facepipe shard --examples pairs"):
+        run(tmp_path / "nothing", tmp_path / "run")
+    fields = {"shards": str(pairs), "output": str(tmp_path / "run")}
+    whole = resolve(AutoencoderConfig, "autoencoder", "v4", fields)
+    backend.prepare(whole)
+    with pytest.raises(InputError, match="facepipe shard --examples pairs --size 64 --color gray"):
+        train(whole, print)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("error:Your input ran out of data")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"jit": True},
+        {"precision": "bfloat16"},
+        {"steps_per_execution": 5},
+        {"devices": 1},
+        {"cache_bytes": 0, "mirror": True},
+        {"legacy_output": True},
+        {"deterministic": False, "loss": "bce"},
+        {"preset": "frontal-1", "jit": True, "precision": "bfloat16", "steps_per_execution": 5},
+    ],
+    ids=str,
+)
+def test_options(pairs, tmp_path, options):
+    """Each is carried out and learns: two epochs' losses are numbers, and the run evaluates."""
+    folder = run(pairs, tmp_path / "run", epochs=2, **options).folder
+    assert len(rows_of(folder)) == 2
+    assert finite(folder)
+    report = json.loads((folder / "evaluation.json").read_text())
+    assert 0 < report["reconstruction"]["model"]["all"]["mse"] < 0.5
+
+
+def test_how_a_run_is_carried_out_may_change(one_epoch, pairs, tmp_path):
+    """Steps per execution are no part of a run, its learning rate is."""
+    folder = copied(one_epoch, tmp_path)
+    with pytest.raises(SettingsChanged, match=r"learning_rate: 0.001 -> 0.01"):
+        run(pairs, folder, epochs=2, resume=True, learning_rate=0.01)
+    run(pairs, folder, epochs=2, resume=True, steps_per_execution=5)
+    assert len(rows_of(folder)) == 2
+
+
+ROWS = (
+    {"preset": "v4"},
+    {"preset": "v9", "decoder": [8, 8]},
+    {"preset": "archived-1"},
+    {"preset": "archived-5"},
+    {"preset": "frontal-1"},
+    {"preset": "frontal-1", "devices": 2, "dropout": "none"},
+    {"preset": "frontal-1", "dropout": "none"},
+)
+
+
+def losses(backend, folder):
+    """What autoencoder_rows.py found, from a process of its own: Keras has one backend a process."""
+    listed, out = folder / "rows.json", folder / f"{backend}.json"
+    listed.write_text(json.dumps(ROWS))
+    script = Path(__file__).with_name("autoencoder_rows.py")
+    done = called(sys.executable, "-W", "ignore", str(script), backend, str(listed), str(out), PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return np.array(json.loads(out.read_text()))
+
+
+@pytest.mark.slow
+def test_backends_and_devices_agree(tmp_path):
+    """The first step's loss is the same on TensorFlow and JAX (1e-4), dropout included; and a batch divided among two
+    devices trains like a whole one."""
+    found = {backend: losses(backend, tmp_path) for backend in ("tensorflow", "jax")}
+    np.testing.assert_allclose(found["jax"][:, 0], found["tensorflow"][:, 0], rtol=0, atol=1e-4)
+    for values in found.values():
+        assert np.isfinite(values).all()
+        np.testing.assert_allclose(values[5], values[6], rtol=0, atol=1e-4)
