@@ -34,12 +34,21 @@ def explain(error: OSError, bucket: str, *, no_bucket: bool) -> str:
     return f"{said[0] if said else 'the store does not answer'}; try again later"
 
 
+_clients: dict[tuple[Any, ...], Any] = {}
+"""Process, bucket, options and what the environment says of stores -> client. Forked processes connect anew."""
+
+
 def connect(scheme: str, root: str, options: dict[str, str]) -> Any:
-    """The `pyarrow.fs.FileSystem` for a bucket, with the credentials of the environment's usual chain."""
-    anonymous = options.get("anonymous", "").lower() in {"1", "true", "yes"}
-    if scheme == "gs":
-        return _connect_gs(options, anonymous)
-    return _connect_s3(root, options, anonymous)
+    """The `pyarrow.fs.FileSystem` for a bucket, with the credentials of the environment's usual chain.
+
+    One for all parts that a process makes: connecting anew would cost each of them several calls.
+    """
+    environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith(("AWS_", "GOOGLE_"))))
+    key = (os.getpid(), scheme, root.partition("/")[0], tuple(sorted(options.items())), environment)
+    if key not in _clients:
+        anonymous = options.get("anonymous", "").lower() in {"1", "true", "yes"}
+        _clients[key] = _connect_gs(options, anonymous) if scheme == "gs" else _connect_s3(root, options, anonymous)
+    return _clients[key]
 
 
 def _connect_gs(options: dict[str, str], anonymous: bool) -> Any:

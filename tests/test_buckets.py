@@ -112,7 +112,8 @@ def test_faults_while_a_stage_runs_cost_nothing(s3_port, s3_bucket, tmp_path, as
 def test_extract_hides_the_latency_of_a_store(s3_port, s3_bucket, astronaut):
     """50 ms more on each call: at least 0.9 of the images a second that the same server gives without them.
 
-    What starting and ending a run takes is taken out, by runs over few images; of each kind the shortest counts.
+    What starting and ending a run and a part takes is taken out, by runs over few images; of each kind the shortest
+    counts.
     """
     few, many = 20, 600
     with contextlib.closing(FaultyProxy(s3_port)) as proxy:
@@ -123,7 +124,7 @@ def test_extract_hides_the_latency_of_a_store(s3_port, s3_bucket, astronaut):
             proxy.delay_s = delay_s
             again = Execution(workers=1, overwrite=True)
             started = time.monotonic()
-            report = extract.run(extract_config(bucket, part_size=512, limit=limit, execution=again), QUIET)
+            report = extract.run(extract_config(bucket, part_size=4096, limit=limit, execution=again), QUIET)
             assert sum(report.counts.values()) == limit
             return time.monotonic() - started
 

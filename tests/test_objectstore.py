@@ -231,6 +231,16 @@ def test_the_endpoint_comes_from_the_environment_too(s3_port, s3_bucket, monkeyp
     assert root.read("f") == b"1"
 
 
+def test_a_process_connects_once(s3_port, s3_bucket, monkeypatch):
+    """Places in one bucket share a client; other options or credentials make another."""
+    uri = f"s3://{s3_bucket}/one?endpoint_override=127.0.0.1:{s3_port}&scheme=http"
+    first = place(uri).client
+    assert place(uri.replace("/one", "/two")).client is first
+    assert place(uri + "&anonymous=true").client is not first
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    assert place(uri).client is not first
+
+
 def test_files_are_read_ahead_in_order(root):
     """Each path comes once, in order, with its bytes or its error."""
     contents = {f"n/{number:03d}": b"%d" % number * number for number in range(60)}
