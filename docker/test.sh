@@ -3,6 +3,7 @@
 #   IMAGE_TOOL   what builds and runs: docker, podman, or a tool of your own that takes `build` and `run` as they do;
 #                unless given, docker where its engine answers, else podman
 #   IMAGES       what to try: "facepipe train" unless given
+#   TENSORFLOW   gpu, unless given, or cpu, which spares the download of CUDA; both are tried on the CPU
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -118,7 +119,7 @@ check_read_only_packages() {
 try_train() {
     local image=facepipe-train-test work before after
 
-    "$tool" build --target train --build-arg TENSORFLOW=cpu -t "$image" .
+    "$tool" build --target train --build-arg "TENSORFLOW=${TENSORFLOW:-gpu}" -t "$image" .
     ok "the image train builds; its packages take $(built "$image") MB"
     expect "it is not root" 10001 "$(run --entrypoint id "$image" -u)"
     work=$(folder)
