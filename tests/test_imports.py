@@ -84,6 +84,17 @@ def test_stages_know_nothing_of_processes():
         assert not tops(path) & {"multiprocessing", "subprocess", "joblib", "dask", "distributed"}, path.name
 
 
+def test_the_library_does_no_work_at_import_and_is_typed():
+    """`import facepipe` loads itself alone; every public name is there when it is used, and type checkers look inside."""
+    code = "import sys; before = set(sys.modules); import facepipe; print(sorted(m for m in set(sys.modules) - before if 'facepipe' in m), {'numpy', 'cv2', 'pyarrow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "['facepipe'] set()"
+    import facepipe
+
+    assert [name for name in facepipe.__all__ if not getattr(facepipe, name).__doc__] == []
+    assert (ROOT / "facepipe" / "py.typed").exists()
+
+
 def test_the_command_line_loads_nothing_heavy():
     """`facepipe --help` answers at once."""
     code = "import sys, facepipe.cli; print(sorted({'numpy','cv2','pyarrow','onnxruntime','PIL'} & set(sys.modules)))"
