@@ -231,6 +231,20 @@ def test_files_that_are_no_network(tmp_path, content, message):
         file_features(str(path), np.zeros((2, 8, 8, 3), np.uint8))
 
 
+def test_nobody_held_back(folder, make_faces):
+    """Without a validation subset the training faces are the reference, and the first line says so."""
+    from train.gan.evaluation import evaluate
+    from train.runs import Run
+
+    lines = []
+    shards = str(make_faces(subsets={"train": 32}))
+    report = evaluate(Run.open(folder), shards, "validation", "last", lines.append)
+    assert (report["subset"], report["faces"]) == ("train", 16)
+    assert "learned from" in lines[0]
+    with pytest.raises(UsageError, match="has train"):
+        evaluate(Run.open(folder), shards, "test", "last", lines.append)
+
+
 def test_too_few_faces_to_compare(folder, make_faces):
     """A handful of faces tells nothing."""
     from train.gan.evaluation import evaluate

@@ -53,14 +53,14 @@ def evaluate(
     Args:
         run: A GAN's.
         folder: Its shards, or others of faces.
-        subset: validation, test or train.
+        subset: validation, test or train; train, saying so, where the shards have no validation.
         checkpoint: best or last.
         say: Takes each line of the table.
         encoder: The run of an autoencoder whose encoder gives the features; empty: none.
         inception: A file with Inception-v3; empty: none.
     """
     config = from_json(GanConfig, run.settings)
-    real = _real_faces(config, folder, subset)
+    subset, real = _real_faces(config, folder, subset, say)
     reference, others = real[::2], real[1::2]
     sets = {
         "samples": _samples(run, config, len(others), checkpoint),
@@ -82,8 +82,12 @@ def evaluate(
     return report
 
 
-def _real_faces(config: GanConfig, folder: str, subset: str) -> Images:
+def _real_faces(config: GanConfig, folder: str, subset: str, say: Callable[[str], None]) -> tuple[str, Images]:
+    """The subset that is taken, and its faces; of few people nobody may have been held back."""
     shards = find_shards(folder, "faces")
+    if subset == "validation" and subset not in shards.files and "train" in shards.files:
+        say(f"{shards.place} holds nobody back: the reference are faces that the run has learned from")
+        subset = "train"
     if subset not in shards.files:
         raise UsageError(f"--subset is {subset!r}; {shards.place} has {', '.join(shards.files)}")
     need(shards, subset)
@@ -93,7 +97,7 @@ def _real_faces(config: GanConfig, folder: str, subset: str) -> Images:
     if len(faces) < 2 * FEWEST:
         raise InputError(f"{shards.place} has {len(faces)} faces in {subset}; {2 * FEWEST} or more tell something")
     # In no one's order: neighbours in the shards may be pictures of one person.
-    return faces[np.random.default_rng(0).permutation(len(faces))[: 2 * MOST]]
+    return subset, faces[np.random.default_rng(0).permutation(len(faces))[: 2 * MOST]]
 
 
 def _samples(run: Run, config: GanConfig, count: int, checkpoint: str) -> Images:
