@@ -170,9 +170,14 @@ def to_json(config: TrainConfig) -> dict[str, Any]:
 
 
 def what_differs(old: dict[str, Any], new: TrainConfig) -> list[str]:
-    """`name: old -> new` for every field that changes what a run computes."""
+    """`name: old -> new` for every field that changes what a run computes; one that `old` lacks had its default."""
     values = to_json(new)
+    old = {name: list(v) if isinstance(v, tuple) else v for name, v in _defaults(new).items()} | old
     computed = [f.name for f in fields(new) if not f.metadata.get("how")]
     if values.get("schedule") == "cosine":
         computed.append("epochs")
     return [f"{name}: {old.get(name)} -> {values[name]}" for name in computed if old.get(name) != values[name]]
+
+
+def _defaults(config: TrainConfig) -> dict[str, Any]:
+    return {f.name: f.default for f in fields(config)}

@@ -129,6 +129,15 @@ def test_resumed_equals_unbroken(pairs, tmp_path):
     ).read_bytes()
 
 
+def test_cosine_schedule(pairs, tmp_path):
+    """The learning rate falls along half a cosine over the epochs; a resumed run takes the same and no other number."""
+    folder = run(pairs, tmp_path / "run", epochs=4, schedule="cosine", learning_rate=0.01).folder
+    rates = [float(row["learning_rate"]) for row in rows_of(folder)]
+    assert rates == pytest.approx([0.01, 0.0085355, 0.005, 0.0014645], rel=1e-4)
+    with pytest.raises(SettingsChanged, match=r"epochs: 4 -> 6"):
+        run(pairs, folder, epochs=6, schedule="cosine", learning_rate=0.01, resume=True)
+
+
 def test_stops_early(pairs, tmp_path):
     """Without a better validation loss patience runs out, and the best checkpoint is the one evaluated."""
     said = []

@@ -112,6 +112,9 @@ def test_what_a_resumed_run_may_change():
     """More epochs and other folders are no other run; another learning rate is."""
     old = to_json(made("v4", {"epochs": 3, "output": "a"}))
     assert what_differs(old, made("v4", {"epochs": 6, "output": "b", "resume": True})) == []
+    older = {name: value for name, value in old.items() if name != "schedule"}
+    assert what_differs(older, made("v4", {"epochs": 3})) == []  # written before there was that field
+    assert what_differs(older, made("v4", {"schedule": "cosine"})) == ["schedule: plateau -> cosine", "epochs: 3 -> 50"]
     assert what_differs(old, made("v4", {"learning_rate": 0.01})) == ["learning_rate: 0.001 -> 0.01"]
 
 
