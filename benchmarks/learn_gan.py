@@ -29,6 +29,7 @@ SIDE, GAP = 32, 2
 """px: a face, and what is between two in a grid."""
 FIGURES = ROOT / "docs" / "figures"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+ENCODER = "archived-3"
 LEARN = ["--mirror", "--diff-augment", "color,translation,cutout"]
 PROVOKE = ["--norm", "none", "--g-norm", "none", "--g-learning-rate", "0.002", "--d-learning-rate", "0.0001"]
 SMALLER = ["--ema", "0", "--g-conv-dim", "32", "--d-conv-dim", "32"]
@@ -70,7 +71,8 @@ def make_shards(photographs, work):
     call("facepipe", "extract", "-i", images, "--layout", "lfw", *data)
     call("facepipe", "select", "--refine", "none", *data[:2], "--quiet")
     call("facepipe", "split", *data[:2], "--quiet")
-    call("facepipe", "shard", "--examples", "faces", "--size", "32", *data)
+    for examples in ("faces", "pairs"):
+        call("facepipe", "shard", "--examples", examples, "--size", "32", "--color", "rgb", *data)
     return work / "shards"
 
 
@@ -85,6 +87,16 @@ def learn(shards, output, epochs, *options):
     with np.load(output / "checkpoints" / "last.npz") as file:
         troubles = json.loads(bytes(file["state"]))["troubles"]
     return rows, troubles, time.perf_counter() - started
+
+
+def evaluate(shards, work):
+    """The lines of `evaluate`, with features of an encoder that is taught on the same photographs' pairs."""
+    encoder = work / ENCODER
+    resume = ["--resume"] if (encoder / "config.json").exists() else []
+    call("train", "autoencoder", "--preset", ENCODER, "--shards", shards, "-o", encoder, "--epochs", "5", *resume)
+    title = f"on features of the encoder {encoder}"
+    lines = call("train", "evaluate", work / "learned", "--encoder", encoder).splitlines()
+    return [line.replace(f"{title:<44}", f"{f'on features of the encoder {ENCODER}':<44}") for line in lines]
 
 
 def quarters(epochs):
@@ -116,7 +128,7 @@ def main():
     epochs = quarters(options.epochs)
     strip(work / "learned", epochs, FIGURES / "learn_gan.png")
     shutil.copy(work / "learned" / "loss.png", FIGURES / "learn_gan_plot.png")
-    table = call("train", "evaluate", work / "learned").splitlines()
+    table = evaluate(shards, work)
     provoked, named, _ = learn(shards, work / "provoked", options.provoked_epochs, *PROVOKE, *SMALLER)
     strip(work / "provoked", quarters(options.provoked_epochs), FIGURES / "learn_gan_collapse.png")
     distances = {int(row["epoch"]): float(row["swd"]) for row in rows}
@@ -130,7 +142,7 @@ def main():
         f"  end / start {distances[options.epochs] / distances[0]:.2f}",
         f"named while it learned: {', '.join(sorted({t['name'] for t in troubles})) or 'nothing'}",
         "",
-        "python -m train evaluate",
+        f"python -m train evaluate, {ENCODER} taught for 5 epochs",
         *table,
         "",
         f"without remedies: {' '.join(PROVOKE)}",
