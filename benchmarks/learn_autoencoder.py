@@ -137,9 +137,9 @@ def story_of(preset, rows, report):
     for name in ("mean target", "feature resized"):
         other = report["reconstruction"][name]["all"]
         less = 100 * (1 - model["all"]["mse"] / other["mse"])
-        gains.append(f"MSE {less:+.1f} % under and SSIM {model['all']['ssim'] - other['ssim']:+.3f} over the {name}")
+        gains.append(f"MSE {less:.1f} % under and SSIM {model['all']['ssim'] - other['ssim']:+.3f} over the {name}")
     won = "beats both baselines" if verdict(report) else "does not beat both baselines"
-    yield f"{preset}: {len(rows)} epochs, the best was {report['epoch']}, {minutes:.0f} minutes; {won}"
+    yield f"{preset}: {len(rows)} epochs, the best was {report['epoch']}, {minutes:.0f} minutes by the clock; {won}"
     yield f"  {'; '.join(gains)}"
     at = rows[int(report["epoch"]) - 1]
     mse, val_mse = at.get("mse", at["loss"]), at.get("val_mse", at["val_loss"])
@@ -153,13 +153,13 @@ def tables_of(learned, line):
     answers = {name: report["reconstruction"]["model"] for name, (_, report) in learned.items()}
     answers["ridge regression"] = line
     answers |= {name: table for name, table in first["reconstruction"].items() if name != "model"}
-    yield f"{'':<24} {'|yaw|':>6} {'images':>6} {'MSE':>8} {'MAE':>7} {'PSNR dB':>8} {'SSIM':>7}"
+    yield f"{'':<27} {'|yaw|':>6} {'images':>6} {'MSE':>8} {'MAE':>7} {'PSNR dB':>8} {'SSIM':>7}"
     for name, table in answers.items():
         for band, row in table.items():
             figures = f"{row['mse']:8.5f} {row['mae']:7.4f} {row['psnr']:8.2f} {row['ssim']:7.4f}"
-            yield f"{name:<24} {band:>6} {row['images']:>6} {figures}"
+            yield f"{name:<27} {band:>6} {row['images']:>6} {figures}"
     yield ""
-    yield f"{'':<24} {'|yaw|':>6} {'probes':>6} {'rank-1':>8} {'AUC':>7}"
+    yield f"{'':<27} {'|yaw|':>6} {'probes':>6} {'rank-1':>8} {'AUC':>7}"
     vectors = {f"{name} fingerprints": report["identity"]["fingerprints"] for name, (_, report) in learned.items()}
     vectors |= {"raw pixels": first["identity"]["raw pixels"]}
     vectors |= {f"PCA, as for {name}": report["identity"]["PCA"] for name, (_, report) in learned.items()}
@@ -167,7 +167,7 @@ def tables_of(learned, line):
         for band, row in table.items():
             if isinstance(row, dict):
                 title = f"{name} ({table['dimension']})"
-                yield f"{title:<24} {band:>6} {row['probes']:>6} {row['rank1']:8.3f} {row['auc']:7.3f}"
+                yield f"{title:<27} {band:>6} {row['probes']:>6} {row['rank1']:8.3f} {row['auc']:7.3f}"
 
 
 def draw(learned, path):
