@@ -23,8 +23,10 @@ def losses(options):
     from train.config import AutoencoderConfig
     from train.presets import resolve
 
-    options = dict(options)
-    config = resolve(AutoencoderConfig, "autoencoder", options.pop("preset"), {**SMALL, "devices": 1, **options})
+    options, given = dict(options), {"backend": keras.backend.backend()}
+    config = resolve(
+        AutoencoderConfig, "autoencoder", options.pop("preset"), {**SMALL, "devices": 1, **given, **options}
+    )
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if config.precision == "bfloat16" else "float32")
     model = _assemble(config)
     rng = np.random.default_rng(1)
