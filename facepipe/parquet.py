@@ -13,6 +13,7 @@ import os
 import re
 import struct
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
@@ -57,6 +58,7 @@ PLAN = _schema(schemas.PLAN)
 
 _TAIL = struct.Struct("<I4s")
 _DIGEST_BYTES = 32
+_HELD_BYTES = 2**24
 _PART = re.compile(r"part-(\d{5,})\.parquet")
 _REPEATING = ("identity", "video", "status", "error", "subset", "target_key", "target_path", "reason")
 _READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError, struct.error)
@@ -132,11 +134,12 @@ def write_table(
 
 
 @contextmanager
-def _opened(place: Place, path: str) -> Iterator[pq.ParquetFile]:
+def _opened(place: Place, path: str, *, held: bool = False) -> Iterator[pq.ParquetFile]:
     """A Parquet file to read; whatever is wrong with it becomes one `DamagedFile`."""
     advice = "run the command that makes it again, only this piece is made anew"
     try:
-        with place.open_input(path) as source:
+        content = _hold(place, path) if held and not place.is_local else None
+        with place.open_input(path) if content is None else pa.BufferReader(content) as source:
             _check_footer(source)
             yield pq.ParquetFile(source, page_checksum_verification=True)
     except InputError:
@@ -146,6 +149,12 @@ def _opened(place: Place, path: str) -> Iterator[pq.ParquetFile]:
     except _READ_ERRORS as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DamagedFile(f"{place}/{path} is damaged ({why}); {advice}") from error
+
+
+@lru_cache(maxsize=1)
+def _hold(place: Place, path: str) -> bytes | None:
+    """A file's content, kept; None where it is large."""
+    return place.read(path) if place.size(path) <= _HELD_BYTES else None
 
 
 def _check_footer(source: pa.NativeFile) -> None:
@@ -159,15 +168,18 @@ def _check_footer(source: pa.NativeFile) -> None:
         raise ValueError("its footer has another checksum")
 
 
-def read_table(place: Place, path: str, columns: Sequence[str] | None = None, group: int | None = None) -> Table:
+def read_table(
+    place: Place, path: str, columns: Sequence[str] | None = None, group: int | None = None, *, held: bool = False
+) -> Table:
     """A table, or some of its columns, or one row group; every page's checksum is verified.
 
-    `crop.bytes` reads the pictures without their names.
+    `crop.bytes` reads the pictures without their names. `held` is for a file that this process reads again and again
+    and that nobody changes meanwhile: from an object store it is fetched once.
 
     Raises:
         DamagedFile: the file is missing, cut, changed, or has not these columns.
     """
-    with _opened(place, path) as file:
+    with _opened(place, path, held=held) as file:
         names = set(file.schema_arrow.names)
         wanted = None if columns is None else list(columns)
         missing = [name for name in wanted or () if name.split(".")[0] not in names]

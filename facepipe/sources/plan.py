@@ -89,5 +89,5 @@ def removed_sources(place: Place, plan: Plan) -> int:
 
 def read_part(place: Place, number: int, settings_hash: str) -> tuple[list[Source], str]:
     """The sources of one part, and its fingerprint."""
-    table = parquet.read_table(place, PLAN_FILE, group=number)
+    table = parquet.read_table(place, PLAN_FILE, group=number, held=True)
     return parquet.table_to_sources(table), fingerprint_of(table, settings_hash)
