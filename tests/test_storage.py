@@ -224,7 +224,7 @@ def test_what_is_no_readable_file_is_an_error_at_once(make, message, tmp_path):
     started = time.monotonic()
     with pytest.raises(InputError, match=message):
         place(str(tmp_path)).read("odd")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10
 
 
 def test_a_socket_is_no_file(tmp_path, monkeypatch):
