@@ -30,8 +30,8 @@ test-all: lint
 demo: setup
 	$(BIN)/facepipe demo
 	$(BIN)/facepipe report --data demo-data
-	$(BIN)/python -m train autoencoder --data demo-data -o demo-data/runs/first --epochs 2 --overwrite \
-		--set 'encoder=[32,32,16]'
+	$(BIN)/python -m train autoencoder --data demo-data -o demo-data/runs/first --overwrite \
+		--preset frontal-1 --epochs 2 --steps-per-epoch 50
 	@echo "demo: look at demo-data/report.html and at demo-data/runs/first/summary.html"
 
 # Strict: a broken link or a page left out is an error. Needs no network.

@@ -70,6 +70,6 @@ def print_demo(folder: str) -> None:
         ("faces found, with pose", join(folder, "faces")),
         ("training shards", join(folder, "shards")),
         ("a page about it all", f"facepipe report --data {folder}"),
-        ("training", f"python -m train autoencoder --data {folder} --set 'encoder=[32,32,16]' --epochs 2"),
+        ("training", f"python -m train autoencoder --data {folder} --preset frontal-1 --epochs 2"),
     ]
     print(_table(places))
