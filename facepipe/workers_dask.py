@@ -36,6 +36,8 @@ _ALONE = {
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "10s",
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 """For a cluster of one worker in this process, which has nobody to steal from: a third of the idle CPU time."""
 
@@ -138,19 +140,13 @@ def _result(client: Any, future: Any, number: int) -> PartReport:
 def _connected(execution: Execution) -> Iterator[Any]:
     """A client of the cluster; one that was started here ends with it."""
     try:
-        import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError:
         raise MissingExtra("--engine dask needs Dask: pip install 'facepipe[dask]'") from None
     _silence()
     if not execution.scheduler:
-        workers = execution.workers or default_workers()
-        # Threads of this process are enough: every one of them supervises a process of its own.
         with (
-            dask.config.set(_ALONE),
-            LocalCluster(
-                n_workers=1, threads_per_worker=workers, processes=False, dashboard_address=None, silence_logs=50
-            ) as cluster,
+            _own_cluster(execution.workers or default_workers()) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
             yield client
@@ -167,6 +163,28 @@ def _connected(execution: Execution) -> Iterator[Any]:
         yield client
     finally:
         client.close(timeout=1)
+
+
+@contextmanager
+def _own_cluster(threads: int) -> Iterator[Any]:
+    """A scheduler and one worker in this process; its threads each supervise a process of their own.
+
+    `LocalCluster` would have both answer HTTP on all of the machine's addresses, one on a port that may be taken.
+    """
+    import dask
+    from distributed import Scheduler, SpecCluster, Worker
+
+    unseen = {"protocol": "inproc://", "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    worker = {**unseen, "nthreads": threads, "memory_limit": 0}
+    with (
+        dask.config.set(_ALONE),
+        SpecCluster(
+            workers={0: {"cls": Worker, "options": worker}},
+            scheduler={"cls": Scheduler, "options": unseen},
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+    ):
+        yield cluster
 
 
 def _silence() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 distributed = pytest.importorskip("distributed")
+psutil = pytest.importorskip("psutil")
 
 JOBS = str(Path(__file__).parent / "jobs")
 sys.path.insert(0, JOBS)
@@ -179,6 +180,19 @@ def test_without_a_scheduler_a_cluster_is_started_here(tmp_path):
     parts.numbers = range(3)
     with pytest.raises(OutputError, match=r"^the disk is full$"):
         parts.run(None, workers=1)
+
+
+def listening() -> set[str]:
+    """Addresses on which this process takes connections."""
+    connections = psutil.Process().net_connections("inet")
+    return {f"{c.laddr.ip}:{c.laddr.port}" for c in connections if c.status == psutil.CONN_LISTEN}
+
+
+def test_a_cluster_started_here_is_nobody_elses(tmp_path):
+    """While it runs, no other machine can reach it."""
+    before, during = listening(), set()
+    Parts(tmp_path, ["a"]).run(None, workers=1, on_done=lambda *_: during.update(listening()))
+    assert {address.rpartition(":")[0] for address in during - before} <= {"127.0.0.1"}
 
 
 def test_workers_is_a_cap_that_holds(cluster, tmp_path):
