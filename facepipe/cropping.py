@@ -81,15 +81,15 @@ def cut_crop(image: Image, box: Box | NDArray[np.float32], roll: float, size: in
     """
     matrix = crop_matrix(box, roll, size, margin)
     scale = math.hypot(matrix[0, 0], matrix[0, 1])
-    source, to_source = _averaged(image, matrix, size, int(1 / scale))
-    pixels = _sample(source, _after(matrix, to_source), size)
-    return Crop(pixels, scale, matrix)
+    blocks = int(1 / scale)
+    if blocks < 2:
+        return Crop(_sample(image, matrix, size), scale, matrix)
+    averaged, to_image = _averaged(image, matrix, size, blocks)
+    return Crop(_sample(averaged, _after(matrix, to_image), size), scale, matrix)
 
 
 def _averaged(image: Image, matrix: NDArray[np.float64], size: int, blocks: int) -> tuple[Image, NDArray[np.float64]]:
     """What the crop shows, averaged over `blocks`² px, and the (2, 3) matrix from its px to the image's."""
-    if blocks < 2:
-        return image, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]], dtype=np.float64)
     seen = corners @ cv2.invertAffineTransform(matrix).T
     left, top = np.maximum(np.floor(seen.min(axis=0)).astype(int) - 2 * blocks, 0)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
 import onnxruntime
 
 from facepipe.errors import WeightsError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from facepipe.records import Image
 
 
 def open_session(model: bytes) -> onnxruntime.InferenceSession:
@@ -31,3 +40,11 @@ def open_session(model: bytes) -> onnxruntime.InferenceSession:
         # ONNX Runtime raises half a dozen exception types of its own for a bad model.
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(f"the model can't be run: {line}") from error
+
+
+def to_planes(image: Image) -> NDArray[np.float32]:
+    """(h, w, 3) uint8 as the networks take it: (1, 3, h, w) float32, the values as they are.
+
+    OpenCV's `blobFromImage` does the same and takes half as long again.
+    """
+    return np.asarray(cv2.split(image), dtype=np.float32)[None]

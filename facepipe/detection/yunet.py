@@ -106,11 +106,10 @@ class YuNet:
 
     def refine(self, image: Image, faces: Sequence[Face]) -> list[Face]:
         """Faces that `detect` gave unrefined for the same image, with O-Net's share in their landmarks."""
-        if not faces:
-            return []
-        boxes, points = np.stack([face.box for face in faces]), np.stack([face.landmarks for face in faces])
-        blended = self._refiner.blend(image, boxes, points)
-        return [Face(face.box, own, face.score) for face, own in zip(faces, blended, strict=True)]
+        return [
+            Face(face.box, self._refiner.blend(image, face.box[None], face.landmarks[None])[0], face.score)
+            for face in faces
+        ]
 
     def propose(self, image: Image, min_face: float) -> tuple[Array, Array, Array]:
         """What YuNet alone says: boxes (n, 4), landmarks (n, 5, 2), scores (n,), px of `image`, best score first."""
@@ -198,7 +197,7 @@ def reduce_image(image: Image, wanted: float) -> tuple[Array, float, float]:
     right, below = columns - size[0], rows - size[1]
     if right or below:
         image = np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT), dtype=np.uint8)
-    return cv2.dnn.blobFromImage(image), size[0] / width, size[1] / height
+    return sessions.to_planes(image), size[0] / width, size[1] / height
 
 
 @lru_cache(maxsize=16)

@@ -134,7 +134,10 @@ class FrameExtractor:
     ) -> list[FaceRow]:
         good = [face for face in faces if self._is_good(face, view, self._config.min_face)]
         chosen = self._choose(source, view, faces, good, previous)
-        ordered = refine(([chosen] if chosen is not None else []) + [face for face in good if face is not chosen])
+        ordered = ([chosen] if chosen is not None else []) + [face for face in good if face is not chosen]
+        # Nobody trains on the bystanders: the detector's own landmarks do for their rows.
+        wanted = len(ordered) if self._config.face == "all" else int(chosen is not None)
+        ordered = refine(ordered[:wanted]) + ordered[wanted:]
         if chosen is None and not (self._config.face == "all" and good):
             others = [self._row(source, frame_index, i, Status.OTHER_FACE, f, view) for i, f in enumerate(ordered, 1)]
             if source.box is None:

@@ -104,3 +104,19 @@ def test_a_label_decides_also_in_a_large_photograph(astronaut, tmp_path):
     extractor = FrameExtractor(config, make_detector("yunet"), Stopwatch())
     rows = extractor.still(Source(path="a/1.jpg", identity="a", box=(2290, 1515, 2340, 1575)), data)
     assert [row.bbox[0] > 2200 for row in rows if row.status == "ok"] == [True]
+
+
+def test_bystanders_are_refined_only_where_every_face_is_wanted(astronaut, tmp_path):
+    """The identity's landmarks are the same with `--face all`; a bystander's are the detector's own without it."""
+    data = encode(scene(astronaut, (50, 50, 400), (550, 150, 200), size=(500, 800)), tmp_path)
+    found = {}
+    for face in ("identity", "all"):
+        config = ExtractConfig(input="images", output="faces", face=face)
+        extractor = FrameExtractor(config, make_detector("yunet"), Stopwatch())
+        found[face] = extractor.still(Source(path="a/1.jpg", identity="a"), data)
+    assert [row.status for row in found["identity"]] == ["ok", "other_face"]
+    assert [row.status for row in found["all"]] == ["ok", "ok"]
+    (chosen, bystander), (same, refined) = found["identity"], found["all"]
+    assert chosen.landmarks == same.landmarks
+    assert bystander.bbox == refined.bbox
+    assert bystander.landmarks != refined.landmarks
