@@ -6,6 +6,7 @@ killed, and `n_jobs` is no cap there. A task's arguments stay under a kilobyte: 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -79,6 +80,7 @@ def run_on_cluster(
                         client.run(dismiss, run, on_error="ignore")
     finally:
         dismiss(run)
+        gc.unfreeze()
 
 
 def _dispatch(
@@ -140,7 +142,8 @@ def _result(client: Any, future: Any, number: int) -> PartReport:
 def _connected(execution: Execution) -> Iterator[Any]:
     """A client of the cluster; one that was started here ends with it."""
     try:
-        from distributed import Client
+        with _uncollected():
+            from distributed import Client
     except ImportError:
         raise MissingExtra("--engine dask needs Dask: pip install 'facepipe[dask]'") from None
     _silence()
@@ -163,6 +166,19 @@ def _connected(execution: Execution) -> Iterator[Any]:
         yield client
     finally:
         client.close(timeout=1)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Spares the garbage collector what is loaded here: hundreds of modules, no garbage, a seventh of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if collects:
+            gc.enable()
 
 
 @contextmanager

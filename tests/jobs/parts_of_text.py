@@ -54,6 +54,8 @@ def meet(what: str) -> str:
     elif name == "environment":
         wanted = ("OMP_NUM_THREADS", "PYTHONUTF8")
         return "".join(f" {key}={os.environ[key]}" for key in wanted) + f" {sys.getfilesystemencoding()}"
+    elif name == "variable":
+        return f" {os.environ.get(value, 'unset')}"
     return ""
 
 
