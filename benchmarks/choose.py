@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
 import sys
 import tempfile
 from functools import lru_cache
@@ -22,6 +21,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from measuring import measure
 
 IMAGES_A_PERSON, IMAGES_A_VIDEO, PART_ROWS = 389, 181, 512
 
@@ -82,24 +82,6 @@ def make_faces(output: str, images: int, pictures: list[np.ndarray]) -> None:
     write_settings(out, {"parts": len(parts), "crop_size": 128})
 
 
-MEASURED = """
-import json, resource, subprocess, sys, time
-started = time.perf_counter()
-done = subprocess.run([sys.executable, "-m", "facepipe", *sys.argv[1:]], stdout=subprocess.DEVNULL)
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps([done.returncode, used.ru_utime + used.ru_stime, time.perf_counter() - started, used.ru_maxrss / 1024]))
-"""
-
-
-def measure(*arguments: str) -> tuple[float, float, float]:
-    """CPU seconds, wall seconds and peak MB of a command."""
-    done = subprocess.run([sys.executable, "-c", MEASURED, *arguments], capture_output=True, text=True, check=True)
-    code, cpu, wall, memory = json.loads(done.stdout)
-    if code:
-        raise SystemExit(done.stderr)
-    return cpu, wall, memory
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="77641,155282,310563,621126")
@@ -122,13 +104,13 @@ def main() -> None:
             if options.shard:
                 stages["shard"] = ["shard", "-i", f"{folder}/pairs", *faces, "-o", f"{folder}/shards", *rest]
             for stage, arguments in stages.items():
-                cpu, wall, memory = measure(*arguments)
+                used = measure(sys.executable, "-m", "facepipe", *arguments)
                 size, cost = before.get(stage, (0, 0.0))
-                slope = math.log(cpu / cost) / math.log(images / size) if size else float("nan")
-                before[stage] = (images, cpu)
-                figures.append({"stage": stage, "images": images, "cpu_s": cpu, "wall_s": wall, "peak_mb": memory})
+                slope = math.log(used.cpu_s / cost) / math.log(images / size) if size else float("nan")
+                before[stage] = (images, used.cpu_s)
+                figures.append({"stage": stage, "images": images, **used._asdict()})
                 print(
-                    f"{stage:<7} {images:>9,} images  {cpu:7.1f} s CPU  {wall:7.1f} s  {memory:6.0f} MB  slope {slope:.2f}",
+                    f"{stage:<7} {images:>9,} images  {used.cpu_s:7.1f} s CPU  {used.wall_s:7.1f} s  {used.peak_mb:6.0f} MB  slope {slope:.2f}",
                     flush=True,
                 )
     if options.json:

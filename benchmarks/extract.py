@@ -17,13 +17,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from measuring import measure
 
 ROOT = Path(__file__).resolve().parents[1]
 ONE_THREAD = {
@@ -71,18 +72,6 @@ IMAGES = {"mtcnn": (96, 16), "mtcnn-batch16": (320, 64), "FaceDetectorYN": (640,
 """How many images each is timed over, and how many tell the start-up."""
 
 
-def cpu_of(command: list[str]) -> tuple[float, float]:
-    """CPU seconds of a command and its children, and wall seconds."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = time.perf_counter()
-    subprocess.run(
-        command, check=True, env={**os.environ, **ONE_THREAD}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    wall = time.perf_counter() - started
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
-
-
 def alternative(name: str, files: list[str]) -> float:
     """CPU milliseconds an image."""
     code = f"import cv2, sys, json; cv2.setNumThreads(1); files = json.load(open(sys.argv[1]))\n{ALTERNATIVES[name]}"
@@ -92,7 +81,7 @@ def alternative(name: str, files: list[str]) -> float:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as listed:
             json.dump(files[:n], listed)
             listed.flush()
-            seconds.append(cpu_of([sys.executable, "-c", code, listed.name])[0])
+            seconds.append(measure(sys.executable, "-c", code, listed.name, environment=ONE_THREAD).cpu_s)
     return 1000 * (seconds[1] - seconds[0]) / (many - few)
 
 
@@ -105,10 +94,11 @@ def ours(folder: Path, images: int, workers: int = 1) -> tuple[float, float, dic
             # Parts so small that every worker starts in the short run too.
             command = [sys.executable, "-m", "facepipe", "extract", "-q", "-i", str(folder), "-o", out]
             command += ["--limit", str(n), "--workers", str(workers), "--part-size", str(16 if n < images else 128)]
-            results.append(cpu_of(command))
+            results.append(measure(*command, environment=ONE_THREAD))
         steps = json.loads(Path(out, "run.json").read_text())["steps_s"]
     done = images - 16 * workers
-    return 1000 * (results[1][0] - results[0][0]) / done, 1000 * (results[1][1] - results[0][1]) / done, steps
+    few, many = results
+    return 1000 * (many.cpu_s - few.cpu_s) / done, 1000 * (many.wall_s - few.wall_s) / done, steps
 
 
 def decode_only(files: list[str], processes: int) -> float:

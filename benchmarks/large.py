@@ -12,17 +12,14 @@ alternating runs. The peak is the largest process's.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
-from memory import children_of, peak_mb
+from measuring import measure
 
 READ = "import cv2, sys; cv2.setNumThreads(1); [cv2.imread(file, int(sys.argv[1])) for file in sys.argv[2:]]"
 FLAGS = {"reduced to a quarter": cv2.IMREAD_REDUCED_COLOR_4, "to a half": cv2.IMREAD_REDUCED_COLOR_2, "whole": 1}
@@ -49,23 +46,6 @@ def make_photographs(folder: Path, count: int) -> list[str]:
     return files
 
 
-def cpu_s(*command: str) -> float:
-    """CPU seconds of a command and its children."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
-def watch_peak(command: list[str]) -> float:
-    """MB: the most that any process of a command had at once (Linux only)."""
-    run, peak = subprocess.Popen(command, stdout=subprocess.DEVNULL), 0.0
-    while run.poll() is None:
-        peak = max(peak, *(peak_mb(pid) for pid in (run.pid, *children_of(run.pid))))
-        time.sleep(0.05)
-    return peak
-
-
 def main() -> None:
     """Measures and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,13 +56,14 @@ def main() -> None:
         files = make_photographs(Path(folder, "images"), options.photographs)
         tool = [sys.executable, "-m", "facepipe", "extract", "-q", "-i", f"{folder}/images", "--workers", "1", "-o"]
         times: dict[str, list[float]] = {"facepipe extract": [], **{name: [] for name in FLAGS}}
-        peak = watch_peak([*tool, f"{folder}/watched"])
+        peak = measure(*tool, f"{folder}/watched").peak_mb
         for run in range(options.runs):
-            start = cpu_s(*tool, f"{folder}/one-{run}", "--limit", "1")
-            times["facepipe extract"].append(cpu_s(*tool, f"{folder}/all-{run}") - start)
+            start = measure(*tool, f"{folder}/one-{run}", "--limit", "1").cpu_s
+            times["facepipe extract"].append(measure(*tool, f"{folder}/all-{run}").cpu_s - start)
             for name, flag in FLAGS.items():
-                start = cpu_s(sys.executable, "-c", READ, str(flag), files[0])
-                times[name].append(cpu_s(sys.executable, "-c", READ, str(flag), *files) - start)
+                read = [sys.executable, "-c", READ, str(flag)]
+                start = measure(*read, files[0]).cpu_s
+                times[name].append(measure(*read, *files).cpu_s - start)
     ours = times.pop("facepipe extract")
     each = 1000 / (options.photographs - 1)
     print(f"facepipe extract: {statistics.median(ours) * each:.1f} ms, largest process {peak:.0f} MB")

@@ -14,22 +14,16 @@ import argparse
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from measuring import measure
 
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES_A_VIDEO = 181
 VIDEOS_A_PERSON = 2
 LINKS_A_FILE = 20_000
-MEASURE = """
-import resource, subprocess, sys, time
-started = time.perf_counter()
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-print(time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss)
-"""
 
 
 def make_tree(root: Path, frames: int) -> None:
@@ -94,13 +88,6 @@ def extract_progress() -> object:
     return QuietProgress()
 
 
-def measure(*command: str) -> tuple[float, float, float]:
-    """Wall seconds, CPU seconds, peak MB of a command."""
-    done = subprocess.run([sys.executable, "-c", MEASURE, *command], check=True, capture_output=True, text=True)
-    wall, cpu, peak = (float(value) for value in done.stdout.split())
-    return wall, cpu, peak / (1 if sys.platform == "darwin" else 1024) / (2**20 if sys.platform == "darwin" else 1)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=621_126)
@@ -111,40 +98,24 @@ def main() -> None:
         "| frames | list and plan | CPU | peak | rerun, all parts finished | CPU | peak |\n|---|---|---|---|---|---|---|"
     )
     points, figures = [], []
-    start_s, starts = 0.0, {}
+    starts: dict[str, float] = {}
     for frames in (100, *(arguments.frames // share for share in (8, 4, 2, 1))):
         with tempfile.TemporaryDirectory(dir=arguments.folder or None) as folder:
             root = Path(folder)
             make_tree(root, frames)
-            tool = [
-                sys.executable,
-                "-m",
-                "facepipe",
-                "extract",
-                "-q",
-                "-i",
-                str(root / "images"),
-                "-o",
-                str(root / "faces"),
-            ]
+            tool = [sys.executable, "-m", "facepipe", "extract", "-q"]
+            tool += ["-i", str(root / "images"), "-o", str(root / "faces")]
             dry = measure(*tool, "--dry-run")
             make_parts(str(root / "images"), str(root / "faces"))
             rerun = measure(*tool)
         if frames == 100:  # what starting costs
-            start_s, starts = dry[1], {"list and plan": dry[1], "rerun, all done": rerun[1]}
+            starts = {"list and plan": dry.cpu_s, "rerun, all done": rerun.cpu_s}
             continue
-        points.append((frames, dry[1] - start_s))
-        for stage, (wall, cpu, peak) in (("list and plan", dry), ("rerun, all done", rerun)):
-            row = {"stage": stage, "images": frames, "cpu_s": cpu, "wall_s": wall, "peak_mb": peak}
-            figures.append({**row, "net_s": cpu - starts[stage]})
-        cells = [
-            f"{dry[0]:.1f} s",
-            f"{dry[1]:.1f} s",
-            f"{dry[2]:.0f} MB",
-            f"{rerun[0]:.1f} s",
-            f"{rerun[1]:.1f} s",
-            f"{rerun[2]:.0f} MB",
-        ]
+        points.append((frames, dry.cpu_s - starts["list and plan"]))
+        for stage, used in (("list and plan", dry), ("rerun, all done", rerun)):
+            row = {"stage": stage, "images": frames, **used._asdict()}
+            figures.append({**row, "net_s": used.cpu_s - starts[stage]})
+        cells = [f"{used.wall_s:.1f} s | {used.cpu_s:.1f} s | {used.peak_mb:.0f} MB" for used in (dry, rerun)]
         print(f"| {frames:,} | {' | '.join(cells)} |", flush=True)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(figures, indent=1), encoding="utf-8")

@@ -14,16 +14,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import cv2
 import numpy as np
+from measuring import measure
 
 ENCODINGS = ("raw", "png", "jpeg")
 COPIES = 5
@@ -91,14 +90,12 @@ def make_workspace(folder: str, frames: int) -> None:
 
 def time_shard(folder: str, output: str, workers: int, encoding: str) -> tuple[int, float, float]:
     """Examples, wall seconds and CPU seconds of one run of the command."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [sys.executable, "-m", "facepipe", "shard", "-i", f"{folder}/pairs", "--faces", f"{folder}/faces"]
     command += ["-o", output, "--workers", str(workers), "--encoding", encoding, "--quiet", "--shards", "4"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = measure(*command)
     with open(f"{output}/pairs/1.0.0/run.json", encoding="utf-8") as file:
         examples = sum(sum(lengths) for lengths in json.load(file)["lengths"].values())
-    return examples, wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return examples, used.wall_s, used.cpu_s
 
 
 def time_loop(count: int, folder: str, encoding: str) -> tuple[float, float]:
