@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -58,12 +60,11 @@ def test_the_estimated_roll_levels_the_eyes(astronaut):
     assert roll == pytest.approx(25, abs=4)
 
 
-@pytest.mark.parametrize("period", [2, 3, 4])
-@pytest.mark.parametrize("shrink", [1.7, 2.5, 4.3, 9.0])
+@pytest.mark.parametrize(
+    ("shrink", "period"), [(1.7, 2), (2.5, 2), (2.5, 3), *itertools.product((4.3, 9.0), (2, 3, 4))]
+)
 def test_fine_stripes_vanish_instead_of_aliasing(shrink, period):
     """Stripes finer than the crop can show become even gray: pixels are averaged over areas, not picked."""
-    if period > 1.2 * shrink:
-        pytest.skip("the crop can show these stripes")
     x = np.arange(1500)
     image = np.repeat(np.repeat(((x % period) < period / 2)[None, :, None] * 255, 1500, 0), 3, 2).astype(np.uint8)
     side = 128 * shrink

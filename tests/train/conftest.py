@@ -1,14 +1,19 @@
-"""Small shards of real faces (scikit-image's LFW subset), in the layout that `facepipe shard` writes."""
+"""Small shards of real faces (scikit-image's LFW subset), in the layout that `facepipe shard` writes.
+
+Makes `runfolders` importable for the tests beside it, too.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 
 import cv2
 import numpy as np
 import pytest
 
+sys.path.insert(0, os.path.dirname(__file__))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 SUBSETS = {"train": 40, "validation": 16}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runfolders import arrays_of, rows_of
 
 from facepipe.errors import DamagedFile, FacepipeError, InputError, OutputError, SettingsChanged
 
@@ -50,16 +50,6 @@ def called(*words, **environment):
     return subprocess.run(
         words, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
-
-
-def arrays_of(folder, name="last"):
-    with np.load(Path(folder) / "checkpoints" / f"{name}.npz") as file:
-        return {key: file[key] for key in file.files if key != "state"}
-
-
-def rows_of(folder):
-    with (Path(folder) / "log.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 def finite(folder):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from runfolders import arrays_of, rows_of
 
 from facepipe.errors import FacepipeError, InputError, OutputError, SettingsChanged
 from train.gan.config import GanConfig
@@ -54,18 +54,8 @@ def finished(shards, tmp_path_factory):
     return run(tmp_path_factory.mktemp("gan") / "run", shards, epochs=3).folder
 
 
-def weights(folder, name="last"):
-    with np.load(Path(folder) / "checkpoints" / f"{name}.npz") as file:
-        return {key: file[key] for key in file.files if key != "state"}
-
-
-def rows_of(folder):
-    with (Path(folder) / "log.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
 def assert_same(first, second):
-    first, second = weights(first), weights(second)
+    first, second = arrays_of(first), arrays_of(second)
     assert first.keys() == second.keys()
     assert [key for key in first if not np.array_equal(first[key], second[key])] == []
 
@@ -106,7 +96,7 @@ def test_checkpoint_holds_everything(finished):
 
     networks = assemble(GanConfig(**SMALL))
     expected = {f"{name}/{i:04d}" for name, group in networks.groups().items() for i in range(len(group))}
-    assert set(weights(finished)) == expected
+    assert set(arrays_of(finished)) == expected
     moments = sum("optimizer" in name for name in expected)
     trained = len(networks.generator.trainable_variables) + len(networks.discriminator.trainable_variables)
     assert moments >= 2 * trained
