@@ -9,10 +9,9 @@ import numpy as np
 from facepipe.records import Face
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
+    from facepipe.detection import Detector
     from facepipe.detection.onet import Refiner
     from facepipe.records import Image
 
@@ -31,13 +30,18 @@ class Tracker:
     the difference seen at the last search is carried along, in box sides, so that tracks don't jump.
 
     Args:
-        search: finds all faces of a frame.
+        detector: searches whole frames.
         refiner: O-Net.
+        min_face: px, the smallest wanted face.
+        min_score: faces from this score on are followed. Doubtful ones are seen in full searches only: one that stays
+            doubtful would make every frame a search.
     """
 
-    def __init__(self, search: Callable[[Image], list[Face]], refiner: Refiner) -> None:
-        self._search = search
+    def __init__(self, detector: Detector, refiner: Refiner, min_face: float, min_score: float) -> None:
+        self._detector = detector
         self._refiner = refiner
+        self._min_face = min_face
+        self._min_score = min_score
         self._faces: list[Face] = []
         self._raw: NDArray[np.float32] = np.zeros((0, 5, 2), np.float32)
         self._offsets: NDArray[np.float32] = np.zeros((0, 5, 2), np.float32)
@@ -47,23 +51,28 @@ class Tracker:
         """All faces of the next frame, (H, W, 3) uint8 RGB; a followed face keeps the score of its last search."""
         followed = self._follow(image) if self._faces and self._age < EVERY else None
         if followed is None:
-            self._faces = self._search(image)
-            self._learn_offsets(image)
-            self._age = 1
-        else:
-            self._faces = followed
-            self._age += 1
-        return self._faces
+            return self._search(image)
+        self._faces = followed
+        self._age += 1
+        return followed
 
-    def _learn_offsets(self, image: Image) -> None:
-        if not self._faces:
-            return
-        boxes = np.stack([face.box for face in self._faces])
-        self._raw, scores = self._refiner.refine(image, boxes)
-        if scores.min() < SURE:  # O-Net doesn't see one of them: the next frame is searched as well
-            self._age = EVERY
-        sides = (boxes[:, 2:] - boxes[:, :2]).mean(axis=1)[:, None, None]
-        self._offsets = (np.stack([face.landmarks for face in self._faces]) - self._raw) / sides
+    def _search(self, image: Image) -> list[Face]:
+        """The whole frame's faces; notes which of them to follow, and how O-Net's landmarks differ from theirs."""
+        found = self._detector.detect(image, self._min_face, refine=False)
+        if not found:
+            self._faces = []
+            return []
+        boxes = np.stack([face.box for face in found])
+        seen, scores = self._refiner.refine(image, boxes)
+        found = self._detector.blend(found, seen, scores)
+        good = [i for i, face in enumerate(found) if face.score >= self._min_score]
+        self._faces, self._raw = [found[i] for i in good], seen[good]
+        sides = (boxes[good, 2:] - boxes[good, :2]).mean(axis=1)[:, None, None]
+        own = np.array([face.landmarks for face in self._faces]).reshape(-1, 5, 2)
+        self._offsets = (own - self._raw) / sides
+        # Where O-Net doesn't see one of them the next frame is searched as well.
+        self._age = EVERY if (scores[good] < SURE).any() else 1
+        return found
 
     def _follow(self, image: Image) -> list[Face] | None:
         boxes = np.stack([face.box for face in self._faces])

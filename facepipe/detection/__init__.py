@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from facepipe.detection.onet import Refiner
     from facepipe.records import Face, Image
 
@@ -25,6 +28,10 @@ class Detector(Protocol):
 
     def refine(self, image: Image, faces: Sequence[Face]) -> list[Face]:
         """The same faces with refined landmarks, where `detect` left them unrefined."""
+        ...
+
+    def blend(self, faces: Sequence[Face], seen: NDArray[np.float32], scores: NDArray[np.float32]) -> list[Face]:
+        """What `refine` gives, where O-Net's landmarks (n, 5, 2) and scores (n,) for the faces are known already."""
         ...
 
 

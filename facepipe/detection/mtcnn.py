@@ -67,6 +67,10 @@ class Mtcnn:
         """The faces as they are: their landmarks are O-Net's already."""
         return list(faces)
 
+    def blend(self, faces: Sequence[Face], seen: Array, scores: Array) -> list[Face]:  # noqa: ARG002
+        """Likewise."""
+        return list(faces)
+
     def _propose(self, image: Image, min_face: float) -> Boxes:
         """P-Net over the pyramid: squares (n, 4)."""
         boxes, scores = [], []

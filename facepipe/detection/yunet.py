@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe.detection import sessions, weights, yunet_graph
+from facepipe.detection import onet, sessions, weights, yunet_graph
 from facepipe.records import Face
 
 if TYPE_CHECKING:
@@ -84,9 +84,8 @@ class YuNet:
         boxes, points, scores = self.propose(image, min_face)
         if len(scores) and scores[-1] < self._min_score:
             boxes, points, scores = self._ask_again(image, min_face, boxes, points, scores)
-        if refine and len(boxes):
-            points = self._refiner.blend(image, boxes, points)
-        return [Face(*parts) for parts in zip(boxes, points, scores.tolist(), strict=True)]
+        faces = [Face(*parts) for parts in zip(boxes, points, scores.tolist(), strict=True)]
+        return self.refine(image, faces) if refine else faces
 
     def _ask_again(
         self, image: Image, min_face: float, boxes: Array, points: Array, scores: Array
@@ -106,10 +105,13 @@ class YuNet:
 
     def refine(self, image: Image, faces: Sequence[Face]) -> list[Face]:
         """Faces that `detect` gave unrefined for the same image, with O-Net's share in their landmarks."""
-        return [
-            Face(face.box, self._refiner.blend(image, face.box[None], face.landmarks[None])[0], face.score)
-            for face in faces
-        ]
+        if not faces:
+            return []
+        return self.blend(faces, *self._refiner.refine(image, np.array([face.box for face in faces])))
+
+    def blend(self, faces: Sequence[Face], seen: Array, scores: Array) -> list[Face]:
+        """The same where O-Net's landmarks (n, 5, 2) and scores (n,) for the faces' boxes are known already."""
+        return [onet.blend(*each) for each in zip(faces, seen, scores.tolist(), strict=True)]
 
     def propose(self, image: Image, min_face: float) -> tuple[Array, Array, Array]:
         """What YuNet alone says: boxes (n, 4), landmarks (n, 5, 2), scores (n,), px of `image`, best score first."""

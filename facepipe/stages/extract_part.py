@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from facepipe.config import ExtractConfig
+    from facepipe.detection import Detector
     from facepipe.detection.onet import Refiner
     from facepipe.parts import Guard
     from facepipe.records import Box, Face, FaceRow, Image, Source
@@ -64,7 +65,7 @@ class ExtractJob:
 
 
 @lru_cache(maxsize=1)
-def _networks(detector: str, model: str, min_score: float, _pid: int) -> tuple[object, Refiner]:
+def _networks(detector: str, model: str, min_score: float, _pid: int) -> tuple[Detector, Refiner]:
     """The networks of this process, loaded once. The process id keeps a forked child from using its parent's."""
     from facepipe.detection import make_detector
 
@@ -79,8 +80,8 @@ class PartExtractor:
         self._guard = guard
         self._watch = watch
         self._inputs = place(config.input)
-        detector, self._refiner = _networks(config.detector, config.model, config.min_score, os.getpid())
-        self._extractor = FrameExtractor(config, detector, watch)  # type: ignore[arg-type]
+        self._detector, self._refiner = _networks(config.detector, config.model, config.min_score, os.getpid())
+        self._extractor = FrameExtractor(config, self._detector, watch)
 
     def rows(self, sources: Sequence[Source]) -> Iterator[FaceRow]:
         """At least one row for every source, none of them ever an exception."""
@@ -145,7 +146,7 @@ class PartExtractor:
 
         if not self._config.track or self._config.every > 3 or self._config.cropped:
             return search  # frames further apart show the face elsewhere
-        tracker = Tracker(search, self._refiner)
+        tracker = Tracker(self._detector, self._refiner, self._config.min_face, self._config.min_score)
 
         def follow(image: Image) -> list[Face]:
             with self._watch.step("track"):
