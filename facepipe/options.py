@@ -53,7 +53,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("part-of", str, (EXTRACT,), "Do share K of N; run the others on other machines into the same output.", "1/1",
            group=SPEED, metavar="K/N"),
     Option("detector", str, (EXTRACT,), "yunet (fast, finds profiles) or mtcnn.", "yunet", group=FACES),
-    Option("min-face", float, (EXTRACT,), "Smallest face, in pixels of the full-size image.", "40", group=FACES, metavar="PX"),
+    Option("min-face", float, (EXTRACT,), "Smallest face, in pixels of the full-size image. Above 1.5 megapixels, "
+           "smaller ones beside a prominent face are looked for only with --face all.", "40", group=FACES, metavar="PX"),
     Option("min-score", float, (EXTRACT,), "Lowest detector confidence, 0 to 1.", "0.7", group=FACES),
     Option("crop-size", int, (EXTRACT,), "Side of the square crops, in pixels.", "128", group=FACES, metavar="PX"),
     Option("margin", float, (EXTRACT,), "Room around the face box on each side, as a share of its side.", "0.3", group=FACES),

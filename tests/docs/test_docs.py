@@ -144,6 +144,18 @@ def test_every_benchmark_is_listed():
         assert f"python {name}" in (ast.get_docstring(ast.parse((ROOT / name).read_text())) or ""), name
 
 
+def test_what_is_reckoned_from_the_speed_agrees():
+    """README and the cloud page start from one rate, and what they say of many images follows from it."""
+    readme, cloud = (" ".join((ROOT / name).read_text().split()) for name in ("README.md", "docs/cloud.md"))
+    rate = int(re.search(r"That is (\d+) images a second and core", readme)[1])
+    told = re.search(r"621,126 frames of YouTube Faces take (\d+) seconds on 24 such cores", readme)
+    assert int(told[1]) == pytest.approx(621_126 / rate / 24, rel=0.03)
+    assert int(re.search(r"At the (\d+) images a second and core", cloud)[1]) == rate
+    told = re.search(r"take ([\d.]+) core-hours: (\d+) seconds on 32 such cores, for ([\d.]+) times", cloud)
+    hours = 1_000_000 / rate / 3600
+    assert [float(value) for value in told.groups()] == pytest.approx([hours, 3600 * hours / 32, hours], rel=0.02)
+
+
 def test_the_recipe_in_formats_is_the_shipped_one():
     """docs/formats.md shows pipelines/lfw.toml."""
     block = next(block for block in pages.blocks("toml") if block.page == "docs/formats.md")
