@@ -168,6 +168,7 @@ def test_pairs_that_break_a_rule(workspace, column, value, said):
     ("changes", "said"),
     [
         ({"target": bytes(256)}, "is not its clean picture"),
+        ({"feature": bytes(256), "noise": b""}, "the feature of"),
         ({"feature": b"short"}, "pictures of another size"),
         ({"noise": b"gaussian"}, "says noise"),
         ({"identity": b"stranger"}, "identities are not those of the shards"),
@@ -186,6 +187,21 @@ def test_records_that_break_a_rule(workspace, changes, said):
         write_records(file, map(encode_example, records))
     note(folder, name, hashlib.sha256((folder / name).read_bytes()).hexdigest())
     assert any(said in problem for problem in check(workspace))
+
+
+def test_single_faces_are_their_crops(workspace):
+    """One face in place of another, with all checksums right, is named."""
+    folder = workspace / "shards/faces/1.0.0"
+    shard_file = min(folder.glob("*-train.tfrecord-*"))
+    with open(shard_file, "rb") as file:
+        records = [{k: v[0] for k, v in decode_example(message).items()} for message in read_records(file)]
+    records[0]["image"], records[1]["image"] = records[1]["image"], records[0]["image"]
+    with open(shard_file, "wb") as file:
+        write_records(file, map(encode_example, records))
+    note(folder, shard_file.name, hashlib.sha256(shard_file.read_bytes()).hexdigest())
+    keys = sorted(record["key"].decode() for record in records[:2])
+    said = sorted(problem.partition(": ")[2] for problem in check(workspace))
+    assert said == [f"the image of {key!r} is not its clean picture" for key in keys]
 
 
 def test_a_person_in_two_subsets_of_the_shards(workspace):

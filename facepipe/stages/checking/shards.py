@@ -1,24 +1,21 @@
-"""The shards: every record reads, lengths as declared, nobody in two subsets, targets clean."""
+"""The shards: every record reads, lengths as declared, nobody in two subsets, pictures as the crops they came from."""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet, tables
 from facepipe.config import SUBSETS
 from facepipe.datacard import CARD
 from facepipe.errors import FacepipeError
 from facepipe.noise import parse_noise
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_run_file, settings_or_none
+from facepipe.stages.checking.pictures import CleanHashes, TargetHashes, hash_picture
 from facepipe.stages.shard import read_splits
-from facepipe.stages.sharding.pixels import decode_crop
 from facepipe.stages.sharding.plan import ShardPlan
-from facepipe.stages.sharding.records import make_encoder
 from facepipe.tfds import FEATURES, FLOATS, IMAGES, INFO, INTEGERS, TEXTS, encode_features, shard_name
 from facepipe.tfrecord import decode_example, read_records
 
@@ -30,6 +27,15 @@ if TYPE_CHECKING:
 STAGE = "shard"
 _LISTED = 3
 Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the shards must hold. targets: of pairs only."""
+
+    plan: ShardPlan
+    clean: CleanHashes
+    targets: TargetHashes | None
 
 
 @dataclass
@@ -44,7 +50,7 @@ class Seen:
 def check_shards(
     folder: Place, pairs: Place | None, faces: Place | None, advance: Callable[[], None]
 ) -> Iterator[Problem]:
-    """Everything about a folder of shards; with pairs and faces also that targets are the clean pictures."""
+    """Everything about a folder of shards; with the faces also that pictures are those of the crops."""
     settings = settings_or_none(folder)
     try:
         splits = read_splits(folder)
@@ -66,11 +72,11 @@ def check_shards(
         return
     plan = _plan_of(settings)
     yield from _check_features(folder, plan)
-    seen = Seen()
     targets = TargetHashes(plan, pairs, faces) if examples == "pairs" else None
+    seen, expected = Seen(), Expected(plan, CleanHashes(plan, faces), targets)
     for subset, name, length in names:
         if folder.exists(name):
-            yield from _check_shard(folder, name, subset, length, plan, seen, targets)
+            yield from _check_shard(folder, name, subset, length, expected, seen)
         advance()
     yield from _check_identities(folder, seen)
 
@@ -88,15 +94,16 @@ def _check_features(folder: Place, plan: ShardPlan) -> Iterator[Problem]:
 
 
 def _check_shard(
-    folder: Place, name: str, subset: str, length: int, plan: ShardPlan, seen: Seen, targets: TargetHashes | None
+    folder: Place, name: str, subset: str, length: int, expected: Expected, seen: Seen
 ) -> Iterator[Problem]:
+    targets = expected.targets
     keys: list[str] = []
     hashes: list[bytes] = []
     try:
         with folder.open_input(name) as file:
             for message in read_records(file):
                 record = decode_example(message)
-                yield from _limited(folder, name, _check_record(record, subset, plan, seen), seen)
+                yield from _limited(folder, name, _check_record(record, subset, expected, seen), seen)
                 if targets is not None and record.get("target"):
                     keys.append(record["key"][0].decode("utf-8", "surrogatepass"))
                     hashes.append(hash_picture(record["target"][0]))
@@ -118,9 +125,9 @@ def _limited(folder: Place, name: str, messages: Iterator[str], seen: Seen) -> I
             yield problem(folder, name, message)
 
 
-def _check_record(record: Record, subset: str, plan: ShardPlan, seen: Seen) -> Iterator[str]:
-    """One example: its features, sizes, subset, and noise that says what it is."""
-    kind = plan.examples
+def _check_record(record: Record, subset: str, expected: Expected, seen: Seen) -> Iterator[str]:
+    """One example: features, sizes, subset, noise that says what it is, and where there is none the crop's pixels."""
+    plan, kind = expected.plan, expected.plan.examples
     names = {*IMAGES[kind], *TEXTS[kind], *FLOATS[kind], *INTEGERS[kind]}
     if record.keys() != names or any(len(values) != 1 for values in record.values()):
         yield f"a record has the features {sorted(record)} instead of {sorted(names)}"
@@ -132,6 +139,9 @@ def _check_record(record: Record, subset: str, plan: ShardPlan, seen: Seen) -> I
         yield f"{key!r} has pictures of another size"
     if kind == "pairs":
         yield from _check_noise(record, key, subset, plan)
+    image = "feature" if kind == "pairs" else "image"
+    if not (kind == "pairs" and record["noise"][0]) and not expected.clean.agree(record["key"][0], record[image][0]):
+        yield f"the {image} of {key!r} is not its clean picture"
 
 
 def _check_noise(record: Record, key: str, subset: str, plan: ShardPlan) -> Iterator[str]:
@@ -141,61 +151,6 @@ def _check_noise(record: Record, key: str, subset: str, plan: ShardPlan) -> Iter
         yield f"copy {copy} of {key!r} says noise {noise!r} of {strength:g}"
     if noise and subset != "train":
         yield f"{key!r} is noisy in {subset}"
-
-
-def hash_picture(content: bytes) -> bytes:
-    """A short hash of an encoded picture."""
-    return hashlib.blake2b(content, digest_size=16).digest()
-
-
-class TargetHashes:
-    """What the targets must look like: made from the faces, each once."""
-
-    def __init__(self, plan: ShardPlan, pairs: Place | None, faces: Place | None) -> None:
-        self._plan = plan
-        self._encode = make_encoder(plan)
-        self._faces = faces
-        self._known: dict[tuple[int, int], bytes] = {}
-        self._table = self._read(pairs) if pairs is not None and faces is not None else None
-
-    @staticmethod
-    def _read(pairs: Place) -> parquet.Table | None:
-        try:
-            read = [table for _, table in parquet.iterate_parts(pairs, ["key", "target_part", "target_row"])]
-        except FacepipeError:
-            return None
-        return tables.concatenate(read) if read else None
-
-    def compare(self, keys: list[str], hashes: list[bytes]) -> Iterator[str]:
-        """A sentence for every target that is not the clean picture."""
-        if self._table is None:
-            return
-        rows = tables.find(self._table, "key", keys)
-        found = tables.take(self._table, np.maximum(rows, 0))
-        places = list(zip(tables.numbers(found, "target_part"), tables.numbers(found, "target_row"), strict=True))
-        self._decode({(int(part), int(row)) for part, row in places})
-        for key, index, (part, row), digest in zip(keys, rows.tolist(), places, hashes, strict=True):
-            if index < 0:
-                yield f"{key!r} is none of the pairs"
-            elif self._known.get((int(part), int(row)), digest) != digest:
-                yield f"the target of {key!r} is not its clean picture"
-
-    def _decode(self, places: set[tuple[int, int]]) -> None:
-        if self._faces is None:
-            return
-        missing: dict[int, list[int]] = {}
-        for part, row in sorted(places - self._known.keys()):
-            missing.setdefault(part, []).append(row)
-        for part, rows in missing.items():
-            try:
-                table = parquet.read_table(self._faces, parquet.part_name(part), ["crop.bytes"])
-                crops = tables.take(table, np.array(rows, dtype=np.int64)).column("crop").to_pylist()
-            except (FacepipeError, IndexError):  # said where the faces are checked
-                continue
-            for row, crop in zip(rows, crops, strict=True):
-                pixels = np.frombuffer(decode_crop(crop["bytes"], self._plan), dtype=np.uint8)
-                image = pixels.reshape(self._plan.size, self._plan.size, self._plan.channels)
-                self._known[part, row] = hash_picture(self._encode(image))
 
 
 def _check_identities(folder: Place, seen: Seen) -> Iterator[Problem]:
