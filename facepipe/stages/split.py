@@ -151,11 +151,12 @@ def _name_alike(pairs: Pairs, prints: NDArray[np.void]) -> list[dict[str, Any]]:
 
 
 def _write(pairs: Pairs, alike: list[dict[str, Any]], out: Output) -> dict[str, Any]:
-    """The parts, then the summary: it is written last and says how many parts there are."""
+    """The parts that are not there, then the summary: it is written last and says how many parts there are."""
     count = 0
     for count, table in enumerate(pair_tables(pairs), 1):
         name = parquet.part_name(count - 1)
-        out.note(name, parquet.write_table(out.place, name, table))
+        if not _has_part(out, name):
+            out.note(name, parquet.write_table(out.place, name, table))
     for number in parquet.list_parts(out.place):
         if number >= count:
             out.place.delete(parquet.part_name(number))

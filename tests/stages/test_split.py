@@ -14,7 +14,7 @@ from facepipe.config import Execution, SelectConfig, SplitConfig
 from facepipe.decoding import decode
 from facepipe.errors import InputError, SettingsChanged
 from facepipe.progress import QuietProgress
-from facepipe.stages import select, split
+from facepipe.stages import pairs, select, split
 from facepipe.storage import place
 
 
@@ -187,6 +187,21 @@ def test_damage_is_repaired(faces, tmp_path, name):
             out.write(name, content)
         run(tmp_path)
         assert hash_folder(tmp_path / "pairs") == before
+
+
+@pytest.mark.usefixtures("in_process", "faces")
+def test_parts_beside_a_damaged_one_are_not_written_again(tmp_path, monkeypatch):
+    """Of several parts only the damaged one is a new file."""
+    monkeypatch.setattr(pairs, "PART_ROWS", 8)
+    run(tmp_path)
+    files = sorted((tmp_path / "pairs").glob("part-*.parquet"))
+    before = {file: (file.stat().st_ino, file.stat().st_mtime_ns, file.read_bytes()) for file in files}
+    assert len(files) > 2
+    files[1].write_bytes(b"damaged")
+    run(tmp_path)
+    after = {file: (file.stat().st_ino, file.stat().st_mtime_ns, file.read_bytes()) for file in files}
+    assert [file for file in files if after[file] != before[file]] == [files[1]]
+    assert after[files[1]][2] == before[files[1]][2]
 
 
 @pytest.mark.usefixtures("in_process")
