@@ -56,8 +56,8 @@ def run_on_cluster(
 ) -> None:
     """Makes the parts on `execution.scheduler`'s cluster, or on one started here for this run.
 
-    At most `execution.workers` parts are on their way at any time; without that number, as many as the cluster's
-    workers have threads, twice, so that workers that join are used.
+    On a cluster at most `execution.workers` parts are on their way at any time; without that number, as many as the
+    workers have threads, twice, so that none waits for its next part and workers that join are used.
 
     Raises:
         MissingExtra: Dask is not installed.
@@ -70,10 +70,11 @@ def run_on_cluster(
         # The children load what they need while this process loads Dask.
         _crews[run] = Crew(job, timeout_s)
         _crews[run].start(min(execution.workers or default_workers(), len(numbers)))
+    cap = execution.workers if execution.scheduler else 0  # the cluster started here has as many threads
     try:
         with _connected(execution) as client:
             try:
-                _dispatch(client, (job, timeout_s, run, os.getcwd(), __version__), numbers, execution.workers, on_done)
+                _dispatch(client, (job, timeout_s, run, os.getcwd(), __version__), numbers, cap, on_done)
             finally:
                 if client.status == "running":
                     with suppress(Exception):  # a worker may be leaving
