@@ -76,11 +76,14 @@ def from_memory(arrays: Arrays, view: View, order: Order, *, training: bool, sta
     def make() -> Iterator[tuple[NDArray[Any], ...]]:
         for step in itertools.count(start_step) if training else range(-(-order.count // order.batch_size)):
             if training:
-                chosen, mirrored = order.batch(step)
+                chosen, mirrored, others = order.batch(step)
             else:
                 chosen = np.arange(step * order.batch_size, min(order.count, (step + 1) * order.batch_size))
-                mirrored = np.zeros(len(chosen), bool)
-            yield assemble([images[chosen] for images in arrays.images], arrays.labels[chosen], mirrored, view)
+                mirrored, others = np.zeros(len(chosen), bool), np.full(len(chosen), -1)
+            images = [stack[chosen] for stack in arrays.images]
+            if (swapped := others >= 0).any():
+                images[1][swapped] = arrays.images[0][others[swapped]]
+            yield assemble(images, arrays.labels[chosen], mirrored, view)
 
     return Ahead(make)
 

@@ -16,6 +16,7 @@ from train.callbacks import Keeper, Progress, groups_of
 from train.data import ImageView, View, check_apart, open_feed, read_columns
 from train.losses import loss_named
 from train.models.autoencoder import build_model
+from train.models.waves import start_at_means
 from train.runs import MODEL, Run
 from train.shards import find_shards, need, parts_of_a_pass
 
@@ -67,7 +68,7 @@ def view_of(config: AutoencoderConfig) -> View:
     """What the model takes of a pair."""
     feature = ImageView("feature", config.input_size, config.channels, config.input_scale)
     target = ImageView("target", config.output_size, config.channels)
-    return View((feature, target), mirror=config.mirror)
+    return View((feature, target), mirror=config.mirror, swap=config.swap)
 
 
 def _assemble(config: AutoencoderConfig) -> keras.Model:
@@ -119,14 +120,18 @@ def _fit(
     feed = open_feed(shards, "train", view, config, start_step=progress.epoch * steps)
     held_back = None
     if shards.lengths.get("validation"):
-        held_back = open_feed(shards, "validation", replace(view, mirror=False), config, training=False)
+        held_back = open_feed(shards, "validation", replace(view, mirror=False, swap=0.0), config, training=False)
         check_apart(train=feed.arrays, validation=held_back.arrays)
     else:
         say("no validation records: the best checkpoint is chosen by the training loss")
     where = "held in memory" if feed.in_memory else "streamed"
     held = f"{held_back.count:,} for validation" if held_back else "none for validation"
+    if config.swap and not feed.in_memory:
+        say("the pairs are streamed: each keeps its own target (raise cache_bytes to hold them in memory)")
     say(f"{config.preset}: {model.count_params():,} parameters, on {config.backend}, into {run.folder}")
     say(f"{feed.count:,} pairs for training ({where}), {held}; {steps} steps of {feed.batch_size} an epoch")
+    if config.family == "residual" and not progress.epoch:
+        start_at_means(model, feed)
     keeper = Keeper(
         run, config, progress, _fixed_faces(config, shards, held_back), _marks(feed, held_back, config), say
     )

@@ -113,6 +113,8 @@ class AutoencoderConfig(TrainConfig):
     """The original's output bug: a ReLU before the last sigmoid, so no pixel falls below 0.5."""
     mirror: bool = False
     """Mirror half of the training pairs, feature and target together."""
+    swap: float = 0.0
+    """Share of the training pairs whose target is another nearly frontal face of the person: see `companions`."""
     patience: int = 10
     """Epochs without a better validation loss before the run stops; 0: never."""
     schedule: str = "plateau"
@@ -142,6 +144,12 @@ class AutoencoderConfig(TrainConfig):
             raise UsageError(f"dropout_rate is {self.dropout_rate:g}; give 0 to below 1, or -1 for the preset's own")
         if not 0 < self.plateau_factor < 1:
             raise UsageError(f"plateau_factor is {self.plateau_factor:g}; give a number between 0 and 1")
+        if not 0 <= self.swap <= 1:
+            raise UsageError(f"swap is {self.swap:g}; give a share of 0 to 1")
+        if self.swap and self.input_size != self.output_size:
+            raise UsageError(
+                f"swap takes features as targets: output_size must be input_size {self.input_size}; or --set swap=0"
+            )
         self._check_sizes()
 
     def _check_sizes(self) -> None:
@@ -151,6 +159,8 @@ class AutoencoderConfig(TrainConfig):
             raise UsageError(
                 f"input_size {self.input_size} does not halve {halvings} times; give a multiple of {2**halvings}"
             )
+        if self.family == "residual" and self.input_size % 4:
+            raise UsageError(f"input_size {self.input_size} has no whole quarter; give a multiple of 4")
         reached = (self.input_size >> halvings) << doublings
         if reached != self.output_size:
             raise UsageError(

@@ -18,6 +18,7 @@ import numpy as np
 
 from facepipe.errors import DamagedFile
 from facepipe.tfrecord import decode_example, read_records
+from train.companions import Companions, find_companions
 from train.shards import check_disjoint, need, parts_of_a_pass
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class View:
     label: bool = False
     mirror: bool = False
     """Mirrors half of the training examples, all images of an example together."""
+    swap: float = 0.0
+    """Share of the training examples whose second image becomes the first of another example of that person: see
+    `companions`. Only where the subset is held in memory."""
 
 
 @dataclass
@@ -76,14 +80,17 @@ class Order:
     batch_size: int
     seed: int
     mirror: bool = False
+    companions: Companions | None = None
 
-    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Indices (n,) int64 of the step's examples, and which of them are mirrored."""
+    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+        """Of a step, each (n,): its examples, whether they are mirrored, whose feature is the target (-1: none's)."""
         per_pass = max(1, self.count // self.batch_size)
         number, at = divmod(int(step), per_pass)
         indices, mirrored = _permutation(self.count, self.seed, number)
         part = slice(at * self.batch_size, (at + 1) * self.batch_size)
-        return indices[part], mirrored[part] & self.mirror
+        chosen = indices[part]
+        others = np.full(len(chosen), -1) if self.companions is None else self.companions.choose(step, chosen)
+        return chosen, mirrored[part] & self.mirror, others
 
 
 @lru_cache(maxsize=4)
@@ -138,7 +145,12 @@ def open_feed(
     else:
         from train import array_input as source
     arrays = source.load(shards, subset, view) if in_memory else None
-    order = Order(count, batch_size, config.seed, view.mirror)
+    companions = None
+    if training and view.swap and arrays is not None:
+        names = ("copy", "feature_yaw")
+        columns = [np.array(column) for column in read_columns(shards, subset, names).values()]
+        companions = find_companions(arrays.identities, *columns, view.swap, config.seed)
+    order = Order(count, batch_size, config.seed, view.mirror, companions)
     if arrays is not None:
         batches = source.from_memory(arrays, view, order, training=training, start_step=start_step)
     else:

@@ -65,20 +65,24 @@ def from_memory(arrays: Arrays, view: View, order: Order, *, training: bool, sta
     stacks = [tf.constant(stack) for stack in arrays.images]
     labels = tf.constant(arrays.labels)
 
-    def chosen(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        indices, mirrored = tf.numpy_function(order.batch, [step], (tf.int64, tf.bool), stateful=False)
-        indices.set_shape((order.batch_size,))
-        mirrored.set_shape((order.batch_size,))
-        return indices, mirrored
+    def chosen(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        columns = tf.numpy_function(order.batch, [step], (tf.int64, tf.bool, tf.int64), stateful=False)
+        for column in columns:
+            column.set_shape((order.batch_size,))
+        return tuple(columns)
 
-    def gathered(indices: tf.Tensor, mirrored: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return _finish([tf.gather(stack, indices) for stack in stacks], tf.gather(labels, indices), mirrored, view)
+    def gathered(indices: tf.Tensor, mirrored: tf.Tensor, others: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        images = [tf.gather(stack, indices) for stack in stacks]
+        if training and order.companions is not None:
+            swapped = (others >= 0)[:, None, None, None]
+            images[1] = tf.where(swapped, tf.gather(stacks[0], tf.maximum(others, 0)), images[1])
+        return _finish(images, tf.gather(labels, indices), mirrored, view)
 
     if training:
         steps = tf.data.Dataset.range(start_step, np.iinfo(np.int64).max)
         return _tuned(steps.map(chosen).map(gathered, AUTO, deterministic=True).prefetch(AUTO))
     indices = tf.data.Dataset.range(order.count).batch(order.batch_size)
-    still = indices.map(lambda i: (i, tf.zeros_like(i, tf.bool)))
+    still = indices.map(lambda i: (i, tf.zeros_like(i, tf.bool), tf.fill(tf.shape(i), tf.constant(-1, tf.int64))))
     return _tuned(still.map(gathered, AUTO, deterministic=True).prefetch(AUTO))
 
 

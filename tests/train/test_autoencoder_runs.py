@@ -104,9 +104,10 @@ def test_killed_run_goes_on(pairs, tmp_path, backend):
     assert logs[0] == logs[1]
 
 
-def test_resumed_equals_unbroken(pairs, tmp_path):
-    """One epoch and two more give every weight and moment of three in one go, the learning rate's cuts included."""
-    options = {"plateau": 1, "learning_rate": 0.05}
+@pytest.mark.parametrize("preset", ["v4", "frontal-1"])
+def test_resumed_equals_unbroken(pairs, tmp_path, preset):
+    """One epoch and three more give every weight and moment of four in one go, the learning rate's cuts included."""
+    options = {"preset": preset, "schedule": "plateau", "plateau": 1, "learning_rate": 0.05}
     run(pairs, tmp_path / "broken", **options)
     run(pairs, tmp_path / "broken", epochs=4, resume=True, **options)
     run(pairs, tmp_path / "whole", epochs=4, **options)

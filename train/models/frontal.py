@@ -1,7 +1,8 @@
 """frontal-1: the same task with what has been learned since, as small as does clearly better than v1 to v12.
 
 Residual blocks (He et al. 2016, arXiv:1512.03385, normalised first as in arXiv:1603.05027) with GroupNorm (Wu and He
-2018, arXiv:1803.08494), which needs no batch statistics and so behaves the same while training and after.
+2018, arXiv:1803.08494), which needs no batch statistics and so behaves the same while training and after. They begin
+as nothing beside a straight line (`waves`), and learn what it can't say.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from keras import layers
 
 from train.models.autoencoder import model_name
 from train.models.parts import Parts, join, to_pixels
+from train.models.waves import DRAWN, MEASURED, POOL, DrawingWaves, MeasuringWaves
 
 if TYPE_CHECKING:
     from train.config import AutoencoderConfig
 
 GROUPS = 8
-FLAT_RATE = 0.2
-"""Dropout on the fingerprint's side of the flattened features, unless `dropout_rate` says otherwise."""
+RATE = 0.2
+"""Dropout on the flattened features and on the fingerprint, unless `dropout_rate` says otherwise."""
 
 
 def build(config: AutoencoderConfig, *, plain: bool = False) -> keras.Model:
@@ -40,27 +42,45 @@ def _encoder(config: AutoencoderConfig, parts: Parts, feature: tuple[int, ...]) 
             x = layers.AveragePooling2D(2)(x)
     x = _active(x)
     shape = tuple(x.shape[1:])
-    x = layers.Flatten()(x)
-    if rate := _rate(config):
-        x = parts.dropout(rate)(x)
-    return keras.Model(inputs, parts.dense(config.latent, name="latent")(x), name="encoder"), shape
+    x = _dropped(config, parts, layers.Flatten()(x))
+    found = parts.dense(config.latent, kernel_initializer="zeros", use_bias=False)(x)
+    latent = layers.Add(name="latent")([_measured(config, parts, inputs), found])
+    return keras.Model(inputs, latent, name="encoder"), shape
+
+
+def _measured(config: AutoencoderConfig, parts: Parts, inputs: keras.KerasTensor) -> keras.KerasTensor:
+    """The encoder's straight line."""
+    scale = 1 / 255 if config.input_scale == "bytes" else 1.0
+    waves = MeasuringWaves(config.input_size // POOL, config.channels, scale, (config.seed, 0))
+    first = {} if parts.plain else {"kernel_initializer": waves}
+    return parts.dense(config.latent, name=MEASURED, **first)(layers.Flatten()(layers.AveragePooling2D(POOL)(inputs)))
 
 
 def _decoder(config: AutoencoderConfig, parts: Parts, shape: tuple[int, ...]) -> keras.Model:
     inputs = keras.Input((config.latent,), name="fingerprint")
-    x = layers.Reshape(shape)(parts.dense(math.prod(shape))(inputs))
+    fingerprint = _dropped(config, parts, inputs)
+    x = layers.Reshape(shape)(parts.dense(math.prod(shape))(fingerprint))
     for filters in config.decoder_filters[:-1]:
         x = _block(parts, layers.UpSampling2D()(x), filters)
     x = _active(_block(parts, x, config.decoder_filters[-1]))
     # The last doubling is the output's own: at full size every channel costs four times as much.
-    x = parts.conv_up(config.channels)(x)
+    x = parts.conv_up(config.channels, kernel_initializer="zeros", use_bias=False)(x)
+    x = layers.Add()([_drawn(config, parts, fingerprint), x])
     return keras.Model(inputs, to_pixels(x, legacy=config.legacy_output), name="decoder")
 
 
-def _rate(config: AutoencoderConfig) -> float:
+def _drawn(config: AutoencoderConfig, parts: Parts, fingerprint: keras.KerasTensor) -> keras.KerasTensor:
+    """The decoder's straight line."""
+    shape = (config.output_size, config.output_size, config.channels)
+    waves = DrawingWaves(config.input_size // POOL, config.output_size, config.channels)
+    first = {} if parts.plain else {"kernel_initializer": waves}
+    return layers.Reshape(shape)(parts.dense(math.prod(shape), name=DRAWN, **first)(fingerprint))
+
+
+def _dropped(config: AutoencoderConfig, parts: Parts, x: keras.KerasTensor) -> keras.KerasTensor:
     if config.dropout == "none":
-        return 0.0
-    return FLAT_RATE if config.dropout_rate < 0 else config.dropout_rate
+        return x
+    return parts.dropout(RATE if config.dropout_rate < 0 else config.dropout_rate)(x)
 
 
 def _block(parts: Parts, x: keras.KerasTensor, filters: int) -> keras.KerasTensor:

@@ -92,12 +92,12 @@ class Parts:
 
     def conv_up(self, filters: int, strides: int = 2, **options: Any) -> layers.Layer:
         """A transposed 3x3 convolution, same padding: each side becomes `strides` times as long."""
-        options |= {"strides": strides, "padding": "same", "kernel_initializer": self._first()}
+        options = {"strides": strides, "padding": "same", "kernel_initializer": self._first()} | options
         return layers.Conv2DTranspose(filters, 3, **options)
 
     def dense(self, units: int, **options: Any) -> layers.Layer:
         """A dense layer on the last axis."""
-        return layers.Dense(units, kernel_initializer=self._first(), **options)
+        return layers.Dense(units, **({"kernel_initializer": self._first()} | options))
 
     def dropout(self, rate: float) -> layers.Layer:
         """Dropout; at rate 0 it does nothing."""
