@@ -77,6 +77,10 @@ class Cluster:
             "--no-dashboard", "--host", "127.0.0.1",
         )  # fmt: skip
 
+    def wait_for(self, workers: int) -> None:
+        with distributed.Client(self.address, set_as_default=False) as client:
+            client.wait_for_workers(workers, timeout=120)
+
     def close(self) -> None:
         for process in self.processes.values():
             process.kill()
@@ -87,8 +91,7 @@ def three_workers():
     made = Cluster()
     for name in ("one", "two", "three"):
         made.add_worker(name)
-    with distributed.Client(made.address, set_as_default=False) as client:
-        client.wait_for_workers(3, timeout=120)
+    made.wait_for(3)
     yield made
     made.close()
 
@@ -237,6 +240,7 @@ def test_a_worker_that_joins_is_used(own_cluster, tmp_path):
     def add_once(*_) -> None:
         if len(parts.done) == 1:
             own_cluster.add_worker("late")
+            own_cluster.wait_for(4)  # on a busy machine it would take longer to start than the run
 
     used = {text.splitlines()[0].split()[1] for text in parts.run(own_cluster, on_done=add_once)}
     assert str(own_cluster.processes["late"].pid) in used
