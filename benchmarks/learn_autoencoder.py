@@ -91,10 +91,22 @@ def learn(preset, shards, output, *more):
     return rows, json.loads((output / "evaluation.json").read_text())
 
 
-def linear(folder):
+def shared_targets(features, targets, people, yaws, share):
+    """Each target mixed with the mean of the person's nearly frontal features: what `swap` shows over many passes."""
+    from train.companions import find_companions
+
+    able = find_companions(people, np.zeros(len(people)), yaws, share, 0)
+    mixed = targets.copy()
+    for at in np.flatnonzero(able.held):
+        theirs = features[able.able[able.first[at] :][: able.held[at]]]
+        mixed[at] = (1 - share) * targets[at] + share * theirs.mean(axis=0)
+    return mixed
+
+
+def linear(folder, swap=0.0, mirror=False):
     """What a straight line learns: ridge regression of the targets on the clean features, by yaw band.
 
-    How much it is held down is chosen on a fifth of the people trained on.
+    How much it is held down is chosen on a fifth of the people trained on. `swap` and `mirror` as in `AutoencoderConfig`.
     """
     from train.data import ImageView, View, load_arrays, read_columns
     from train.metrics.reconstruction import bands_of, by_band, measures
@@ -103,15 +115,20 @@ def linear(folder):
     shards = find_shards(str(folder), "pairs")
     view = View((ImageView("feature", 64, 1), ImageView("target", 64, 1)))
     taught, held_back = (load_arrays(shards, subset, view) for subset in ("train", "validation"))
-    clean = np.array(read_columns(shards, "train", ("copy",))["copy"]) == 0
+    columns = {name: np.array(c) for name, c in read_columns(shards, "train", ("copy", "feature_yaw")).items()}
+    clean = columns["copy"] == 0
     features, targets = (stack[clean].reshape(clean.sum(), -1) / 255 for stack in taught.images)
     people = np.unique(taught.identities[clean], return_inverse=True)[1]
     tried = people % 5 == 0
+    lessons = shared_targets(features, targets, people, columns["feature_yaw"][clean], swap)
 
     def answers(chosen, asked, weight):
-        mean_x, mean_y = features[chosen].mean(axis=0), targets[chosen].mean(axis=0)
-        x = features[chosen] - mean_x
-        mixed = np.linalg.solve(x @ x.T + weight * np.eye(len(x)), targets[chosen] - mean_y)
+        x, y = features[chosen], lessons[chosen]
+        if mirror:
+            x, y = (np.concatenate([a, a.reshape(-1, 64, 64)[:, :, ::-1].reshape(a.shape)]) for a in (x, y))
+        mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
+        x = x - mean_x
+        mixed = np.linalg.solve(x @ x.T + weight * np.eye(len(x)), y - mean_y)
         return np.clip(mean_y + (asked - mean_x) @ x.T @ mixed, 0, 1)
 
     weights = [10.0**power for power in (2, 2.5, 3, 3.5, 4, 4.5)]
@@ -147,11 +164,11 @@ def story_of(preset, rows, report):
     yield f"  MSE at the best epoch: training {mse:.4f}, validation {val_mse:.4f}; training at the end {last:.4f}"
 
 
-def tables_of(learned, line):
+def tables_of(learned, lines):
     """The measures by yaw band, then those of identity; each baseline once."""
     first = next(iter(learned.values()))[1]
     answers = {name: report["reconstruction"]["model"] for name, (_, report) in learned.items()}
-    answers["ridge regression"] = line
+    answers |= lines
     answers |= {name: table for name, table in first["reconstruction"].items() if name != "model"}
     yield f"{'':<27} {'|yaw|':>6} {'images':>6} {'MSE':>8} {'MAE':>7} {'PSNR dB':>8} {'SSIM':>7}"
     for name, table in answers.items():
@@ -210,12 +227,13 @@ def main():
     learned = {name: learn(name, shards, work / name, *fewer.get(name, [])) for name in options.presets}
     first = next(iter(learned.values()))[1]
     pairs = sum(json.loads(next(shards.glob("pairs/*/run.json")).read_text())["lengths"]["train"])
+    straight = {"ridge": linear(shards), "ridge, mirrored, swapped": linear(shards, swap=0.6, mirror=True)}
     of = f"{first['pairs']} validation pairs of {first['identities']} people not trained on"
     lines = [
         f"{pairs:,} training pairs (noisy copies counted), {of}; 64 px, one thread",
         *(line for name, (rows, report) in learned.items() for line in story_of(name, rows, report)),
         "",
-        *tables_of(learned, linear(shards)),
+        *tables_of(learned, straight),
     ]
     FIGURES.mkdir(parents=True, exist_ok=True)
     (FIGURES / "learn_autoencoder.txt").write_text("\n".join(lines) + "\n")
