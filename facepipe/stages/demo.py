@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 import tempfile
 import time
@@ -16,18 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from facepipe.config import Execution
 from facepipe.errors import OutputError, SettingsChanged, UsageError
+from facepipe.parts import PartReport
 from facepipe.photographs import load_photographs
+from facepipe.progress import QuietProgress
 from facepipe.records import StageReport
 from facepipe.scenery import draw_light, encode_jpeg
 from facepipe.seeding import digest_names
 from facepipe.settings import check_settings, write_settings
 from facepipe.storage import Place, place
 from facepipe.synthesis import Scene, Sitter, Turn, draw_scene, plan_turns
+from facepipe.workers import run_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from facepipe.parts import Guard
     from facepipe.photographs import Photograph
     from facepipe.progress import Progress
     from facepipe.records import Image
@@ -59,15 +65,14 @@ def _rng(*names: str | float) -> np.random.Generator:
 
 def plan_shots(photographs: Sequence[Photograph], seed: int) -> list[Shot]:
     """Every picture of the demo; a person's do not depend on who else is in it."""
-    shots: list[Shot] = []
-    for number, photograph in enumerate(photographs):
-        name = photograph.name
-        rng = _rng(seed, name, "turns")
-        turns = plan_turns(rng, int(rng.integers(8, 13)))
-        shots += list(_clips(name, turns) if number % 5 == 4 else _stills(name, turns))
-        if name == "astronaut":
-            shots += list(_video(name))
-    return shots
+    return [shot for number, who in enumerate(photographs) for shot in _plan_person(number, who.name, seed)]
+
+
+def _plan_person(number: int, name: str, seed: int) -> list[Shot]:
+    rng = _rng(seed, name, "turns")
+    turns = plan_turns(rng, int(rng.integers(8, 13)))
+    shots = list(_clips(name, turns) if number % 5 == 4 else _stills(name, turns))
+    return [*shots, *_video(name)] if name == "astronaut" else shots
 
 
 def _stills(name: str, turns: Sequence[Turn]) -> Iterator[Shot]:
@@ -154,15 +159,25 @@ def _by_file(shots: Sequence[Shot]) -> dict[str, list[Shot]]:
     return grouped
 
 
-def _write_missing(images: Place, photograph: Photograph, shots: Sequence[Shot], seed: int, go_on: bool) -> int:
-    """Makes one person's files, where `go_on` those that are not there yet; how many were there."""
-    studio, kept = _Studio(photograph, seed), 0
-    for path, of_file in _by_file(shots).items():
-        if go_on and images.exists(path):
-            kept += 1
-        else:
-            images.write(path, _make_file(studio, of_file), durable=False)
-    return kept
+@dataclass(frozen=True)
+class DemoJob:
+    """Person number -> that person's files; where `go_on`, those that are not there yet."""
+
+    images: str
+    seed: int
+    go_on: bool
+
+    def __call__(self, number: int, guard: Guard) -> PartReport:
+        """Makes what is missing; counts as `kept` what was there."""
+        guard.off()
+        images, photograph = place(self.images), load_photographs()[number]
+        studio, kept = _Studio(photograph, self.seed), 0
+        for path, of_file in _by_file(_plan_person(number, photograph.name, self.seed)).items():
+            if self.go_on and images.exists(path):
+                kept += 1
+            else:
+                images.write(path, _make_file(studio, of_file), durable=False)
+        return PartReport(counts={"kept": kept})
 
 
 def _may_go_on(out: Place, settings: dict[str, Any]) -> bool:
@@ -174,14 +189,34 @@ def _may_go_on(out: Place, settings: dict[str, Any]) -> bool:
         ) from None
 
 
-def write_images(root: str, seed: int = 0, identities: int = 101, progress: Progress | None = None) -> StageReport:
+def _make_people(job: DemoJob, people: int, workers: int, progress: Progress) -> int:
+    """How many files were there already."""
+    kept = 0
+
+    def on_done(_number: int, report: PartReport) -> None:
+        nonlocal kept
+        kept += report.counts["kept"]
+        progress.advance(1)
+
+    progress.start("demo", people, "people")
+    try:
+        run_parts(job, range(people), execution=Execution(workers), timeout_s=math.inf, on_done=on_done)
+    finally:
+        progress.finish()
+    return kept
+
+
+def write_images(
+    root: str, seed: int = 0, identities: int = 101, workers: int = 0, progress: Progress | None = None
+) -> StageReport:
     """Writes `root/images` and `root/truth.csv`.
 
     Args:
         root: a folder or object-store URI.
         seed: the same seed gives the same bytes on the same kind of machine.
         identities: 1 to 101 people: the astronaut, then the faces of LFW.
-        progress: where to report.
+        workers: processes; 0: one for every usable core.
+        progress: where to report; None: nowhere.
 
     Raises:
         UsageError: `identities` is out of range.
@@ -196,16 +231,7 @@ def write_images(root: str, seed: int = 0, identities: int = 101, progress: Prog
     write_settings(out, settings)
     shots = plan_shots(photographs, seed)
     out.write(TRUTH, _truth_bytes(shots))
-    kept = 0
-    if progress:
-        progress.start("demo", len(photographs), "people")
-    for photograph in photographs:
-        own = [shot for shot in shots if shot.identity == photograph.name]
-        kept += _write_missing(out.join("images"), photograph, own, seed, go_on)
-        if progress:
-            progress.advance(1)
-    if progress:
-        progress.finish()
+    kept = _make_people(DemoJob(str(out.join("images")), seed, go_on), identities, workers, progress or QuietProgress())
     files = len(_by_file(shots))
     return StageReport(
         "demo",

@@ -114,7 +114,7 @@ def run_demo(folder: str, seed: int, identities: int, workers: int, progress: Pr
     from facepipe.recipes import read_recipe
     from facepipe.stages import demo
 
-    yield demo.write_images(folder, seed, identities, progress)
+    yield demo.write_images(folder, seed, identities, workers, progress)
     given = {"workers": workers or None, "refine": _refinement()}
     yield from run_all(join(folder, "images"), folder, read_recipe("demo"), given, progress)
 
