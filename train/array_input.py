@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facepipe.tfrecord import decode_example
+from train.backend import devices_in_use, filled
 from train.data import Arrays, Order, View, load_arrays, open_records, read_image, scaled
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Ahead:
 
 def from_memory(arrays: Arrays, view: View, order: Order, *, training: bool, start_step: int) -> Ahead:
     """Batches out of a subset in memory."""
+    share = devices_in_use()
 
     def make() -> Iterator[tuple[NDArray[Any], ...]]:
         for step in itertools.count(start_step) if training else range(-(-order.count // order.batch_size)):
@@ -83,30 +85,30 @@ def from_memory(arrays: Arrays, view: View, order: Order, *, training: bool, sta
             images = [stack[chosen] for stack in arrays.images]
             if (swapped := others >= 0).any():
                 images[1][swapped] = arrays.images[0][others[swapped]]
-            yield assemble(images, arrays.labels[chosen], mirrored, view)
+            yield assemble(images, arrays.labels[chosen], mirrored, view, share)
 
     return Ahead(make)
 
 
 def assemble(
-    images: list[NDArray[np.uint8]], labels: NDArray[np.int32], mirrored: NDArray[np.bool_], view: View
+    images: list[NDArray[np.uint8]], labels: NDArray[np.int32], mirrored: NDArray[np.bool_], view: View, share: int
 ) -> tuple[NDArray[Any], ...]:
-    """One batch as the view says: uint8 stacks in, mirrored and scaled arrays out."""
+    """One batch as the view says, for `share` devices: uint8 stacks in, mirrored and scaled arrays out."""
     if mirrored.any():
         images = [np.where(mirrored[:, None, None, None], stack[:, :, ::-1], stack) for stack in images]
     batch = [scaled(stack, v.scale) for stack, v in zip(images, view.images, strict=True)]
-    return (*batch, labels) if view.label else tuple(batch)
+    return tuple(filled(stack, share) for stack in ((*batch, labels) if view.label else batch))
 
 
 def streamed(shards: Shards, subset: str, view: View, order: Order, *, training: bool, start_step: int) -> Ahead:
     """Batches of a subset that does not fit in memory: several files at once, through a shuffle buffer."""
-    per_pass = max(1, order.count // order.batch_size)
+    per_pass, share = max(1, order.count // order.batch_size), devices_in_use()
 
     def make() -> Iterator[tuple[NDArray[Any], ...]]:
         number, skipped = divmod(start_step, per_pass) if training else (0, 0)
         for current in itertools.count(number) if training else [0]:
             records = _shuffled(shards, subset, order, current) if training else _in_order(shards, subset)
-            batches = _batched(shards, records, view, order, current, training=training)
+            batches = _batched(shards, records, view, order, current, share, training=training)
             yield from itertools.islice(batches, skipped if current == number else 0, per_pass if training else None)
 
     return Ahead(make)
@@ -146,7 +148,7 @@ def _interleaved(shards: Shards, names: list[str]) -> Iterator[bytes]:
 
 
 def _batched(
-    shards: Shards, records: Iterator[bytes], view: View, order: Order, number: int, *, training: bool
+    shards: Shards, records: Iterator[bytes], view: View, order: Order, number: int, share: int, *, training: bool
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     rng = np.random.default_rng((order.seed, number, 1))
     while batch := list(itertools.islice(records, order.batch_size)):
@@ -155,4 +157,4 @@ def _batched(
         examples = [decode_example(record) for record in batch]
         images = [np.stack([read_image(e[v.name][0], shards, v) for e in examples]) for v in view.images]
         mirrored = (rng.random(len(batch)) < 0.5) & (view.mirror and training)
-        yield assemble(images, np.array([e["label"][0] for e in examples], np.int32), mirrored, view)
+        yield assemble(images, np.array([e["label"][0] for e in examples], np.int32), mirrored, view, share)

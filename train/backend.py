@@ -8,7 +8,7 @@ import random
 import sys
 import tempfile
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from facepipe.errors import MissingExtra, UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
 
     from train.config import TrainConfig
 
@@ -130,3 +132,17 @@ def spread(config: TrainConfig) -> AbstractContextManager[object]:
 
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=chosen))
     return nullcontext()
+
+
+def devices_in_use() -> int:
+    """How many devices JAX divides each batch among; 1 elsewhere. Ask in the thread that called `spread`."""
+    import keras
+
+    spread_over = keras.distribution.distribution()
+    return int(spread_over.device_mesh.shape[0]) if spread_over is not None else 1
+
+
+def filled(rows: NDArray[Any], share: int) -> NDArray[Any]:
+    """The rows, the first ones again behind them until `share` devices can have equally many."""
+    missing = -len(rows) % share
+    return np.take(rows, np.resize(np.arange(len(rows)), len(rows) + missing), axis=0) if missing else rows

@@ -15,6 +15,7 @@ import keras
 
 from facepipe.errors import FacepipeError
 from train import checkpoints
+from train.backend import devices_in_use, filled
 from train.events import EventFile
 from train.pictures import grid, loss_plot, png
 
@@ -169,7 +170,8 @@ class Keeper(keras.callbacks.Callback):
 
     def _predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         scaled = features * 255 if self.config.input_scale == "bytes" else features
-        return keras.ops.convert_to_numpy(self.model.predict_on_batch(scaled))
+        drawn = self.model.predict_on_batch(filled(scaled, devices_in_use()))
+        return keras.ops.convert_to_numpy(drawn)[: len(features)]
 
 
 def plot_of(progress: Progress, marks: Mapping[str, float], name: str) -> bytes:

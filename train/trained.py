@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from train import checkpoints
+from train.backend import devices_in_use, filled
 from train.config import AutoencoderConfig
 from train.models.autoencoder import build_model
 from train.models.parts import half
@@ -50,8 +52,8 @@ class Trained:
         outputs = []
         for start in range(0, len(faces), BATCH):
             part = faces[start : start + BATCH]
-            filled = np.concatenate([part, np.zeros((BATCH - len(part), *part.shape[1:]), np.uint8)]) if start else part
-            out = model.predict_on_batch(self.scale(filled))
+            batch = filled(part, math.lcm(BATCH if start else 1, devices_in_use()))
+            out = model.predict_on_batch(self.scale(batch))
             outputs.append(np.asarray(keras.ops.convert_to_numpy(out), np.float32)[: len(part)])
         return np.concatenate(outputs)
 

@@ -283,3 +283,21 @@ def test_backends_and_devices_agree(tmp_path):
     for values in found.values():
         assert np.isfinite(values).all()
         np.testing.assert_allclose(values[5], values[6], rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cache_bytes", ["2000000000", "0"])
+def test_devices_share_batches_of_any_size(pairs, tmp_path, cache_bytes):
+    """On JAX, which divides a batch evenly or not at all: more devices than the last validation batch divides by."""
+    from train.shards import find_shards
+
+    held_back = find_shards(str(pairs), "pairs").lengths["validation"]
+    share = next(devices for devices in (2, 3, 5, 7) if held_back % devices)
+    words = ("--backend", "jax", "--devices", str(share), "--set", f"batch_size={4 * share}", "--epochs", "1")
+    done = called(
+        *command(pairs, tmp_path / "run", *words, "--set", f"cache_bytes={cache_bytes}"),
+        XLA_FLAGS=f"--xla_force_host_platform_device_count={share}",
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert finite(tmp_path / "run")
+    assert (tmp_path / "run" / "evaluation.json").is_file()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -48,14 +48,10 @@ def generate(generator: keras.Model, z: NDArray[np.float32], classes: NDArray[np
     faces = []
     for start in range(0, len(z), BATCH):
         # The last batch is filled up: one shape, one compilation.
-        part = [_filled(a[start : start + BATCH]) for a in ([z] if classes is None else [z, classes])]
+        part = [backend.filled(a[start : start + BATCH], BATCH) for a in ([z] if classes is None else [z, classes])]
         made = np.asarray(generator.predict_on_batch(part), np.float32)
         faces.append(np.clip(np.rint((made + 1) * 127.5), 0, 255).astype(np.uint8))
     return np.concatenate(faces)[: len(z)]
-
-
-def _filled(rows: NDArray[Any]) -> NDArray[Any]:
-    return np.concatenate([rows, np.repeat(rows[-1:], BATCH - len(rows), axis=0)])
 
 
 def spread_classes(config: GanConfig, count: int) -> NDArray[np.int32] | None:
