@@ -7,23 +7,18 @@ of each identity, on their stored crops.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from facepipe.detection import weights
-from facepipe.errors import MissingExtra, WeightsError
+from facepipe.detection import litert, weights
+from facepipe.errors import WeightsError
 from facepipe.pose import frontal_angle
 from facepipe.records import Pose
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from facepipe.records import Image
@@ -85,17 +80,13 @@ class Mesh:
         model_path: own weights, a TFLite file of the same inputs and outputs; empty: the packaged ones.
 
     Raises:
-        MissingExtra: LiteRT or the packaged weights are not installed.
+        MissingExtra: the packaged weights are not installed.
         WeightsError: the weights are not the expected ones, or not a face mesh.
     """
 
     def __init__(self, model_path: str = "") -> None:
         data = weights.read_model(model_path) if model_path else weights.read_weights(weights.FACE_MESH)
         self._network = _load(data, model_path)
-        self._input = self._network.get_input_details()[0]["index"]
-        outputs = self._network.get_output_details()
-        self._points = next(o["index"] for o in outputs if int(np.prod(o["shape"])) == 3 * POINTS)
-        self._presence = next(o["index"] for o in outputs if int(np.prod(o["shape"])) == 1)
 
     def pose(self, crop: Image, margin: float = 0.3) -> Pose | None:
         """Where the face in a crop looks.
@@ -119,12 +110,11 @@ class Mesh:
     def _look(self, view: Image) -> Array | None:
         """The mesh (468, 3) in px of the view; None where there is no face."""
         pixels = view.astype(np.float32)[None] / np.float32(255)
-        self._network.set_tensor(self._input, pixels)
-        self._network.invoke()
+        presence, mesh = sorted(self._network.run(pixels), key=np.size)
         # A logit: above 0 a face is likelier than not.
-        if float(self._network.get_tensor(self._presence).reshape(())) <= 0:
+        if float(presence.reshape(())) <= 0:
             return None
-        points: Array = self._network.get_tensor(self._points).reshape(POINTS, 3).astype(np.float64)
+        points: Array = mesh.reshape(POINTS, 3).astype(np.float64)
         return points if np.isfinite(points).all() else None
 
 
@@ -193,38 +183,14 @@ def merge_poses(mesh: Pose | None, landmarks: Pose) -> Pose:
     return Pose(yaw, pitch, landmarks.roll, frontal_angle(yaw, pitch))
 
 
-def _load(data: bytes, model_path: str) -> Any:
-    """An interpreter for the model, ready to run on one thread."""
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise MissingExtra(
-            "LiteRT is not installed: pip install 'facepipe[mesh]' (or --refine none to go without the mesh)"
-        ) from error
+def _load(data: bytes, model_path: str) -> litert.Network:
+    """The network of a TFLite file, checked for its shape."""
     name = model_path or "the packaged face mesh"
     try:
-        with _quiet_stderr():
-            network = Interpreter(model_content=data, num_threads=1)
-            network.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise WeightsError(f"{name} is no TFLite model: give --mesh-model the path of face_landmark.tflite") from error
-    inputs = [tuple(i["shape"]) for i in network.get_input_details()]
-    sizes = sorted(int(np.prod(o["shape"])) for o in network.get_output_details())
+        network = litert.Network(data, name)
+    except WeightsError as error:
+        raise WeightsError(f"{error}: give --mesh-model the path of face_landmark.tflite") from error
+    inputs, sizes = network.input_shapes, sorted(network.output_sizes)
     if inputs != [(1, SIDE, SIDE, 3)] or sizes != [1, 3 * POINTS]:
         raise WeightsError(f"{name} is no face mesh: it takes {inputs} and gives outputs of sizes {sizes}")
     return network
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keeps LiteRT's own line about its delegate, which it writes from C++, off the user's screen."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(nowhere)
-        os.close(kept)

@@ -16,7 +16,7 @@ STANDARD = set(sys.stdlib_module_names)
 LEAVES = {
     "chatter", "choosing", "cropping", "decoding", "exif", "headers", "likeness", "mesh", "noise", "pose", "quality", "relief", "samples", "seeding", "selection", "signatures", "splitting", "tracking",
 }  # fmt: skip
-LEAF_PACKAGES = {"numpy", "cv2", "PIL", "onnx", "onnxruntime", "ai_edge_litert"}
+LEAF_PACKAGES = {"numpy", "cv2", "PIL", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers"}
 ONLY_IN = {
     "pyarrow": ("parquet.py", "tables.py", "storage.py", "folders.py", "objectstore.py", "storeclients.py", "sources/"),
     "typer": ("cli.py", "arguments.py"),

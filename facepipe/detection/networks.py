@@ -68,20 +68,6 @@ class Graph:
         kernel = list(weight.shape[2:])
         return self.add("Conv", value, self.constant(weight), self.constant(bias), kernel_shape=kernel, **attributes)
 
-    def convolve_twice(self, value: str, weight: Array, bias: Array, rank: int) -> str:
-        """A convolution as a column's and then a row's, with `rank` channels between: the nearest such pair.
-
-        `weight` (out, in, height, width) is split by its singular values.
-        """
-        outs, ins, height, width = weight.shape
-        matrix = weight.transpose(2, 1, 3, 0).reshape(height * ins, width * outs).astype(np.float64)
-        left, size, right = np.linalg.svd(matrix, full_matrices=False)
-        root = np.sqrt(size[:rank])
-        column = (left[:, :rank] * root).reshape(height, ins, rank, 1).transpose(2, 1, 0, 3)
-        row = (right[:rank] * root[:, None]).reshape(rank, 1, width, outs).transpose(3, 0, 1, 2)
-        between = self.convolve(value, column, np.zeros(rank, dtype=np.float32))
-        return self.convolve(between, row, bias)
-
     def prelu(self, value: str, slope: Array) -> str:
         """PReLU with one slope a channel, as slope·x + (1 - slope)·relu(x).
 
@@ -139,7 +125,7 @@ def p_net(weights: Sequence[Array]) -> bytes:
     return graph.serialize([floats("pixels", (1, 3, "h", "w"))], [floats("out", (1, 6, "ho", "wo"))])
 
 
-def _dense_after_maps(weight: Array, maps: tuple[int, int, int]) -> Array:
+def dense_after_maps(weight: Array, maps: tuple[int, int, int]) -> Array:
     """A dense layer's (in, out) weights reordered for a flattened (channels, height, width).
 
     The package flattens (width, height, channels): its networks were trained on transposed images.
@@ -152,7 +138,7 @@ def _dense_end(graph: Graph, value: str, weights: Sequence[Array], maps: tuple[i
     """The layers after the convolutions: one hidden layer, then all heads at once, into `out`."""
     hidden, bias, slope, *heads = weights
     value = graph.add("Flatten", value)
-    value = graph.add("Gemm", value, graph.constant(_dense_after_maps(hidden, maps)), graph.constant(bias))
+    value = graph.add("Gemm", value, graph.constant(dense_after_maps(hidden, maps)), graph.constant(bias))
     value = graph.add("PRelu", value, graph.constant(slope))
     weight, bias = np.concatenate(heads[0::2], axis=1), np.concatenate(heads[1::2])
     graph.add("Gemm", value, graph.constant(weight), graph.constant(bias), output="out")
@@ -177,12 +163,11 @@ def r_net(weights: Sequence[Array]) -> bytes:
     return graph.serialize([floats("pixels", ("n", 3, 24, 24))], [floats("out", ("n", 6))])
 
 
-def o_net(weights: Sequence[Array], rank: int = 0) -> bytes:
+def o_net(weights: Sequence[Array]) -> bytes:
     """MTCNN's output network.
 
     Args:
         weights: its 21 arrays, in the order of the Keras layers.
-        rank: 0: exact; else the second convolution is replaced by the nearest one of this rank.
 
     Returns:
         A model from `pixels` (n, 3, 48, 48) to `out` (n, 16): four offsets, five x and five y of the landmarks as
@@ -191,9 +176,7 @@ def o_net(weights: Sequence[Array], rank: int = 0) -> bytes:
     graph = Graph()
     value = graph.prelu(graph.convolve("pixels", *first_layer(weights)), weights[2])
     value = graph.add("MaxPool", value, kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])
-    kernel, bias = kernel_of(weights[3]), weights[4]
-    value = graph.convolve_twice(value, kernel, bias, rank) if rank else graph.convolve(value, kernel, bias)
-    value = graph.prelu(value, weights[5])
+    value = graph.prelu(graph.convolve(value, kernel_of(weights[3]), weights[4]), weights[5])
     value = graph.add("MaxPool", value, kernel_shape=[3, 3], strides=[2, 2])
     value = graph.prelu(graph.convolve(value, kernel_of(weights[6]), weights[7]), weights[8])
     value = graph.add("MaxPool", value, kernel_shape=[2, 2], strides=[2, 2])

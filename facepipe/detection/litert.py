@@ -1,0 +1,67 @@
+"""How networks are run on LiteRT, whose kernels for int8 weights ONNX Runtime has no match for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from facepipe.errors import WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float32]
+
+
+class Network:
+    """A TFLite network of one input, ready to run on one thread. Not thread-safe; one a process.
+
+    Args:
+        model: the file's bytes.
+        name: what messages call it.
+
+    Raises:
+        WeightsError: LiteRT can't run it.
+    """
+
+    def __init__(self, model: bytes, name: str) -> None:
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            with _quiet_stderr():
+                network: Any = Interpreter(model_content=model, num_threads=1)
+                network.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise WeightsError(f"{name} is no TFLite model") from error
+        inputs, outputs = network.get_input_details(), network.get_output_details()
+        self.input_shapes = [tuple(int(side) for side in each["shape"]) for each in inputs]
+        self.output_sizes = [int(np.prod(each["shape"])) for each in outputs]
+        self._network = network
+        self._input, self._outputs = int(inputs[0]["index"]), [int(each["index"]) for each in outputs]
+
+    def run(self, values: Array) -> list[Array]:
+        """The outputs, float32, for an input of the declared shape."""
+        self._network.set_tensor(self._input, values)
+        self._network.invoke()
+        return [self._network.get_tensor(index) for index in self._outputs]
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keeps LiteRT's own line about its delegate, which it writes from C++, off the user's screen."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
