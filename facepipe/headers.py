@@ -68,6 +68,7 @@ _MAX_STEPS = 200_000
 _NOT_FILL = re.compile(rb"[^\xff]")
 _BLOCK = re.compile(rb"[,;!]")
 _NO_FRAME = frozenset({0xC4, 0xC8, 0xCC})  # Huffman tables, extensions, arithmetic coding: among the frame markers
+_NO_MARKER = -1
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
 
 
@@ -77,6 +78,14 @@ def _steps() -> Iterator[int]:
     raise ValueError
 
 
+def _next_marker(data: bytes, at: int) -> tuple[int, int]:
+    """The next marker's second byte from `at` on, and what follows it; `_NO_MARKER` where there is none."""
+    if data[at] == 0xFF and at + 1 < len(data) and data[at + 1] != 0xFF:  # so it is in all but broken files
+        return data[at + 1], at + 2
+    found = _NOT_FILL.search(data, data.index(b"\xff", at))  # libjpeg too skips stray bytes between markers
+    return (_NO_MARKER, len(data)) if found is None else (found[0][0], found.end())
+
+
 def _jpeg(data: bytes) -> Header:
     """Walks the markers to the frame header and on to the first scan."""
     at, end = 2, len(data)
@@ -84,15 +93,14 @@ def _jpeg(data: bytes) -> Header:
     for _ in _steps():
         if at >= end:
             break
-        found = _NOT_FILL.search(data, data.index(b"\xff", at))  # libjpeg too skips stray bytes between markers
-        if found is None:
+        marker, at = _next_marker(data, at)
+        if marker == _NO_MARKER:
             break
-        marker, at = found[0][0], found.end()
         if marker in _BARE or marker == 0:
             continue
         if marker == 0xD9:
             break
-        (length,) = struct.unpack_from(">H", data, at)
+        length = data[at] << 8 | data[at + 1]
         if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME and frame is None:
             frame = (marker, *struct.unpack_from(">BHHB", data, at + 2))
         elif marker == 0xE1 and orientation == 1 and data.startswith(b"Exif\0\0", at + 2):

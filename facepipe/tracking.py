@@ -63,7 +63,7 @@ class Tracker:
             self._faces = []
             return []
         boxes = np.stack([face.box for face in found])
-        seen, scores = self._refiner.refine(image, boxes)
+        _, seen, scores = self._refiner.check(image, boxes)
         found = self._detector.blend(found, seen, scores)
         good = [i for i, face in enumerate(found) if face.score >= self._min_score]
         self._faces, self._raw = [found[i] for i in good], seen[good]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe.errors import WeightsError
+from facepipe.errors import MissingExtra, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,12 +27,17 @@ class Network:
         name: what messages call it.
 
     Raises:
+        MissingExtra: LiteRT can't be imported here.
         WeightsError: LiteRT can't run it.
     """
 
     def __init__(self, model: bytes, name: str) -> None:
-        from ai_edge_litert.interpreter import Interpreter
-
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise MissingExtra(
+                f"LiteRT can't be loaded ({error}): pip install --force-reinstall ai-edge-litert"
+            ) from error
         try:
             with _quiet_stderr():
                 network: Any = Interpreter(model_content=model, num_threads=1)

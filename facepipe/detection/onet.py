@@ -45,6 +45,23 @@ class Refiner:
     def __init__(self) -> None:
         self._network = litert.Network(onet_graph.build(weights.read_arrays(weights.O_NET)), "O-Net")
 
+    def look(self, image: Image, box: Sequence[float]) -> tuple[list[float], float]:
+        """What O-Net sees in the square around one box.
+
+        One by one: a face's landmarks don't depend on its company to the last bit.
+
+        Args:
+            image: (h, w, 3) uint8 RGB.
+            box: x1, y1, x2, y2, px of `image`.
+
+        Returns:
+            The box moved to where O-Net sees the face, x1, y1, x2, y2, with the landmarks' x, y, x, y, ... after it,
+            px of `image`; the face score, 0..1.
+        """
+        left, top, side = square(box)
+        [out] = self._network.run(cut(image, left, top, side)[None].astype(np.float32))
+        return read(out[0].tolist(), left, top, side)
+
     def check(self, image: Image, boxes: Boxes) -> tuple[Boxes, Array, Array]:
         """Judges boxes, such as those of the frame before.
 
@@ -55,26 +72,13 @@ class Refiner:
         Returns:
             Boxes moved to where O-Net sees the face (n, 4), landmarks (n, 5, 2), face scores (n,) in 0..1.
         """
-        seen = [self._look(image, *square(box)) for box in np.asarray(boxes).tolist()]
+        seen = [self.look(image, box) for box in np.asarray(boxes).tolist()]
         found = np.array([places for places, _ in seen], dtype=np.float32).reshape(-1, 7, 2)
         scores = np.array([score for _, score in seen], dtype=np.float32)
         return found[:, :2].reshape(-1, 4), found[:, 2:], scores
 
-    def _look(self, image: Image, left: float, top: float, side: float) -> tuple[list[float], float]:
-        """One square: the box's four numbers and the landmarks' ten, px; the face score.
 
-        One by one: a face's landmarks don't depend on its company to the last bit.
-        """
-        [out] = self._network.run(cut(image, left, top, side)[None].astype(np.float32))
-        return read(out[0].tolist(), left, top, side)
-
-    def refine(self, image: Image, boxes: Boxes) -> tuple[Array, Array]:
-        """Landmarks (n, 5, 2) px and face scores (n,) for boxes (n, 4) of `image`."""
-        _, points, scores = self.check(image, boxes)
-        return points, scores
-
-
-def blend(face: Face, seen: Array, score: float) -> Face:
+def blend(face: Face, seen: Sequence[float], score: float) -> Face:
     """A face with its detector's landmarks bettered by O-Net's: a weighted mean, the detector's alone for profiles.
 
     O-Net's landmarks err 2.8 % of the face where YuNet's err 5.5, but it saw no profiles: it draws the far eye where it
@@ -82,12 +86,12 @@ def blend(face: Face, seen: Array, score: float) -> Face:
 
     Args:
         face: the detector's.
-        seen: (5, 2), O-Net's landmarks for its box, px of the same image.
+        seen: O-Net's landmarks for its box, x, y, x, y, ..., px of the same image.
         score: O-Net's, 0..1.
     """
     own = face.landmarks.reshape(-1).tolist()
     share = _trust(own, score)
-    mixed = [mine + share * (other - mine) for mine, other in zip(own, seen.reshape(-1).tolist(), strict=True)]
+    mixed = [mine + share * (other - mine) for mine, other in zip(own, seen, strict=True)]
     return Face(face.box, np.array(mixed, dtype=np.float32).reshape(5, 2), face.score)
 
 

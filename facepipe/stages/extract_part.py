@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from facepipe import parquet
-from facepipe.detection import make_refiner
 from facepipe.errors import ImageError, InputError
 from facepipe.parts import PartReport
 from facepipe.records import Status
@@ -65,11 +64,19 @@ class ExtractJob:
 
 
 @lru_cache(maxsize=1)
-def _networks(detector: str, model: str, min_score: float, _pid: int) -> tuple[Detector, Refiner]:
-    """The networks of this process, loaded once. The process id keeps a forked child from using its parent's."""
+def _detector(name: str, model: str, min_score: float, _pid: int) -> Detector:
+    """The detector of this process, loaded once. The process id keeps a forked child from using its parent's."""
     from facepipe.detection import make_detector
 
-    return make_detector(detector, model, min_score), make_refiner()
+    return make_detector(name, model, min_score)
+
+
+@lru_cache(maxsize=1)
+def _refiner(_pid: int) -> Refiner:
+    """O-Net for following faces, likewise."""
+    from facepipe.detection import make_refiner
+
+    return make_refiner()
 
 
 class PartExtractor:
@@ -80,7 +87,7 @@ class PartExtractor:
         self._guard = guard
         self._watch = watch
         self._inputs = place(config.input)
-        self._detector, self._refiner = _networks(config.detector, config.model, config.min_score, os.getpid())
+        self._detector = _detector(config.detector, config.model, config.min_score, os.getpid())
         self._extractor = FrameExtractor(config, self._detector, watch)
 
     def rows(self, sources: Sequence[Source]) -> Iterator[FaceRow]:
@@ -146,7 +153,7 @@ class PartExtractor:
 
         if not self._config.track or self._config.every > 3 or self._config.cropped:
             return search  # frames further apart show the face elsewhere
-        tracker = Tracker(self._detector, self._refiner, self._config.min_face, self._config.min_score)
+        tracker = Tracker(self._detector, _refiner(os.getpid()), self._config.min_face, self._config.min_score)
 
         def follow(image: Image) -> list[Face]:
             with self._watch.step("track"):

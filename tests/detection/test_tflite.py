@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
 from facepipe.detection import litert, tflite
-from facepipe.errors import WeightsError
+from facepipe.errors import MissingExtra, WeightsError
 
 
 @pytest.fixture
@@ -76,3 +78,10 @@ def test_what_is_no_network_is_refused():
     """LiteRT's own complaint, in a sentence with the name."""
     with pytest.raises(WeightsError, match="a text is no TFLite model"):
         litert.Network(b"not a network", "a text")
+
+
+def test_without_litert_the_error_names_the_command(monkeypatch):
+    """What an import finds where it is broken or gone."""
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(MissingExtra, match="pip install --force-reinstall ai-edge-litert"):
+        litert.Network(b"", "a text")

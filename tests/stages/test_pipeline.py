@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sys
+import dataclasses
 
 import pytest
 
+from facepipe.detection import weights
 from facepipe.errors import MissingExtra, WeightsError
 from facepipe.progress import QuietProgress
 from facepipe.stages import pipeline
@@ -20,9 +21,8 @@ def start(folder, recipe, **given):
 
 
 def test_a_missing_mesh_is_told_before_extract_starts(tmp_path, monkeypatch):
-    """Without LiteRT, a run whose `select` will refine ends at once and has written nothing; with `none` it starts."""
-    # What an import finds where it is not installed.
-    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    """Without its weights, a run whose `select` will refine ends at once and has written nothing; with `none` it starts."""
+    monkeypatch.setattr(weights, "FACE_MESH", dataclasses.replace(weights.FACE_MESH, package="installed_nowhere"))
     options = {"dry-run": True, "workers": 1}
     for recipe, given in [({}, {}), ({}, {"refine": "mesh"}), ({"select": {"refine": "mesh"}}, {})]:
         with pytest.raises(MissingExtra, match=r"pip install 'facepipe\[mesh\]'.*--refine none"):
