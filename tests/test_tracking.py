@@ -26,9 +26,9 @@ class Counted:
         self.searches += 1
         return self.detector.detect(image, min_face, refine=refine)
 
-    def blend(self, faces, seen, scores):
+    def blend(self, faces, looks):
         """Not a search."""
-        return self.detector.blend(faces, seen, scores)
+        return self.detector.blend(faces, looks)
 
 
 @pytest.fixture(scope="module")

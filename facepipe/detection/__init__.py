@@ -7,10 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from facepipe.detection.onet import Refiner
+    from facepipe.detection.onet import Look, Refiner
     from facepipe.records import Face, Image
 
 
@@ -30,8 +27,8 @@ class Detector(Protocol):
         """The same faces with refined landmarks, where `detect` left them unrefined."""
         ...
 
-    def blend(self, faces: Sequence[Face], seen: NDArray[np.float32], scores: NDArray[np.float32]) -> list[Face]:
-        """What `refine` gives, where O-Net's landmarks (n, 5, 2) and scores (n,) for the faces are known already."""
+    def blend(self, faces: Sequence[Face], looks: Sequence[Look]) -> list[Face]:
+        """What `refine` gives, where what O-Net sees in the faces' boxes is known already."""
         ...
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from facepipe.detection.boxes import Boxes
+    from facepipe.detection.onet import Look
     from facepipe.records import Image
 
     Array = NDArray[np.float32]
@@ -67,7 +68,7 @@ class Mtcnn:
         """The faces as they are: their landmarks are O-Net's already."""
         return list(faces)
 
-    def blend(self, faces: Sequence[Face], seen: Array, scores: Array) -> list[Face]:  # noqa: ARG002
+    def blend(self, faces: Sequence[Face], looks: Sequence[Look]) -> list[Face]:  # noqa: ARG002
         """Likewise."""
         return list(faces)
 

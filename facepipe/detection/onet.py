@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from facepipe.detection.boxes import Boxes
     from facepipe.records import Image
 
     Array = NDArray[np.float32]
@@ -31,6 +30,9 @@ NOSE = 2.25
 """The sum of eyes' and mouth's width over how far the nose stands out, for a generic head."""
 TURNED_FROM, PROFILE_FROM = 38.0, 58.0
 """degrees of yaw, as the detector's landmarks have it: O-Net's share falls from all to nothing."""
+Look = tuple[list[float], float]
+"""What O-Net sees in one square: a better box's x1, y1, x2, y2 and the landmarks' x, y, x, y, ..., px of the image;
+the face score, 0..1."""
 SURE = 0.5
 """O-Net's score below which it does not see a face, and its landmarks are not used."""
 
@@ -45,7 +47,7 @@ class Refiner:
     def __init__(self) -> None:
         self._network = litert.Network(onet_graph.build(weights.read_arrays(weights.O_NET)), "O-Net")
 
-    def look(self, image: Image, box: Sequence[float]) -> tuple[list[float], float]:
+    def look(self, image: Image, box: Sequence[float]) -> Look:
         """What O-Net sees in the square around one box.
 
         One by one: a face's landmarks don't depend on its company to the last bit.
@@ -53,29 +55,10 @@ class Refiner:
         Args:
             image: (h, w, 3) uint8 RGB.
             box: x1, y1, x2, y2, px of `image`.
-
-        Returns:
-            The box moved to where O-Net sees the face, x1, y1, x2, y2, with the landmarks' x, y, x, y, ... after it,
-            px of `image`; the face score, 0..1.
         """
         left, top, side = square(box)
         [out] = self._network.run(cut(image, left, top, side)[None].astype(np.float32))
         return read(out[0].tolist(), left, top, side)
-
-    def check(self, image: Image, boxes: Boxes) -> tuple[Boxes, Array, Array]:
-        """Judges boxes, such as those of the frame before.
-
-        Args:
-            image: (h, w, 3) uint8 RGB.
-            boxes: (n, 4) px of `image`.
-
-        Returns:
-            Boxes moved to where O-Net sees the face (n, 4), landmarks (n, 5, 2), face scores (n,) in 0..1.
-        """
-        seen = [self.look(image, box) for box in np.asarray(boxes).tolist()]
-        found = np.array([places for places, _ in seen], dtype=np.float32).reshape(-1, 7, 2)
-        scores = np.array([score for _, score in seen], dtype=np.float32)
-        return found[:, :2].reshape(-1, 4), found[:, 2:], scores
 
 
 def blend(face: Face, seen: Sequence[float], score: float) -> Face:
@@ -136,8 +119,8 @@ def cut(image: Image, left: float, top: float, side: float) -> Image:
     return np.asarray(cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def read(out: Sequence[float], left: float, top: float, side: float) -> tuple[list[float], float]:
-    """O-Net's 16 outputs for a square as the box's and the landmarks' x and y by turns, px, and the face score."""
+def read(out: Sequence[float], left: float, top: float, side: float) -> Look:
+    """O-Net's 16 outputs for a square as what is seen there."""
     places = [left + out[0] * side, top + out[1] * side, left + side + out[2] * side, top + side + out[3] * side]
     for x, y in zip(out[4:9], out[9:14], strict=True):
         places += (left + x * side, top + y * side)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from facepipe.detection.onet import Refiner
+    from facepipe.detection.onet import Look, Refiner
     from facepipe.records import Image
 
     Array = NDArray[np.float32]
@@ -97,7 +97,7 @@ class YuNet:
         unsure = np.flatnonzero(small & open_to_doubt)
         if not len(unsure):
             return boxes, points, scores
-        _, _, seen = self._refiner.check(image, boxes[unsure])
+        seen = np.array([self._refiner.look(image, box)[1] for box in boxes[unsure].tolist()], np.float32)
         scores = scores.copy()
         scores[unsure] = np.maximum(scores[unsure], (scores[unsure] + seen) / 2)
         order = np.argsort(-scores, kind="stable")
@@ -105,13 +105,11 @@ class YuNet:
 
     def refine(self, image: Image, faces: Sequence[Face]) -> list[Face]:
         """Faces that `detect` gave unrefined for the same image, with O-Net's share in their landmarks."""
-        looks = [self._refiner.look(image, face.box.tolist()) for face in faces]
-        return [onet.blend(face, places[4:], score) for face, (places, score) in zip(faces, looks, strict=True)]
+        return self.blend(faces, [self._refiner.look(image, face.box.tolist()) for face in faces])
 
-    def blend(self, faces: Sequence[Face], seen: Array, scores: Array) -> list[Face]:
-        """The same where O-Net's landmarks (n, 5, 2) and scores (n,) for the faces' boxes are known already."""
-        points = seen.reshape(-1, 10).tolist()
-        return [onet.blend(*each) for each in zip(faces, points, scores.tolist(), strict=True)]
+    def blend(self, faces: Sequence[Face], looks: Sequence[Look]) -> list[Face]:
+        """The same where what O-Net sees in the faces' boxes is known already."""
+        return [onet.blend(face, places[4:], score) for face, (places, score) in zip(faces, looks, strict=True)]
 
     def propose(self, image: Image, min_face: float) -> tuple[Array, Array, Array]:
         """What YuNet alone says: boxes (n, 4), landmarks (n, 5, 2), scores (n,), px of `image`, best score first."""

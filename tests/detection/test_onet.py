@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from facepipe.choosing import overlap
 from facepipe.detection import litert, make_detector, make_refiner, networks, onet_graph, sessions, weights
-from facepipe.detection.boxes import overlaps
 from facepipe.detection.onet import cut, read
 
 
@@ -28,44 +28,43 @@ def astronaut_image():
     return data.astronaut()
 
 
+def look(refiner, image, box):
+    """The box, the landmarks (5, 2) and the score."""
+    places, score = refiner.look(image, box.tolist())
+    return np.array(places[:4]), np.reshape(places[4:], (5, 2)), score
+
+
 @pytest.mark.parametrize("shift", [(-0.2, 0), (0.2, 0.1), (0, -0.2), (0.1, 0.2)])
 def test_a_box_a_little_off_is_moved_onto_the_face(refiner, face, astronaut_image, shift):
     """From a box a fifth of its side off, O-Net's regression lands nearer to the face."""
     side = np.ptp(face.box[::2])
     off = face.box + np.array([*shift, *shift], np.float32) * side
-    boxes, points, scores = refiner.check(astronaut_image, off[None])
-    assert overlaps(boxes, face.box[None])[0, 0] > overlaps(off[None], face.box[None])[0, 0]
-    assert scores[0] > 0.9
-    assert np.linalg.norm(points[0] - face.landmarks, axis=1).mean() < 0.08 * side
+    box, points, score = look(refiner, astronaut_image, off)
+    assert overlap(box, face.box) > overlap(off, face.box)
+    assert score > 0.9
+    assert np.linalg.norm(points - face.landmarks, axis=1).mean() < 0.08 * side
 
 
-def test_what_is_no_face_scores_low(refiner, astronaut_image):
+@pytest.mark.parametrize("box", [(60, 60, 130, 130), (330, 60, 440, 200), (-300, -300, 10, 10)])
+def test_what_is_no_face_scores_low(refiner, astronaut_image, box):
     """The flag, the shuttle and a box mostly outside the picture score far below a face."""
-    boxes = np.array([[60, 60, 130, 130], [330, 60, 440, 200], [-300, -300, 10, 10]], np.float32)
-    assert refiner.check(astronaut_image, boxes)[2].max() < 0.3
+    assert refiner.look(astronaut_image, box)[1] < 0.3
 
 
-def test_no_boxes_give_empty_arrays(refiner, astronaut_image):
-    """Nothing in, nothing out, in the documented shapes."""
-    boxes, points, scores = refiner.check(astronaut_image, np.zeros((0, 4), np.float32))
-    assert (boxes.shape, points.shape, scores.shape) == ((0, 4), (0, 5, 2), (0,))
-
-
-def test_company_changes_nothing(refiner, face, astronaut_image):
-    """A box gives the same bits alone and among others."""
-    boxes = np.stack([face.box + d for d in (0, 5, -7)])
-    together = refiner.check(astronaut_image, boxes)
-    alone = refiner.check(astronaut_image, boxes[1:2])
-    assert [a[1].tolist() for a in together] == [a[0].tolist() for a in alone]
+def test_what_was_seen_before_changes_nothing(refiner, face, astronaut_image):
+    """A box gives the same bits first and after others."""
+    before = refiner.look(astronaut_image, face.box.tolist())
+    refiner.look(astronaut_image, (60, 60, 130, 130))
+    assert refiner.look(astronaut_image, face.box.tolist()) == before
 
 
 @pytest.mark.parametrize("scale", [2, 3, 5])
 def test_landmarks_do_not_depend_on_resolution(refiner, face, astronaut_image, scale):
     """An enlarged picture is averaged down, not sampled: landmarks stay within 1.5 % of the face."""
     large = cv2.resize(astronaut_image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    _, points, _ = refiner.check(astronaut_image, face.box[None])
-    _, fine, _ = refiner.check(large, face.box[None] * scale)
-    assert np.linalg.norm(fine / scale - points, axis=2).mean() < 0.015 * np.ptp(face.box[::2])
+    _, points, _ = look(refiner, astronaut_image, face.box)
+    _, fine, _ = look(refiner, large, face.box * scale)
+    assert np.linalg.norm(fine / scale - points, axis=1).mean() < 0.015 * np.ptp(face.box[::2])
 
 
 def _reference(pixels, arrays):
