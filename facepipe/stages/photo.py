@@ -51,7 +51,7 @@ class View:
     def to_full(self, numbers: np.ndarray) -> list[float]:
         """x, y, x, y, ... of the view -> of the full-size picture."""
         x, y = self._ratios()
-        return [float(value) * (y if i % 2 else x) for i, value in enumerate(numbers)]
+        return [value * (y if i % 2 else x) for i, value in enumerate(numbers.tolist())]
 
     def to_view(self, numbers: Sequence[float]) -> Box:
         """x, y, x, y of the full-size picture -> of the view."""
@@ -68,6 +68,8 @@ class View:
 
     def reduction_needed(self, box: np.ndarray, margin: float, crop_size: int) -> int:
         """The strongest reduction at which a crop of this face is hardly enlarged, if at all."""
+        if self.reduction == 1:
+            return 1
         side = float(max(box[2] - box[0], box[3] - box[1])) * (1 + 2 * margin) * self.scale
         return next((r for r in REDUCTIONS if r <= self.reduction and ENLARGED * side / r >= crop_size), 1)
 
