@@ -221,8 +221,9 @@ def score_eight_bits(labels: Labels) -> dict[str, dict[str, float]]:
     """O-Net on the labelled boxes with weights of 8 bits, as facepipe runs it, beside itself in float32."""
     boxes = {row["path"]: [float(row[c]) for c in ("x1", "y1", "x2", "y2")] for row in labels.ytf}
     squares = [onet.cut(image, *onet.square(boxes[path])) for path, image in labels.images("ytf")]
-    exact = sessions.open_session(networks.o_net(weights.read_arrays(weights.O_NET)))
-    lean = litert.Network(onet_graph.build(weights.read_arrays(weights.O_NET)), "O-Net")
+    arrays = weights.read_arrays(weights.O_NET)
+    exact = sessions.open_session(networks.o_net(arrays))
+    lean = litert.Network(onet_graph.build(arrays), "O-Net")
     runs = {
         "float32, ONNX Runtime": lambda square: exact.run(None, {"pixels": sessions.to_planes(square)})[0][0],
         "8 bits, LiteRT": lambda square: lean.run(square[None].astype(np.float32))[0][0],

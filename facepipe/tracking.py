@@ -98,17 +98,17 @@ class Tracker:
         looks = [self._refiner.look(image, face.box.tolist()) for face in found]
         found = self._detector.blend(found, looks)
         good = [i for i, face in enumerate(found) if face.score >= self._min_score]
-        self._tracks = [_start(found[i], looks[i][0][4:]) for i in good]
+        self._tracks = [_start(found[i], looks[i].landmarks) for i in good]
         # Where O-Net doesn't see one of them the next frame is searched as well.
-        self._age = 1 if all(looks[i][1] >= SURE for i in good) else EVERY
+        self._age = 1 if all(looks[i].score >= SURE for i in good) else EVERY
         return found
 
     def _follow(self, image: Image) -> list[_Track] | None:
         """The tracks a frame later; None where any of them is lost."""
         followed = []
         for track in self._tracks:
-            places, score = self._refiner.look(image, track.box)
-            moved = track.moved(places[4:]) if score >= SURE else None
+            look = self._refiner.look(image, track.box)
+            moved = track.moved(look.landmarks) if look.score >= SURE else None
             if moved is None:
                 return None
             followed.append(moved)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe.errors import MissingExtra, WeightsError
+from facepipe.errors import WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,15 +27,14 @@ class Network:
         name: what messages call it.
 
     Raises:
-        MissingExtra: LiteRT can't be imported here.
-        WeightsError: LiteRT can't run it.
+        WeightsError: LiteRT can't run it, or can't be imported here.
     """
 
     def __init__(self, model: bytes, name: str) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
-            raise MissingExtra(
+            raise WeightsError(
                 f"LiteRT can't be loaded ({error}): pip install --force-reinstall ai-edge-litert"
             ) from error
         try:

@@ -125,7 +125,7 @@ def p_net(weights: Sequence[Array]) -> bytes:
     return graph.serialize([floats("pixels", (1, 3, "h", "w"))], [floats("out", (1, 6, "ho", "wo"))])
 
 
-def dense_after_maps(weight: Array, maps: tuple[int, int, int]) -> Array:
+def _dense_after_maps(weight: Array, maps: tuple[int, int, int]) -> Array:
     """A dense layer's (in, out) weights reordered for a flattened (channels, height, width).
 
     The package flattens (width, height, channels): its networks were trained on transposed images.
@@ -138,7 +138,7 @@ def _dense_end(graph: Graph, value: str, weights: Sequence[Array], maps: tuple[i
     """The layers after the convolutions: one hidden layer, then all heads at once, into `out`."""
     hidden, bias, slope, *heads = weights
     value = graph.add("Flatten", value)
-    value = graph.add("Gemm", value, graph.constant(dense_after_maps(hidden, maps)), graph.constant(bias))
+    value = graph.add("Gemm", value, graph.constant(_dense_after_maps(hidden, maps)), graph.constant(bias))
     value = graph.add("PRelu", value, graph.constant(slope))
     weight, bias = np.concatenate(heads[0::2], axis=1), np.concatenate(heads[1::2])
     graph.add("Gemm", value, graph.constant(weight), graph.constant(bias), output="out")

@@ -1,4 +1,4 @@
-"""O-Net, MTCNN's last network, as a judge of single boxes: landmarks, a better box and a face score for each.
+"""O-Net, MTCNN's last network, as a judge of single boxes: landmarks and a face score for each.
 
 It looks at 48x48 px cut from the image at full size, whatever detector proposed the box.
 """
@@ -6,7 +6,7 @@ It looks at 48x48 px cut from the image at full size, whatever detector proposed
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -30,11 +30,15 @@ NOSE = 2.25
 """The sum of eyes' and mouth's width over how far the nose stands out, for a generic head."""
 TURNED_FROM, PROFILE_FROM = 38.0, 58.0
 """degrees of yaw, as the detector's landmarks have it: O-Net's share falls from all to nothing."""
-Look = tuple[list[float], float]
-"""What O-Net sees in one square: a better box's x1, y1, x2, y2 and the landmarks' x, y, x, y, ..., px of the image;
-the face score, 0..1."""
 SURE = 0.5
 """O-Net's score below which it does not see a face, and its landmarks are not used."""
+
+
+class Look(NamedTuple):
+    """What O-Net sees in one square: five landmarks as x, y, x, y, ..., px of the image; the face score, 0..1."""
+
+    landmarks: list[float]
+    score: float
 
 
 class Refiner:
@@ -61,7 +65,7 @@ class Refiner:
         return read(out[0].tolist(), left, top, side)
 
 
-def blend(face: Face, seen: Sequence[float], score: float) -> Face:
+def blend(face: Face, look: Look) -> Face:
     """A face with its detector's landmarks bettered by O-Net's: a weighted mean, the detector's alone for profiles.
 
     O-Net's landmarks err 2.8 % of the face where YuNet's err 5.5, but it saw no profiles: it draws the far eye where it
@@ -69,12 +73,11 @@ def blend(face: Face, seen: Sequence[float], score: float) -> Face:
 
     Args:
         face: the detector's.
-        seen: O-Net's landmarks for its box, x, y, x, y, ..., px of the same image.
-        score: O-Net's, 0..1.
+        look: what O-Net sees in its box.
     """
     own = face.landmarks.reshape(-1).tolist()
-    share = _trust(own, score)
-    mixed = [mine + share * (other - mine) for mine, other in zip(own, seen, strict=True)]
+    share = _trust(own, look.score)
+    mixed = [mine + share * (other - mine) for mine, other in zip(own, look.landmarks, strict=True)]
     return Face(face.box, np.array(mixed, dtype=np.float32).reshape(5, 2), face.score)
 
 
@@ -120,8 +123,8 @@ def cut(image: Image, left: float, top: float, side: float) -> Image:
 
 
 def read(out: Sequence[float], left: float, top: float, side: float) -> Look:
-    """O-Net's 16 outputs for a square as what is seen there."""
-    places = [left + out[0] * side, top + out[1] * side, left + side + out[2] * side, top + side + out[3] * side]
+    """O-Net's 16 outputs for a square as what is seen there; its first four, a better box, are not needed."""
+    landmarks: list[float] = []
     for x, y in zip(out[4:9], out[9:14], strict=True):
-        places += (left + x * side, top + y * side)
-    return places, 1 / (1 + math.exp(min(out[14] - out[15], 700.0)))
+        landmarks += (left + x * side, top + y * side)
+    return Look(landmarks, 1 / (1 + math.exp(min(out[14] - out[15], 700.0))))

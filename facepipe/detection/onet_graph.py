@@ -39,7 +39,8 @@ def build(weights: Sequence[NDArray[np.float32]]) -> bytes:
     value = graph.pool(value, 2)
     value = graph.prelu(graph.convolve(value, weights[9], weights[10]), weights[11])
     hidden, bias, slope, *heads = weights[12:]
-    hidden = networks.dense_after_maps(hidden, (128, 3, 3)).reshape(128, 9, -1).swapaxes(0, 1).reshape(128 * 9, -1)
+    # The package flattens (width, height, channels): its networks were trained on transposed images.
+    hidden = hidden.reshape(3, 3, 128, -1).swapaxes(0, 1).reshape(hidden.shape)
     value = graph.prelu(graph.dense(graph.flatten(value), hidden, bias), slope)
     ends = np.concatenate(heads[0::2], axis=1), np.concatenate(heads[1::2])
     return graph.serialize(pixels, graph.dense(value, *ends, exact=True))

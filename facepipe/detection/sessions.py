@@ -1,4 +1,4 @@
-"""How every network here is run: ONNX Runtime, one thread, memory that does not grow with the input shapes."""
+"""How networks are run on ONNX Runtime: one thread, memory that does not grow with the input shapes."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Graph:
         return self._add(CONV, (value, weights, self._constant(bias)), shape, CONV_OPTIONS, options)
 
     def pool(self, value: int, side: int, *, same: bool = False) -> int:
-        """The maximum of squares of `side`, two apart; `same` adds room at the far edges, as TensorFlow does."""
+        """The maximum of squares of `side`, two apart; `same` adds room at the edges, as TensorFlow does."""
         _, rows, columns, channels = self._shapes[value]
         room = 0 if same else side - 1
         shape = (1, -(-(rows - room) // 2), -(-(columns - room) // 2), channels)

@@ -97,7 +97,7 @@ class YuNet:
         unsure = np.flatnonzero(small & open_to_doubt)
         if not len(unsure):
             return boxes, points, scores
-        seen = np.array([self._refiner.look(image, box)[1] for box in boxes[unsure].tolist()], np.float32)
+        seen = np.array([self._refiner.look(image, box).score for box in boxes[unsure].tolist()], np.float32)
         scores = scores.copy()
         scores[unsure] = np.maximum(scores[unsure], (scores[unsure] + seen) / 2)
         order = np.argsort(-scores, kind="stable")
@@ -109,7 +109,7 @@ class YuNet:
 
     def blend(self, faces: Sequence[Face], looks: Sequence[Look]) -> list[Face]:
         """The same where what O-Net sees in the faces' boxes is known already."""
-        return [onet.blend(face, places[4:], score) for face, (places, score) in zip(faces, looks, strict=True)]
+        return [onet.blend(face, look) for face, look in zip(faces, looks, strict=True)]
 
     def propose(self, image: Image, min_face: float) -> tuple[Array, Array, Array]:
         """What YuNet alone says: boxes (n, 4), landmarks (n, 5, 2), scores (n,), px of `image`, best score first."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from facepipe.detection import litert, tflite
-from facepipe.errors import MissingExtra, WeightsError
+from facepipe.errors import WeightsError
 
 
 @pytest.fixture
@@ -83,5 +83,5 @@ def test_what_is_no_network_is_refused():
 def test_without_litert_the_error_names_the_command(monkeypatch):
     """What an import finds where it is broken or gone."""
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    with pytest.raises(MissingExtra, match="pip install --force-reinstall ai-edge-litert"):
+    with pytest.raises(WeightsError, match="pip install --force-reinstall ai-edge-litert"):
         litert.Network(b"", "a text")
