@@ -90,19 +90,23 @@ def interruptible() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signals = 0
+    told: list[Interrupted] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        nonlocal signals
-        signals += 1
-        if signals > 1:
+        if told:
             os._exit(Interrupted.exit_code)  # children see that their parent is gone, and end
         name = signal.Signals(number).name
-        raise Interrupted(f"stopped by {name}; what is finished is kept: run the same command again to go on")
+        told.append(Interrupted(f"stopped by {name}; what is finished is kept: run the same command again to go on"))
+        raise told[0]
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except Exception as error:
+        # In the middle of an import, a compiled module makes an ImportError of whatever is raised.
+        if told and error is not told[0]:
+            raise told[0] from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -6,6 +6,7 @@ Standard library only: what a job needs is imported when the job is unpickled. S
 from __future__ import annotations
 
 import faulthandler
+import gc
 import json
 import mmap
 import os
@@ -112,8 +113,16 @@ def _serve(job: Job, commands: int, reports: int, notes: Notes, waiting_since: l
         guard = ItemGuard(notes, blamed)
         answer = _answer(job, number, guard, notes)
         guard.off()
+        _spare_the_collector()
         send_frame(reports, json.dumps(answer).encode())
         waiting_since[0] = time.monotonic()
+
+
+def _spare_the_collector() -> None:
+    """What stays for good, modules above all, is not looked through again and again for garbage."""
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()
 
 
 def _answer(job: Job, number: int, guard: ItemGuard, notes: Notes) -> dict[str, Any]:

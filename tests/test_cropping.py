@@ -82,6 +82,16 @@ def test_beyond_the_border_its_pixels_are_repeated(box):
     assert (crop[..., 2] == 23).all()
 
 
+@pytest.mark.parametrize("roll", [0, 1.3, -30, 90, 170])
+@pytest.mark.parametrize("box", [(180, 63, 269, 174), (430, -20, 530, 60), (-20, 420, 90, 540), (60, 60, 170, 180)])
+def test_a_crop_shows_what_the_whole_image_shows_there(box, roll, astronaut):
+    """Only a part of the image is looked at: the crop is that of the whole one, but for rounding."""
+    matrix = crop_matrix(box, roll, 128, 0.3)
+    assert matrix[0, 0] ** 2 + matrix[0, 1] ** 2 > 1 / 1.6**2  # one bilinear sample a pixel
+    whole = cv2.warpAffine(astronaut, matrix, (128, 128), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    assert np.abs(cut_crop(astronaut, box, roll, 128, 0.3).image.astype(int) - whole).max() <= 1
+
+
 def test_a_box_without_area_still_gives_a_crop():
     """A degenerate box is treated as one pixel."""
     assert cut_crop(_ramp(), (50, 50, 50, 50), 0.0, 32, 0.3).image.shape == (32, 32, 3)

@@ -330,6 +330,19 @@ def test_signals_are_errors_only_inside(tmp_path):
     assert elsewhere == [before[0]]
 
 
+def test_a_signal_that_something_makes_another_error_of_is_still_a_signal():
+    """A compiled module that is being imported turns whatever is raised into an ImportError of its own."""
+    with pytest.raises(Interrupted, match="stopped by SIGTERM") as raised, interruptible():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except Interrupted as error:
+            raise ImportError("initialization failed") from error
+    assert isinstance(raised.value.__cause__, ImportError)
+    with pytest.raises(ImportError), interruptible():
+        raise ImportError("no signal came")
+
+
 def test_a_run_starts_soon(tmp_path):
     """From nothing to the first finished part of a light job: under a second of processor time."""
     Parts(tmp_path, ["a"])

@@ -8,18 +8,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from facepipe.detection.onet import Look, Refiner
+    from facepipe.detection.reduction import Reduced
     from facepipe.records import Face, Image
 
 
 class Detector(Protocol):
     """Finds faces in one image at a time; no result depends on the images before it."""
 
-    def detect(self, image: Image, min_face: float, *, refine: bool = True) -> list[Face]:
+    def reduce(self, image: Image, min_face: float) -> Reduced | None:
+        """What the network is shown of an image, for `detect`; None where that is left to `detect` itself.
+
+        Best done while the image has just been decoded, and still lies in the core's cache.
+        """
+        ...
+
+    def detect(
+        self, image: Image, min_face: float, *, refine: bool = True, reduced: Reduced | None = None
+    ) -> list[Face]:
         """All faces of at least about `min_face` px in an image (h, w, 3) uint8 RGB, best score first.
 
         Faces of a score below the detector's `min_score` are among them, down to 0.3, and smaller ones: the caller
         decides. Coordinates are px of `image`; a box may reach beyond its border. Landmarks are refined by O-Net on the
         image's own pixels; with `refine=False` that is left for `refine` to do, for the faces that matter.
+        `reduced` is what `reduce` gave for the same image and `min_face`.
         """
         ...
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from facepipe.detection.boxes import Boxes
     from facepipe.detection.onet import Look
+    from facepipe.detection.reduction import Reduced
     from facepipe.records import Image
 
     Array = NDArray[np.float32]
@@ -55,10 +56,20 @@ class Mtcnn:
         self._o_net = sessions.open_session(networks.o_net(weights.read_arrays(weights.O_NET)))
         self._floor = min(min_score, FLOOR)
 
-    def detect(self, image: Image, min_face: float, *, refine: bool = True) -> list[Face]:  # noqa: ARG002
+    def reduce(self, image: Image, min_face: float) -> None:
+        """Nothing: its first network looks at the image in many sizes."""
+
+    def detect(
+        self,
+        image: Image,
+        min_face: float,
+        *,
+        refine: bool = True,  # noqa: ARG002
+        reduced: Reduced | None = None,  # noqa: ARG002
+    ) -> list[Face]:
         """All faces of at least `min_face` px in an image (h, w, 3) uint8 RGB, best score first, in px of the image.
 
-        Every face has passed O-Net, so `refine` changes nothing.
+        Every face has passed O-Net, so `refine` changes nothing; no more does `reduced`.
         """
         proposed = self._propose(image, min_face)
         kept = self._refine(image, proposed)

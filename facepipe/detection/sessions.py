@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from facepipe.records import Image
 
 
-def open_session(model: bytes) -> onnxruntime.InferenceSession:
+def open_session(model: bytes, *, keep_memory: bool = False) -> onnxruntime.InferenceSession:
     """A session for a serialized ONNX model.
 
-    One thread: facepipe runs one worker process a core. No memory arena: it keeps the largest block of every input
-    shape it has seen, and photographs come in thousands of shapes.
+    One thread: facepipe runs one worker process a core.
+
+    Args:
+        model: the bytes.
+        keep_memory: hold on to the memory of every input shape, planned as one block (memory arena and pattern), which
+            stays in the core's caches: for inputs that are small and of few shapes. Photographs come in thousands.
 
     Raises:
         WeightsError: the bytes are no model that ONNX Runtime can run.
@@ -30,8 +34,8 @@ def open_session(model: bytes) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = keep_memory
+    options.enable_mem_pattern = keep_memory
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -10,43 +10,35 @@ import cv2
 import numpy as np
 
 from facepipe.detection import onet, sessions, weights, yunet_graph
+from facepipe.detection.reduction import reduce_image, wanted_scale
 from facepipe.records import Face
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
 
     from facepipe.detection.onet import Look, Refiner
+    from facepipe.detection.reduction import Reduced
     from facepipe.records import Image
 
     Array = NDArray[np.float32]
 
-SHOWN_PX = ((20.0, 24.0), (40.0, 17.5))
-"""How large a face of `min_face` px is shown to the network: 24 px where it has 20 itself, 17.5 px from 40 on.
-
-Of the labelled YouTube Faces, shown at 16, 18, 20 and 24 px, it finds 80, 90, 95 and 99 % together with O-Net's second
-opinion. So of the faces just `min_face` large nine in ten are found, of those a quarter larger 99 in 100. Faces that
-are small themselves are blurred by the camera and worth some enlargement.
-"""
 FLOOR = 0.3
 """Faces of a lower score are not worth a row."""
 DOUBTFUL = 2.0
 """Faces up to this many times `min_face` lose score by being shown small, and get a second opinion."""
 OVERLAP = 0.3
 """Of two boxes overlapping by more (intersection over union), the one with the better score stays."""
-MAX_SCALE = 2.0
-"""More enlargement costs more than it finds."""
 MOST_PIXELS = 1_500_000
 """Of one input; larger ones are searched in tiles, so that memory stays bounded (about 100 MB)."""
 TILE, TILE_OVERLAP = 1024, 256
 """px of the input. Faces of up to half the overlap are looked for in tiles, larger ones in the whole image."""
-SAMPLES_REACH = 2.5
-"""Image px per input px up to which bilinear samples do."""
-LEAST_SIDE = 112
-"""px: a smaller input saves next to nothing, so small pictures are not reduced below it."""
-GRID = 16
-"""px: sides are rounded up to multiples of this."""
+SCORE = 14
+"""The column of a face's score, after four numbers for its box and ten for its landmarks."""
+SMALL = 3 * 256 * 256
+"""Numbers in an input up to which the session keeps its memory, at most 20 MB."""
 
 
 class YuNet:
@@ -63,11 +55,15 @@ class YuNet:
 
     def __init__(self, refiner: Refiner, model: str = "", min_score: float = 0.7) -> None:
         file = weights.read_model(model) if model else weights.read_weights(weights.YUNET)
-        self._session = sessions.open_session(yunet_graph.rebuild(file, min(min_score, FLOOR), OVERLAP))
+        self._model = yunet_graph.rebuild(file, min(min_score, FLOOR), OVERLAP)
+        self._for_small = sessions.open_session(self._model, keep_memory=True)
+        self._for_large: InferenceSession | None = None
         self._refiner = refiner
         self._min_score = min_score
 
-    def detect(self, image: Image, min_face: float, *, refine: bool = True) -> list[Face]:
+    def detect(
+        self, image: Image, min_face: float, *, refine: bool = True, reduced: Reduced | None = None
+    ) -> list[Face]:
         """All faces of at least about `min_face` px.
 
         A small face that leaves YuNet unsure is shown to O-Net at full size: where the mean of their scores is higher,
@@ -77,31 +73,28 @@ class YuNet:
             image: (h, w, 3) uint8 RGB.
             min_face: px of `image`; smaller faces may be among the result.
             refine: whether every face's landmarks are refined; else `refine` does it for those that matter.
+            reduced: what `reduce` gave for the same image and `min_face`, where that is done already.
 
         Returns:
             Best score first; coordinates in px of `image`, boxes may reach beyond its border.
         """
-        boxes, points, scores = self.propose(image, min_face)
-        if len(scores) and scores[-1] < self._min_score:
-            boxes, points, scores = self._ask_again(image, min_face, boxes, points, scores)
-        faces = [Face(*parts) for parts in zip(boxes, points, scores.tolist(), strict=True)]
+        found = self.propose(image, min_face, reduced)
+        if len(found) and found[-1, SCORE] < self._min_score:
+            found = self._ask_again(image, min_face, found)
+        faces = [Face(row[:4], row[4:14].reshape(5, 2), float(row[SCORE])) for row in found]
         return self.refine(image, faces) if refine else faces
 
-    def _ask_again(
-        self, image: Image, min_face: float, boxes: Array, points: Array, scores: Array
-    ) -> tuple[Array, Array, Array]:
+    def _ask_again(self, image: Image, min_face: float, found: Array) -> Array:
         """O-Net's opinion of the small faces that YuNet is not sure of, in their scores; best first again."""
-        small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) < DOUBTFUL * min_face
-        # O-Net can say 1 at most: below that, the mean stays under `min_score` whatever it says.
-        open_to_doubt = (scores < self._min_score) & (scores + 1 >= 2 * self._min_score)
-        unsure = np.flatnonzero(small & open_to_doubt)
-        if not len(unsure):
-            return boxes, points, scores
-        seen = np.array([self._refiner.look(image, box).score for box in boxes[unsure].tolist()], np.float32)
-        scores = scores.copy()
-        scores[unsure] = np.maximum(scores[unsure], (scores[unsure] + seen) / 2)
-        order = np.argsort(-scores, kind="stable")
-        return boxes[order], points[order], scores[order]
+        found = found.copy()
+        asked = False
+        for row, (x1, y1, x2, y2, *_, score) in zip(found, found.tolist(), strict=True):
+            # O-Net can say 1 at most: where the mean stays under `min_score` whatever it says, it is not asked.
+            open_to_doubt = score < self._min_score <= (score + 1) / 2
+            if open_to_doubt and max(x2 - x1, y2 - y1) < DOUBTFUL * min_face:
+                row[SCORE] = max(score, (score + self._refiner.look(image, (x1, y1, x2, y2)).score) / 2)
+                asked = True
+        return found[np.argsort(-found[:, SCORE], kind="stable")] if asked else found
 
     def refine(self, image: Image, faces: Sequence[Face]) -> list[Face]:
         """Faces that `detect` gave unrefined for the same image, with O-Net's share in their landmarks."""
@@ -111,34 +104,49 @@ class YuNet:
         """The same where what O-Net sees in the faces' boxes is known already."""
         return [onet.blend(face, look) for face, look in zip(faces, looks, strict=True)]
 
-    def propose(self, image: Image, min_face: float) -> tuple[Array, Array, Array]:
-        """What YuNet alone says: boxes (n, 4), landmarks (n, 5, 2), scores (n,), px of `image`, best score first."""
+    def reduce(self, image: Image, min_face: float) -> Reduced | None:
+        """What `detect` shows the network of an image (h, w, 3) uint8 RGB; None where it needs several looks."""
         height, width = image.shape[:2]
         scale = wanted_scale(width, height, min_face)
-        excess = width * height * scale * scale / MOST_PIXELS
-        faces = self._run(image, scale) if excess <= 1 else self._run_in_tiles(image, scale, math.sqrt(excess))
-        return faces[:, :4], faces[:, 4:14].reshape(-1, 5, 2), faces[:, 14]
+        return reduce_image(image, scale) if width * height * scale * scale <= MOST_PIXELS else None
 
-    def _run(self, image: Image, scale: float) -> Array:
-        """The network on a whole image: faces (n, 15), best score first."""
-        pixels, scale_x, scale_y = reduce_image(image, scale)
-        faces: Array = self._session.run(None, {"pixels": pixels, **cells(*pixels.shape[2:], scale_x, scale_y)})[0].T
+    def propose(self, image: Image, min_face: float, reduced: Reduced | None = None) -> Array:
+        """What YuNet alone says: faces (n, 15), best score first; box, five landmarks, score, px of `image`."""
+        reduced = reduced or self.reduce(image, min_face)
+        if reduced is not None:
+            return self._run(reduced)
+        height, width = image.shape[:2]
+        scale = wanted_scale(width, height, min_face)
+        return self._run_in_tiles(image, scale, math.sqrt(width * height * scale * scale / MOST_PIXELS))
+
+    def _run(self, reduced: Reduced) -> Array:
+        """The network on a reduced image: faces (n, 15), best score first, in px of the image itself."""
+        pixels = sessions.to_planes(reduced.image)
+        session = self._for_small if pixels.size <= SMALL else self._session_for_large()
+        given = {"pixels": pixels, **cells(*pixels.shape[2:], reduced.scale_x, reduced.scale_y)}
+        faces: Array = session.run(None, given)[0].T
         return faces
+
+    def _session_for_large(self) -> InferenceSession:
+        """The same network without a memory of shapes; opened when it is needed, most photographs need none."""
+        if self._for_large is None:
+            self._for_large = sessions.open_session(self._model)
+        return self._for_large
 
     def _run_in_tiles(self, image: Image, scale: float, excess: float) -> Array:
         """The network on a large image, in bounded memory: small faces from overlapping tiles, large from the whole."""
         large = TILE_OVERLAP / scale / 2
-        whole = self._run(image, scale / excess)
+        whole = self._run(reduce_image(image, scale / excess))
         found = [whole[_sides(whole) >= large]]
         for left, top, right, bottom in tiles(image.shape[1], image.shape[0], TILE / scale, TILE_OVERLAP / scale):
-            faces = self._run(image[top:bottom, left:right], scale)
+            faces = self._run(reduce_image(image[top:bottom, left:right], scale))
             # A face cut by a tile's edge lies whole in the next one.
             faces = faces[_sides(faces) < large] + np.array([left, top] * 7 + [0], dtype=np.float32)
             found.append(faces)
         faces = np.concatenate(found)
         placed = faces[:, :4].copy()
         placed[:, 2:] -= placed[:, :2]
-        return faces[list(cv2.dnn.NMSBoxes(placed.tolist(), faces[:, 14].tolist(), 0.0, OVERLAP))]
+        return faces[list(cv2.dnn.NMSBoxes(placed.tolist(), faces[:, SCORE].tolist(), 0.0, OVERLAP))]
 
 
 def _sides(faces: Array) -> Array:
@@ -156,48 +164,6 @@ def tiles(width: int, height: int, side: float, overlap: float) -> list[tuple[in
         return [(round(i * step), min(round(i * step + step + overlap), length)) for i in range(count)]
 
     return [(left, top, right, bottom) for top, bottom in cuts(height) for left, right in cuts(width)]
-
-
-def wanted_scale(width: int, height: int, min_face: float) -> float:
-    """The scale that shows a face of `min_face` px as large as `SHOWN_PX` says."""
-    (small, large_px), (large, small_px) = SHOWN_PX
-    share = min(max((min_face - small) / (large - small), 0.0), 1.0)
-    wanted = min((large_px + share * (small_px - large_px)) / min_face, MAX_SCALE)
-    return max(wanted, min(LEAST_SIDE / max(width, height), 1.0))
-
-
-def input_size(width: int, height: int, wanted: float) -> tuple[int, int, float]:
-    """The network's input size for an image: (columns, rows, scale), columns and rows multiples of 16.
-
-    The scale is the wanted one or larger, up to what the rounding up leaves room for: where a whole number of pixels
-    can then be averaged, that is the cheapest reduction; else the input is filled.
-    """
-    columns = -(-math.ceil(width * wanted) // GRID) * GRID
-    rows = -(-math.ceil(height * wanted) // GRID) * GRID
-    # Never enlarged for the padding's sake alone.
-    largest = min(columns / width, rows / height, max(wanted, 1.0))
-    blocks = math.ceil(1 / largest)
-    return columns, rows, 1 / blocks if 1 / blocks >= wanted else largest
-
-
-def reduce_image(image: Image, wanted: float) -> tuple[Array, float, float]:
-    """The network's input (1, 3, rows, columns) float32, padded with black right and below, and its x and y scales."""
-    height, width = image.shape[:2]
-    columns, rows, scale = input_size(width, height, wanted)
-    # Beyond this ratio bilinear samples leave pixels out.
-    blocks = int(1 / scale) if 1 / scale >= SAMPLES_REACH or (1 / scale).is_integer() else 1
-    if blocks > 1:
-        # Whole blocks are averaged first: fine texture would alias, and INTER_AREA at any ratio is ten times slower.
-        width, height = max(width // blocks, 1) * blocks, max(height // blocks, 1) * blocks
-        reduced = (width // blocks, height // blocks)
-        image = np.asarray(cv2.resize(image[:height, :width], reduced, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    size = (min(max(round(width * scale), 1), columns), min(max(round(height * scale), 1), rows))
-    if size != image.shape[1::-1]:
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
-    right, below = columns - size[0], rows - size[1]
-    if right or below:
-        image = np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT), dtype=np.uint8)
-    return sessions.to_planes(image), size[0] / width, size[1] / height
 
 
 @lru_cache(maxsize=16)

@@ -17,7 +17,9 @@ from facepipe.parts import PartReport
 from facepipe.records import Status
 from facepipe.sources.plan import read_part
 from facepipe.sources.videos import iter_frames
-from facepipe.stages.frame import FrameExtractor, failure_row
+from facepipe.stages.facerows import failure_row
+from facepipe.stages.frame import FrameExtractor, Seen
+from facepipe.stages.lockstep import in_lockstep
 from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place, read_ahead
 from facepipe.tracking import Tracker
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     from facepipe.detection import Detector
     from facepipe.detection.onet import Refiner
     from facepipe.parts import Guard
-    from facepipe.records import Box, Face, FaceRow, Image, Source
+    from facepipe.records import Face, FaceRow, Image, Source
+    from facepipe.stages.lockstep import Steps
 
 FINGERPRINT = "facepipe.part"
 """Key of the schema metadata that says what a part was made from."""
@@ -92,40 +95,41 @@ class PartExtractor:
 
     def rows(self, sources: Sequence[Source]) -> Iterator[FaceRow]:
         """At least one row for every source, none of them ever an exception."""
+        for rows in in_lockstep(self._works(sources), self._guard.on):
+            yield from rows
+
+    def _works(self, sources: Sequence[Source]) -> Iterator[tuple[int, Steps[list[FaceRow]]]]:
+        """The work on every still and every frame, with its source's index."""
         blamed = self._guard.blamed
         wanted = [s.file for i, s in enumerate(sources) if not s.is_video and i not in blamed]
         files = read_ahead(self._inputs, wanted, max_bytes=MAX_FILE_BYTES)
-        previous: Box | None = None
-        before: tuple[str, str] | None = None
+        seen, group = Seen(), None
         for index, source in enumerate(sources):
             self._guard.on(index)
-            group = (source.identity, source.video) if source.video else None
-            previous = previous if group is not None and group == before else None
-            before = group
+            if not source.video or group != (source.identity, source.video):
+                seen, group = Seen(), (source.identity, source.video)
             if index in blamed:
                 status = Status(blamed[index])
-                yield failure_row(source, status, BLAMED[status])
+                yield index, _failed(source, status, BLAMED[status])
             elif source.is_video:
-                yield from self._video(source, index)
+                yield from ((index, work) for work in self._video(source, index))
             else:
                 with self._watch.step("read"):
                     _, data = next(files)
-                rows = self._still(source, data, previous)
-                previous = _box_of(rows) or previous
-                yield from rows
+                yield index, self._still(source, data, seen)
 
-    def _still(self, source: Source, data: bytes | InputError, previous: Box | None) -> list[FaceRow]:
+    def _still(self, source: Source, data: bytes | InputError, seen: Seen) -> Steps[list[FaceRow]]:
         if isinstance(data, InputError):
             return [failure_row(source, Status.READ_ERROR, str(data))]
         try:
-            return self._extractor.still(source, data, previous)
+            return (yield from self._extractor.still(source, data, seen))
         except ImageError as error:
             return [failure_row(source, error.status, error.message)]
 
-    def _video(self, source: Source, index: int) -> Iterator[FaceRow]:
-        """The rows of a video file's frames; where it breaks off, a row that says so."""
+    def _video(self, source: Source, index: int) -> Iterator[Steps[list[FaceRow]]]:
+        """The work on a video file's frames; where it breaks off, a row that says so."""
         find = self._search_in_video()
-        previous: Box | None = None
+        seen = Seen()
         last = -1
         try:
             with self._local_copy(source) as path:
@@ -137,13 +141,11 @@ class PartExtractor:
                     if found is None:
                         break
                     last, image = found
-                    rows = self._extractor.frame(source, last, image, find(image), previous)
-                    previous = _box_of(rows) or previous
-                    yield from rows
+                    yield self._extractor.frame(source, last, image, find, seen)
         except ImageError as error:
-            yield failure_row(source, error.status, error.message, last + 1)
+            yield _failed(source, error.status, error.message, last + 1)
         except InputError as error:
-            yield failure_row(source, Status.READ_ERROR, str(error), last + 1)
+            yield _failed(source, Status.READ_ERROR, str(error), last + 1)
 
     def _search_in_video(self) -> Callable[[Image], list[Face]]:
         """What finds the faces of one video's frames, in order."""
@@ -175,7 +177,7 @@ class PartExtractor:
             yield copy.name
 
 
-def _box_of(rows: Sequence[FaceRow]) -> Box | None:
-    """Where the identity's face is, in px of the full-size image."""
-    box = next((row.bbox for row in rows if row.status == Status.OK and row.bbox), None)
-    return (box[0], box[1], box[2], box[3]) if box else None
+def _failed(source: Source, status: str, message: str, frame_index: int | None = None) -> Steps[list[FaceRow]]:
+    """The row of what gives no picture."""
+    yield 0
+    return [failure_row(source, status, message, frame_index)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from facepipe.choosing import best_overlap, choose_face, size_of
 from facepipe.cropping import cut_crop, encode_crop
 from facepipe.pose import estimate_pose
 from facepipe.quality import sharpness
-from facepipe.records import Face, FaceRow, Status
+from facepipe.records import Face, Status
+from facepipe.stages.facerows import face_row, failure_row, key_of
 from facepipe.stages.photo import Photo, View, whole_view
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
     from facepipe.config import ExtractConfig
     from facepipe.detection import Detector
-    from facepipe.records import Box, Image, Source
+    from facepipe.detection.reduction import Reduced
+    from facepipe.records import Box, FaceRow, Image, Source
+    from facepipe.stages.lockstep import Steps
     from facepipe.stopwatch import Stopwatch
 
 LOOK_AGAIN_PX = 96
@@ -29,26 +33,11 @@ CROPPED_BORDER = 0.25
 """Room put around pictures that are face crops already, as a share of their side: detectors want to see some."""
 
 
-def failure_row(source: Source, status: str, message: str, frame_index: int | None = None) -> FaceRow:
-    """The row of an image that gave no face, `message` a sentence for a person."""
-    frame = source.frame_index if frame_index is None else frame_index
-    return FaceRow(
-        key=_key(source, frame, -1),
-        path=source.path,
-        identity=source.identity,
-        video=source.video,
-        frame_index=frame,
-        face_index=-1,
-        status=status,
-        error=" ".join(message.split()),
-        label=source.label,
-    )
+@dataclass(slots=True)
+class Seen:
+    """Where the identity of a video was last, in px of the full-size frame; None before its first frame."""
 
-
-def _key(source: Source, frame_index: int, face_index: int) -> str:
-    frame = f"@{frame_index}" if source.is_video else ""
-    repeat = f"~{source.repeat}" if source.repeat else ""
-    return f"{source.path}{repeat}{frame}#{'-' if face_index < 0 else face_index}"
+    box: Box | None = None
 
 
 class FrameExtractor:
@@ -59,65 +48,77 @@ class FrameExtractor:
         self._watch = watch
         self._detector = detector
 
-    def still(self, source: Source, data: bytes, previous: Box | None = None) -> list[FaceRow]:
+    def still(self, source: Source, data: bytes, seen: Seen) -> Steps[list[FaceRow]]:
         """The rows of a still image.
 
         Args:
             source: Where it comes from.
             data: The file's bytes.
-            previous: Where the identity's face was in the video's frame before, in px of the full-size image.
+            seen: Where the identity was in the video's frames before.
 
         Raises:
             ImageError: the picture can't be decoded, or is too large.
         """
         with self._watch.step("decode"):
             photo = Photo(data, self._config.max_pixels)
-            first, *smaller = self._search_sizes(source, photo, previous)
+            first, *smaller = self._search_sizes(source, photo)
             view = photo.view(photo.reduction_for(first))
+        reduced = None if self._config.cropped else self._reduced(view, first)
+        yield view.image.nbytes
         if self._config.cropped:
             return [self._whole_row(source, source.frame_index, view)]
-        faces = self._search(source, view, first)
+        faces = self._search(source, view, first, reduced)
         if smaller and not any(self._is_good(face, view, first) for face in faces):
             if view.reduction != photo.reduction_for(smaller[0]):
                 with self._watch.step("decode"):
                     view = photo.view(photo.reduction_for(smaller[0]))
             faces = self._search(source, view, smaller[0])
+        yield 0
         refine = partial(self._refined, view.image)
-        return self._make_rows(source, source.frame_index, view, photo.view, faces, refine, previous)
+        return (yield from self._make_rows(source, source.frame_index, view, photo.view, faces, refine, seen))
 
-    def _search_sizes(self, source: Source, photo: Photo, previous: Box | None) -> list[float]:
+    def _search_sizes(self, source: Source, photo: Photo) -> list[float]:
         """The smallest face, px, to search the picture for; the next one where that finds none.
 
         A large picture is searched for prominent faces first, unless smaller ones matter all the same: a tenth of the
         work where there is one.
         """
         smallest = self._config.min_face
-        known = source.box is not None or previous is not None
+        known = source.box is not None or bool(source.video)
         if known or self._config.face == "all" or not photo.is_large or photo.prominent_px <= smallest:
             return [smallest]
         return [photo.prominent_px, smallest]
 
     def frame(
-        self, source: Source, frame_index: int, image: Image, faces: list[Face], previous: Box | None
-    ) -> list[FaceRow]:
-        """The rows of a video frame, (H, W, 3) uint8 RGB, whose faces are known."""
+        self, source: Source, frame_index: int, image: Image, find: Callable[[Image], list[Face]], seen: Seen
+    ) -> Steps[list[FaceRow]]:
+        """The rows of a video frame, (H, W, 3) uint8 RGB, whose faces `find` finds and refines."""
         view = whole_view(image)
+        yield image.nbytes
         if self._config.cropped:
             return [self._whole_row(source, frame_index, view)]
-        return self._make_rows(source, frame_index, view, None, faces, list, previous)
+        faces = find(image)
+        yield 0
+        return (yield from self._make_rows(source, frame_index, view, None, faces, list, seen))
 
-    def detect(self, image: Image, min_face: float, *, refine: bool = True) -> list[Face]:
+    def detect(
+        self, image: Image, min_face: float, *, refine: bool = True, reduced: Reduced | None = None
+    ) -> list[Face]:
         """All faces in a picture, timed as the step `detect`."""
         with self._watch.step("detect"):
-            return self._detector.detect(image, min_face, refine=refine)
+            return self._detector.detect(image, min_face, refine=refine, reduced=reduced)
+
+    def _reduced(self, view: View, smallest: float) -> Reduced | None:
+        with self._watch.step("detect"):
+            return self._detector.reduce(view.image, smallest / view.scale)
 
     def _refined(self, image: Image, faces: list[Face]) -> list[Face]:
         with self._watch.step("detect"):
             return self._detector.refine(image, faces)
 
-    def _search(self, source: Source, view: View, smallest: float) -> list[Face]:
+    def _search(self, source: Source, view: View, smallest: float, reduced: Reduced | None = None) -> list[Face]:
         """All faces from `smallest` px of the full-size picture; those that will get no row are not worth refining."""
-        faces = self.detect(view.image, smallest / view.scale, refine=False)
+        faces = self.detect(view.image, smallest / view.scale, refine=False, reduced=reduced)
         if source.box is not None and best_overlap(faces, view.to_view(source.box)) is None:
             faces = faces + self._look_again(view, view.to_view(source.box), refine=False)
         return faces
@@ -130,33 +131,36 @@ class FrameExtractor:
         reread: Callable[[int], View] | None,
         faces: list[Face],
         refine: Callable[[list[Face]], list[Face]],
-        previous: Box | None,
-    ) -> list[FaceRow]:
+        seen: Seen,
+    ) -> Steps[list[FaceRow]]:
         good = [face for face in faces if self._is_good(face, view, self._config.min_face)]
-        chosen = self._choose(source, view, faces, good, previous)
+        chosen = self._choose(source, view, faces, good, seen)
         ordered = ([chosen] if chosen is not None else []) + [face for face in good if face is not chosen]
         # Nobody trains on the bystanders: the detector's own landmarks do for their rows.
         wanted = len(ordered) if self._config.face == "all" else int(chosen is not None)
+        if not wanted:
+            return self._missing_rows(source, frame_index, view, faces, ordered, refine)
+        x1, y1, x2, y2 = view.to_full(ordered[0].box)
+        seen.box = (x1, y1, x2, y2)
         ordered = refine(ordered[:wanted]) + ordered[wanted:]
-        if chosen is None and not (self._config.face == "all" and good):
-            others = [self._row(source, frame_index, i, Status.OTHER_FACE, f, view) for i, f in enumerate(ordered, 1)]
-            if source.box is None:
-                others = []
-            return [self._missing_row(source, frame_index, view, faces, refine), *others]
-        rows = []
+        yield 0
+        rows, crops = [], []
         for index, face in enumerate(ordered):
-            if (index == 0 and chosen is not None) or self._config.face == "all":
-                rows.append(self._ok_row(source, frame_index, index, face, view, reread))
+            if index < wanted:
+                row, crop = self._ok_row(source, frame_index, index, face, view, reread)
+                crops.append(crop)
             else:
-                rows.append(self._row(source, frame_index, index, Status.OTHER_FACE, face, view))
+                row = self._row(source, frame_index, index, Status.OTHER_FACE, face, view)
+            rows.append(row)
+        yield 0
+        for row, crop in zip(rows, crops, strict=False):
+            self._finish(row, crop)
         return rows
 
     def _is_good(self, face: Face, view: View, smallest: float) -> bool:
         return face.score >= self._config.min_score and size_of(face) * view.scale >= smallest
 
-    def _choose(
-        self, source: Source, view: View, faces: list[Face], good: list[Face], previous: Box | None
-    ) -> Face | None:
+    def _choose(self, source: Source, view: View, faces: list[Face], good: list[Face], seen: Seen) -> Face | None:
         """The identity's face. A label is evidence of its own: a face there needs neither size nor score."""
         if source.box is not None:
             index = best_overlap(faces, view.to_view(source.box))
@@ -164,7 +168,7 @@ class FrameExtractor:
         if self._config.face == "largest":
             return max(good, key=size_of, default=None)
         height, width = view.image.shape[:2]
-        before = None if previous is None else view.to_view(previous)
+        before = None if seen.box is None else view.to_view(seen.box)
         index = choose_face(good, width, height, previous=before)
         return None if index is None else good[index]
 
@@ -186,6 +190,21 @@ class FrameExtractor:
             Face((face.box.reshape(2, 2) * ratio + offset).reshape(4), face.landmarks * ratio + offset, face.score)
             for face in self.detect(enlarged.astype(np.uint8), LOOK_AGAIN_PX / 3, refine=refine)
         ]
+
+    def _missing_rows(
+        self,
+        source: Source,
+        frame_index: int,
+        view: View,
+        faces: list[Face],
+        others: list[Face],
+        refine: Callable[[list[Face]], list[Face]],
+    ) -> list[FaceRow]:
+        """The row that says why the identity has none, and where it is not labelled, who else is there."""
+        missing = self._missing_row(source, frame_index, view, faces, refine)
+        others = [] if source.box is not None else others
+        rows = (self._row(source, frame_index, i, Status.OTHER_FACE, f, view) for i, f in enumerate(others, 1))
+        return [missing, *rows]
 
     def _missing_row(
         self,
@@ -216,25 +235,7 @@ class FrameExtractor:
     def _row(self, source: Source, frame_index: int, face_index: int, status: str, face: Face, view: View) -> FaceRow:
         with self._watch.step("pose"):
             pose = estimate_pose(face.landmarks, face.box)
-        return FaceRow(
-            key=_key(source, frame_index, face_index),
-            path=source.path,
-            identity=source.identity,
-            video=source.video,
-            frame_index=frame_index,
-            face_index=face_index,
-            status=status,
-            width=view.width,
-            height=view.height,
-            bbox=view.to_full(face.box),
-            landmarks=view.to_full(face.landmarks.reshape(-1)),
-            score=float(face.score),
-            yaw=pose.yaw,
-            pitch=pose.pitch,
-            roll=pose.roll,
-            frontal_angle=pose.frontal_angle,
-            label=source.label,
-        )
+        return face_row(source, frame_index, face_index, status, face, pose, view)
 
     def _ok_row(
         self,
@@ -244,7 +245,7 @@ class FrameExtractor:
         face: Face,
         view: View,
         reread: Callable[[int], View] | None,
-    ) -> FaceRow:
+    ) -> tuple[FaceRow, Image]:
         needed = view.reduction_needed(face.box, self._config.margin, self._config.crop_size)
         if reread is not None and needed < view.reduction:
             with self._watch.step("decode"):
@@ -258,8 +259,7 @@ class FrameExtractor:
             roll = row.roll if row.roll == row.roll else 0.0
             crop = cut_crop(view.image, face.box, roll, self._config.crop_size, self._config.margin)
         row.crop_scale = crop.scale / view.scale
-        self._finish(row, crop.image)
-        return row
+        return row, crop.image
 
     def _finish(self, row: FaceRow, crop: Image) -> None:
         with self._watch.step("sharpness"):
@@ -284,7 +284,7 @@ class FrameExtractor:
             row = self._row(source, frame_index, 0, Status.OK, inside, view)
         else:
             row = failure_row(source, Status.OK, "", frame_index)
-            row.key, row.face_index = _key(source, frame_index, 0), 0
+            row.key, row.face_index = key_of(source, frame_index, 0), 0
             row.width, row.height = view.width, view.height
             row.bbox = [0.0, 0.0, float(view.width), float(view.height)]
         size = self._config.crop_size

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facepipe.detection import make_detector, networks, sessions, weights, yunet
+from facepipe.detection import make_detector, networks, reduction, sessions, weights, yunet
 from facepipe.detection.boxes import overlaps
 from facepipe.errors import UsageError, WeightsError
 
@@ -96,7 +96,7 @@ def test_pictures_without_a_face_give_none(detector, shape):
 )
 def test_input_size(width, height, min_face, expected):
     """Multiples of 16, and at least 17.5 px (24 for the smallest) for a face of `min_face`."""
-    columns, rows, scale = yunet.input_size(width, height, yunet.wanted_scale(width, height, min_face))
+    columns, rows, scale = reduction.input_size(width, height, reduction.wanted_scale(width, height, min_face))
     assert (columns, rows, pytest.approx(scale)) == expected
 
 
@@ -149,7 +149,7 @@ def test_the_rebuilt_graph_gives_what_the_file_gives(astronaut):
             best = (scores[cell], np.concatenate([centre - half, centre + half]), points)
     detector = make_detector("yunet")
     feed = {"pixels": cv2.dnn.blobFromImage(image), **yunet.cells(640, 640, 1.0, 1.0)}
-    faces = detector._session.run(None, feed)[0]
+    faces = detector._session_for_large().run(None, feed)[0]
     assert faces[14, 0] == pytest.approx(best[0], abs=1e-5)
     assert faces[:4, 0] == pytest.approx(best[1], abs=1e-2)
     assert faces[4:14, 0].reshape(5, 2) == pytest.approx(best[2], abs=1e-2)

@@ -10,7 +10,8 @@ from PIL import Image
 from facepipe.config import ExtractConfig
 from facepipe.detection import make_detector
 from facepipe.records import Source
-from facepipe.stages.frame import FrameExtractor
+from facepipe.stages.frame import FrameExtractor, Seen
+from facepipe.stages.lockstep import in_lockstep
 from facepipe.stages.photo import Photo
 from facepipe.stopwatch import Stopwatch
 
@@ -36,11 +37,17 @@ def encode(image, tmp_path, kind="jpg", orientation=1):
     return (tmp_path / f"scene.{kind}").read_bytes()
 
 
+def rows_of_source(extractor, source, data):
+    """All steps of one picture, one after the other."""
+    (rows,) = in_lockstep([(0, extractor.still(source, data, Seen()))], lambda _item: None)
+    return rows
+
+
 def rows_of(data, **options):
     """The rows that extract makes of the file."""
     config = ExtractConfig(input="images", output="faces", **options)
     extractor = FrameExtractor(config, make_detector("yunet"), Stopwatch())
-    return extractor.still(Source(path="a/1.jpg", identity="a"), data)
+    return rows_of_source(extractor, Source(path="a/1.jpg", identity="a"), data)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +109,7 @@ def test_a_label_decides_also_in_a_large_photograph(astronaut, tmp_path):
     data = encode(scene(astronaut, (100, 100, 1000), (2200, 1500, 256), size=(2250, 3000)), tmp_path)
     config = ExtractConfig(input="images", output="faces")
     extractor = FrameExtractor(config, make_detector("yunet"), Stopwatch())
-    rows = extractor.still(Source(path="a/1.jpg", identity="a", box=(2290, 1515, 2340, 1575)), data)
+    rows = rows_of_source(extractor, Source(path="a/1.jpg", identity="a", box=(2290, 1515, 2340, 1575)), data)
     assert [row.bbox[0] > 2200 for row in rows if row.status == "ok"] == [True]
 
 
@@ -113,7 +120,7 @@ def test_bystanders_are_refined_only_where_every_face_is_wanted(astronaut, tmp_p
     for face in ("identity", "all"):
         config = ExtractConfig(input="images", output="faces", face=face)
         extractor = FrameExtractor(config, make_detector("yunet"), Stopwatch())
-        found[face] = extractor.still(Source(path="a/1.jpg", identity="a"), data)
+        found[face] = rows_of_source(extractor, Source(path="a/1.jpg", identity="a"), data)
     assert [row.status for row in found["identity"]] == ["ok", "other_face"]
     assert [row.status for row in found["all"]] == ["ok", "ok"]
     (chosen, bystander), (same, refined) = found["identity"], found["all"]
