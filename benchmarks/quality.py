@@ -225,7 +225,7 @@ def score_eight_bits(labels: Labels) -> dict[str, dict[str, float]]:
     exact = sessions.open_session(networks.o_net(arrays))
     lean = litert.Network(onet_graph.build(arrays), "O-Net")
     runs = {
-        "float32, ONNX Runtime": lambda square: exact.run(None, {"pixels": sessions.to_planes(square)})[0][0],
+        "float32, ONNX Runtime": lambda square: exact.run(None, {"pixels": sessions.to_planes([square])})[0][0],
         "8 bits, LiteRT": lambda square: lean.run(square[None].astype(np.float32))[0][0],
     }
     places, table = {}, {}

@@ -41,9 +41,13 @@ class Graph:
         """Adds a constant list of int64, such as a shape."""
         return self.keep(f"numbers{next(_NUMBERS)}", np.array(numbers, dtype=np.int64))
 
+    def number(self, number: int) -> str:
+        """Adds a constant int64 without dimensions, such as an index."""
+        return self.keep(f"number{next(_NUMBERS)}", np.array(number, dtype=np.int64))
+
     def keep(self, name: str, array: NDArray[Any]) -> str:
         """Adds a constant under a name of its own, once."""
-        self.constants.setdefault(name, numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self.constants.setdefault(name, numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def extend(self, other: Graph) -> None:
@@ -91,6 +95,11 @@ class Graph:
 def floats(name: str, shape: Sequence[int | str]) -> Any:
     """The declaration of a float32 input or output; names stand for sizes known at run time."""
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+
+
+def wholes(name: str, shape: Sequence[int | str]) -> Any:
+    """The same of an int64 one."""
+    return helper.make_tensor_value_info(name, TensorProto.INT64, list(shape))
 
 
 def kernel_of(keras: Array) -> Array:

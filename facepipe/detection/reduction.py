@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from facepipe.records import Image
+
+    Array = NDArray[np.float32]
 
 SHOWN_PX = ((20.0, 24.0), (40.0, 17.5))
 """How large a face of `min_face` px is shown to the network: 24 px where it has 20 itself, 17.5 px from 40 on.
@@ -28,12 +32,31 @@ GRID = 16
 """px: sides are rounded up to multiples of this."""
 
 
-class Reduced(NamedTuple):
-    """A picture as a network is shown it: (rows, columns, 3) uint8 RGB, and its px per px of the picture, x and y."""
+class Reduced:
+    """A picture as a network is shown it.
 
-    image: Image
-    scale_x: float
-    scale_y: float
+    Args:
+        image: (rows, columns, 3) uint8 RGB.
+        scale_x: its px per px of the picture, across.
+        scale_y: likewise, down.
+
+    Attributes:
+        scales: (15,) float32, what a face's numbers (x, y, x, y, ..., score) are divided by to be px of the picture.
+        faces: (n, 15) float32, what the network found in it; None until it has looked.
+    """
+
+    __slots__ = ("faces", "image", "scales")
+
+    def __init__(self, image: Image, scale_x: float, scale_y: float) -> None:
+        self.image = image
+        self.scales = np.array([scale_x, scale_y] * 7 + [1], dtype=np.float32)
+        self.faces: Array | None = None
+
+    @property
+    def pixels(self) -> int:
+        """How many the image has."""
+        rows, columns = self.image.shape[:2]
+        return int(rows * columns)
 
 
 def wanted_scale(width: int, height: int, min_face: float) -> float:

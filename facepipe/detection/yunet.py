@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from facepipe.detection import onet, sessions, weights, yunet_graph
+from facepipe.detection import onet, weights, yunet_graph
 from facepipe.detection.reduction import reduce_image, wanted_scale
+from facepipe.detection.yunet_network import Network
 from facepipe.records import Face
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from onnxruntime import InferenceSession
 
     from facepipe.detection.onet import Look, Refiner
     from facepipe.detection.reduction import Reduced
@@ -37,8 +36,6 @@ TILE, TILE_OVERLAP = 1024, 256
 """px of the input. Faces of up to half the overlap are looked for in tiles, larger ones in the whole image."""
 SCORE = 14
 """The column of a face's score, after four numbers for its box and ten for its landmarks."""
-SMALL = 3 * 256 * 256
-"""Numbers in an input up to which the session keeps its memory, at most 20 MB."""
 
 
 class YuNet:
@@ -55,9 +52,7 @@ class YuNet:
 
     def __init__(self, refiner: Refiner, model: str = "", min_score: float = 0.7) -> None:
         file = weights.read_model(model) if model else weights.read_weights(weights.YUNET)
-        self._model = yunet_graph.rebuild(file, min(min_score, FLOOR), OVERLAP)
-        self._for_small = sessions.open_session(self._model, keep_memory=True)
-        self._for_large: InferenceSession | None = None
+        self._network = Network(yunet_graph.rebuild(file, min(min_score, FLOOR), OVERLAP))
         self._refiner = refiner
         self._min_score = min_score
 
@@ -108,38 +103,28 @@ class YuNet:
         """What `detect` shows the network of an image (h, w, 3) uint8 RGB; None where it needs several looks."""
         height, width = image.shape[:2]
         scale = wanted_scale(width, height, min_face)
-        return reduce_image(image, scale) if width * height * scale * scale <= MOST_PIXELS else None
+        if width * height * scale * scale > MOST_PIXELS:
+            return None
+        reduced = reduce_image(image, scale)
+        self._network.announce(reduced)
+        return reduced
 
     def propose(self, image: Image, min_face: float, reduced: Reduced | None = None) -> Array:
         """What YuNet alone says: faces (n, 15), best score first; box, five landmarks, score, px of `image`."""
         reduced = reduced or self.reduce(image, min_face)
         if reduced is not None:
-            return self._run(reduced)
+            return self._network.run(reduced)
         height, width = image.shape[:2]
         scale = wanted_scale(width, height, min_face)
         return self._run_in_tiles(image, scale, math.sqrt(width * height * scale * scale / MOST_PIXELS))
 
-    def _run(self, reduced: Reduced) -> Array:
-        """The network on a reduced image: faces (n, 15), best score first, in px of the image itself."""
-        pixels = sessions.to_planes(reduced.image)
-        session = self._for_small if pixels.size <= SMALL else self._session_for_large()
-        given = {"pixels": pixels, **cells(*pixels.shape[2:], reduced.scale_x, reduced.scale_y)}
-        faces: Array = session.run(None, given)[0].T
-        return faces
-
-    def _session_for_large(self) -> InferenceSession:
-        """The same network without a memory of shapes; opened when it is needed, most photographs need none."""
-        if self._for_large is None:
-            self._for_large = sessions.open_session(self._model)
-        return self._for_large
-
     def _run_in_tiles(self, image: Image, scale: float, excess: float) -> Array:
         """The network on a large image, in bounded memory: small faces from overlapping tiles, large from the whole."""
         large = TILE_OVERLAP / scale / 2
-        whole = self._run(reduce_image(image, scale / excess))
+        whole = self._network.run(reduce_image(image, scale / excess))
         found = [whole[_sides(whole) >= large]]
         for left, top, right, bottom in tiles(image.shape[1], image.shape[0], TILE / scale, TILE_OVERLAP / scale):
-            faces = self._run(reduce_image(image[top:bottom, left:right], scale))
+            faces = self._network.run(reduce_image(image[top:bottom, left:right], scale))
             # A face cut by a tile's edge lies whole in the next one.
             faces = faces[_sides(faces) < large] + np.array([left, top] * 7 + [0], dtype=np.float32)
             found.append(faces)
@@ -164,28 +149,3 @@ def tiles(width: int, height: int, side: float, overlap: float) -> list[tuple[in
         return [(round(i * step), min(round(i * step + step + overlap), length)) for i in range(count)]
 
     return [(left, top, right, bottom) for top, bottom in cuts(height) for left, right in cuts(width)]
-
-
-@lru_cache(maxsize=16)
-def cells(rows: int, columns: int, scale_x: float, scale_y: float) -> dict[str, Array]:
-    """What the graph needs to know of the cells of its three levels, level after level, row after row.
-
-    Args:
-        rows: of the input's pixels.
-        columns: likewise.
-        scale_x: input px per px of the image, across.
-        scale_y: likewise, down.
-
-    Returns:
-        In px of the image: `steps` (1, 1, 2, n), the cells' sizes; `starts` (1, 1, 2, n), their first corners;
-        `reaches` (1, 2, n), half their sizes.
-    """
-    starts, steps = [], []
-    for stride in yunet_graph.STRIDES:
-        places = np.indices((-(-rows // stride), -(-columns // stride)))[::-1].reshape(2, -1)
-        starts.append(places * stride)
-        steps.append(np.full(places.shape, stride))
-    scale = np.array([[scale_x], [scale_y]])
-    step = (np.concatenate(steps, axis=1) / scale).astype(np.float32)
-    start = (np.concatenate(starts, axis=1) / scale).astype(np.float32)
-    return {"steps": step[None, None], "starts": start[None, None], "reaches": step[None] / 2}

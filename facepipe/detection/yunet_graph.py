@@ -113,14 +113,14 @@ def _copy_body(source: _Source, graph: Graph, replaced: set[str]) -> None:
 
 
 def _read_faces(graph: Graph, levels: list[str], floor: float, overlap: float) -> None:
-    """From the levels' maps to the faces that stay after non-maximum suppression, in `faces` (15, n)."""
-    flat = [graph.add("Reshape", level, graph.whole([1, 16, -1])) for level in levels]
+    """From the levels' maps to the faces that stay after non-maximum suppression, in `faces` and `owners`."""
+    flat = [graph.add("Reshape", level, graph.whole([0, 16, -1])) for level in levels]
     logits, sizes, places = graph.split(graph.add("Concat", *flat, axis=2), [2, 2, 12])
     product = graph.add("ReduceProd", graph.add("Sigmoid", logits), axes=[1], keepdims=1)
     scores = graph.add("Sqrt", product)
-    pairs = graph.add("Reshape", places, graph.whole([1, 6, 2, -1]))
+    pairs = graph.add("Reshape", places, graph.whole([0, 6, 2, -1]))
     where = graph.add("Add", graph.add("Mul", pairs, "steps"), "starts")
-    where = graph.add("Reshape", where, graph.whole([1, 12, -1]))
+    where = graph.add("Reshape", where, graph.whole([0, 12, -1]))
     centres, points = graph.split(where, [2, 10])
     half = graph.add("Mul", graph.add("Exp", sizes), "reaches")
     boxes = graph.add("Concat", graph.add("Sub", centres, half), graph.add("Add", centres, half), axis=1)
@@ -132,12 +132,10 @@ def _read_faces(graph: Graph, levels: list[str], floor: float, overlap: float) -
         graph.constant(np.array([overlap])),
         graph.constant(np.array([floor])),
     )
-    cells = graph.add(
-        "Reshape", graph.add("Slice", chosen, graph.whole([2]), graph.whole([3]), graph.whole([1])), graph.whole([-1])
-    )
-    everything = graph.add("Concat", boxes, points, scores, axis=1)
-    faces = graph.add("Gather", everything, cells, axis=2)
-    graph.add("Reshape", faces, graph.whole([15, -1]), output="faces")
+    everything = graph.add("Transpose", graph.add("Concat", boxes, points, scores, axis=1), perm=[0, 2, 1])
+    picture_and_cell = graph.add("Gather", chosen, graph.whole([0, 2]), axis=1)
+    graph.add("GatherND", everything, picture_and_cell, output="faces")
+    graph.add("Gather", chosen, graph.number(0), axis=1, output="owners")
 
 
 def rebuild(file: bytes, floor: float, overlap: float) -> bytes:
@@ -153,9 +151,10 @@ def rebuild(file: bytes, floor: float, overlap: float) -> bytes:
         overlap: of two boxes overlapping by more (intersection over union) the one with the better score stays.
 
     Returns:
-        A model from `pixels` (1, 3, h, w), RGB 0..255, h and w multiples of 16, with `steps` and `starts` (1, 1, 2, n)
-        and `reaches` (1, 2, n) for the n cells of its three levels (see `yunet.cells`), to `faces` (15, k): box, five
-        points, score; best score first.
+        A model from `pixels` (b, 3, h, w), RGB 0..255, h and w multiples of 16, with `steps` and `starts` (1, 1, 2, n)
+        and `reaches` (1, 2, n) for the n cells of its three levels (see `yunet_network.cells`), to `faces` (k, 15), px
+        of the input: box, five points, score; and `owners` (k,) int64, the picture that each is of: picture after
+        picture, best score first.
 
     Raises:
         WeightsError: the bytes are no network of YuNet's shape.
@@ -173,9 +172,10 @@ def rebuild(file: bytes, floor: float, overlap: float) -> bytes:
             "the model is no YuNet: it has not the parts of face_detection_yunet_2023mar.onnx"
         ) from error
     inputs: dict[str, tuple[int | str, ...]] = {
-        "pixels": (1, 3, "h", "w"),
+        "pixels": ("b", 3, "h", "w"),
         "steps": (1, 1, 2, "n"),
         "starts": (1, 1, 2, "n"),
         "reaches": (1, 2, "n"),
     }
-    return graph.serialize([networks.floats(*item) for item in inputs.items()], [networks.floats("faces", (15, "k"))])
+    outputs = [networks.floats("faces", ("k", 15)), networks.wholes("owners", ("k",))]
+    return graph.serialize([networks.floats(*item) for item in inputs.items()], outputs)

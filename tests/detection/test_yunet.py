@@ -148,8 +148,7 @@ def test_the_rebuilt_graph_gives_what_the_file_gives(astronaut):
             points = (maps[f"kps_{stride}"][0, cell].reshape(5, 2) + place) * stride
             best = (scores[cell], np.concatenate([centre - half, centre + half]), points)
     detector = make_detector("yunet")
-    feed = {"pixels": cv2.dnn.blobFromImage(image), **yunet.cells(640, 640, 1.0, 1.0)}
-    faces = detector._session_for_large().run(None, feed)[0]
+    faces = detector._network.run(reduction.Reduced(image, 1.0, 1.0)).T
     assert faces[14, 0] == pytest.approx(best[0], abs=1e-5)
     assert faces[:4, 0] == pytest.approx(best[1], abs=1e-2)
     assert faces[4:14, 0].reshape(5, 2) == pytest.approx(best[2], abs=1e-2)
@@ -247,3 +246,20 @@ print(*peaks)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     early, late = (int(v) for v in done.stdout.split())
     assert late <= 1.1 * early
+
+
+def test_what_is_found_does_not_depend_on_the_company(astronaut):
+    """Images of one shape are looked at together; to the last bit it is what each gives alone, whatever their order."""
+    images = [np.ascontiguousarray(np.roll(astronaut, 40 * i, axis=1)[: 500 - 4 * i]) for i in range(11)]
+    images.insert(5, cv2.resize(astronaut, (300, 200)))  # of another shape
+    alone = [make_detector("yunet").detect(image, 100) for image in images]
+    together = make_detector("yunet")
+    reduced = [together.reduce(image, 100) for image in images]
+    assert len({r.image.shape for r in reduced}) == 2
+    order = [3, 0, 1, 2, *range(4, 10)]  # the last two are announced and never asked about
+    for i in order:
+        found = together.detect(images[i], 100, reduced=reduced[i])
+        assert [f.score for f in found] == [f.score for f in alone[i]]
+        assert all(np.array_equal(f.box, g.box) for f, g in zip(found, alone[i], strict=True))
+        assert all(np.array_equal(f.landmarks, g.landmarks) for f, g in zip(found, alone[i], strict=True))
+    assert sum(len(found) for found in alone) > 8
