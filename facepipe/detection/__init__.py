@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facepipe.detection.onet import Look, Refiner
+    from facepipe.detection.onet import Look, Refiner, Square
     from facepipe.detection.reduction import Reduced
     from facepipe.records import Face, Image
 
@@ -34,8 +34,15 @@ class Detector(Protocol):
         """
         ...
 
-    def refine(self, image: Image, faces: Sequence[Face]) -> list[Face]:
-        """The same faces with refined landmarks, where `detect` left them unrefined."""
+    def show(self, image: Image, faces: Sequence[Face]) -> list[Square]:
+        """What O-Net is shown of faces that `detect` left unrefined, for `refine`."""
+        ...
+
+    def refine(self, image: Image, faces: Sequence[Face], shown: Sequence[Square] = ()) -> list[Face]:
+        """The same faces with refined landmarks, where `detect` left them unrefined.
+
+        `shown` is what `show` gave for them: faces of several images that have been shown are refined together.
+        """
         ...
 
     def blend(self, faces: Sequence[Face], looks: Sequence[Look]) -> list[Face]:

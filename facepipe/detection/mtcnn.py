@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from facepipe.detection.boxes import Boxes
-    from facepipe.detection.onet import Look
+    from facepipe.detection.onet import Look, Square
     from facepipe.detection.reduction import Reduced
     from facepipe.records import Image
 
@@ -75,7 +75,11 @@ class Mtcnn:
         kept = self._refine(image, proposed)
         return self._decide(image, kept)
 
-    def refine(self, image: Image, faces: Sequence[Face]) -> list[Face]:  # noqa: ARG002
+    def show(self, image: Image, faces: Sequence[Face]) -> list[Square]:  # noqa: ARG002
+        """Nothing: O-Net has seen the faces."""
+        return []
+
+    def refine(self, image: Image, faces: Sequence[Face], shown: Sequence[Square] = ()) -> list[Face]:  # noqa: ARG002
         """The faces as they are: their landmarks are O-Net's already."""
         return list(faces)
 

@@ -6,13 +6,14 @@ It looks at 48x48 px cut from the image at full size, whatever detector proposed
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import cv2
 import numpy as np
 
 from facepipe.detection import litert, onet_graph, weights
 from facepipe.detection.onet_graph import SIDE
+from facepipe.detection.together import Waiting
 from facepipe.records import Face
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ NOSE = 2.25
 """The sum of eyes' and mouth's width over how far the nose stands out, for a generic head."""
 TURNED_FROM, PROFILE_FROM = 38.0, 58.0
 """degrees of yaw, as the detector's landmarks have it: O-Net's share falls from all to nothing."""
+TOGETHER = 4
+"""Squares that are looked at in one go; more gain nothing."""
 SURE = 0.5
 """O-Net's score below which it does not see a face, and its landmarks are not used."""
 
@@ -41,6 +44,26 @@ class Look(NamedTuple):
     score: float
 
 
+class Square:
+    """A part of an image as O-Net is shown it.
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+        box: x1, y1, x2, y2, px of `image`: the square around it.
+
+    Attributes:
+        pixels: (48, 48, 3) uint8 RGB.
+        found: what O-Net sees there; None until it has looked.
+    """
+
+    __slots__ = ("found", "left", "pixels", "side", "top")
+
+    def __init__(self, image: Image, box: Sequence[float]) -> None:
+        self.left, self.top, self.side = square(box)
+        self.pixels = cut(image, self.left, self.top, self.side)
+        self.found: Look | None = None
+
+
 class Refiner:
     """O-Net on given boxes. Not thread-safe; one a process.
 
@@ -49,20 +72,42 @@ class Refiner:
     """
 
     def __init__(self) -> None:
-        self._network = litert.Network(onet_graph.build(weights.read_arrays(weights.O_NET)), "O-Net")
+        self._arrays = weights.read_arrays(weights.O_NET)
+        self._network = litert.Network(onet_graph.build(self._arrays), "O-Net")
+        self._for_several: litert.Network | None = None
+        self._waiting: Waiting[Square] = Waiting()
+
+    def show(self, image: Image, box: Sequence[float]) -> Square:
+        """The square around a box of an image (h, w, 3) uint8 RGB, for `see`: several that wait are looked at together.
+
+        What is seen in a square does not depend on its company, to the last bit.
+        """
+        shown = Square(image, box)
+        self._waiting.announce(shown)
+        return shown
+
+    def see(self, shown: Square) -> Look:
+        """What O-Net sees in a square."""
+        if (found := shown.found) is None:
+            group = self._waiting.group(shown, TOGETHER)
+            if len(group) < TOGETHER:
+                outs = [self._network.run(one.pixels[None].astype(np.float32))[0][0].tolist() for one in group]
+            else:
+                outs = self._several().run(np.array([one.pixels for one in group], dtype=np.float32))[0].tolist()
+            for one, out in zip(group, outs, strict=True):
+                one.found = read(out, one.left, one.top, one.side)
+            found = cast("Look", shown.found)
+        return found
 
     def look(self, image: Image, box: Sequence[float]) -> Look:
-        """What O-Net sees in the square around one box.
+        """What O-Net sees in the square around a box, x1, y1, x2, y2, of an image (h, w, 3) uint8 RGB."""
+        return self.see(self.show(image, box))
 
-        One by one: a face's landmarks don't depend on its company to the last bit.
-
-        Args:
-            image: (h, w, 3) uint8 RGB.
-            box: x1, y1, x2, y2, px of `image`.
-        """
-        left, top, side = square(box)
-        [out] = self._network.run(cut(image, left, top, side)[None].astype(np.float32))
-        return read(out[0].tolist(), left, top, side)
+    def _several(self) -> litert.Network:
+        """The network for several squares in one go; a video's single face needs none."""
+        if self._for_several is None:
+            self._for_several = litert.Network(onet_graph.build(self._arrays, TOGETHER), "O-Net")
+        return self._for_several
 
 
 def blend(face: Face, look: Look) -> Face:

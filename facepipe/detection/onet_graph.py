@@ -17,19 +17,20 @@ SIDE = 48
 """px, its input."""
 
 
-def build(weights: Sequence[NDArray[np.float32]]) -> bytes:
+def build(weights: Sequence[NDArray[np.float32]], number: int = 1) -> bytes:
     """MTCNN's output network (Zhang et al. 2016) as a TFLite file.
 
     The last layer stays exact: rounding its weights alone moves the landmarks by twice what all the others' does.
 
     Args:
         weights: its 21 arrays, in the order of the Keras layers.
+        number: of squares in one go. Each is turned into 8 bits by its own values, so they don't change each other.
 
     Returns:
-        A model from (1, 48, 48, 3) float32 RGB in 0..255 to (1, 16): what `networks.o_net` gives for one square.
+        A model from (number, 48, 48, 3) float32 RGB in 0..255 to (number, 16): what `networks.o_net` gives.
     """
     graph = tflite.Graph()
-    pixels = graph.value(1, SIDE, SIDE, 3)
+    pixels = graph.value(number, SIDE, SIDE, 3)
     kernel, bias = networks.first_layer(weights)
     value = graph.prelu(graph.convolve(pixels, kernel.transpose(2, 3, 1, 0), bias), weights[2])
     value = graph.pool(value, 3, same=True)

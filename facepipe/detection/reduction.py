@@ -42,15 +42,15 @@ class Reduced:
 
     Attributes:
         scales: (15,) float32, what a face's numbers (x, y, x, y, ..., score) are divided by to be px of the picture.
-        faces: (n, 15) float32, what the network found in it; None until it has looked.
+        found: (n, 15) float32, the faces that the network found in it; None until it has looked.
     """
 
-    __slots__ = ("faces", "image", "scales")
+    __slots__ = ("found", "image", "scales")
 
     def __init__(self, image: Image, scale_x: float, scale_y: float) -> None:
         self.image = image
         self.scales = np.array([scale_x, scale_y] * 7 + [1], dtype=np.float32)
-        self.faces: Array | None = None
+        self.found: Array | None = None
 
     @property
     def pixels(self) -> int:

@@ -34,7 +34,7 @@ INT8_MOST = 127
 class Graph:
     """A TFLite graph under construction: values are numbers of tensors, each call adds one operation.
 
-    Values are (1, height, width, channels) or (1, channels) float32. Weights are stored as int8, a scale for each
+    Values are (n, height, width, channels) or (n, channels) float32. Weights are stored as int8, a scale for each
     output channel: the runtime turns each operation's input into 8 bits by its own least and greatest value, multiplies
     whole numbers, and gives float32 ("dynamic range quantization").
     """
@@ -54,18 +54,18 @@ class Graph:
     def convolve(self, value: int, weight: Array, bias: Array, *, exact: bool = False) -> int:
         """A convolution without padding; `weight` is (height, width, in, out), `exact` keeps it in float32."""
         weight = np.ascontiguousarray(weight.transpose(3, 0, 1, 2))
-        _, rows, columns, _ = self._shapes[value]
+        number, rows, columns, _ = self._shapes[value]
         outs, height, width, _ = weight.shape
-        shape = (1, rows - height + 1, columns - width + 1, outs)
+        shape = (number, rows - height + 1, columns - width + 1, outs)
         options = self._table((0, "Int8", VALID), (1, "Int32", 1), (2, "Int32", 1))
         weights = self._constant(weight) if exact else self._quantized(weight)
         return self._add(CONV, (value, weights, self._constant(bias)), shape, CONV_OPTIONS, options)
 
     def pool(self, value: int, side: int, *, same: bool = False) -> int:
         """The maximum of squares of `side`, two apart; `same` adds room at the edges, as TensorFlow does."""
-        _, rows, columns, channels = self._shapes[value]
+        number, rows, columns, channels = self._shapes[value]
         room = 0 if same else side - 1
-        shape = (1, -(-(rows - room) // 2), -(-(columns - room) // 2), channels)
+        shape = (number, -(-(rows - room) // 2), -(-(columns - room) // 2), channels)
         sizes = [(slot, "Int32", size) for slot, size in ((1, 2), (2, 2), (3, side), (4, side))]
         options = self._table((0, "Int8", SAME if same else VALID), *sizes)
         return self._add(MAX_POOL, (value,), shape, POOL_OPTIONS, options)
@@ -76,8 +76,9 @@ class Graph:
         return self._add(PRELU, (value, self._constant(slope.reshape((1,) * (len(shape) - 2) + (-1,)))), shape)
 
     def flatten(self, value: int) -> int:
-        """(1, height, width, channels) -> (1, all)."""
-        shape = (1, int(np.prod(self._shapes[value])))
+        """(n, height, width, channels) -> (n, all of them)."""
+        number, *rest = self._shapes[value]
+        shape = (number, int(np.prod(rest)))
         return self._add(RESHAPE, (value, self._constant(np.array(shape, dtype=np.int32))), shape)
 
     def dense(self, value: int, weight: Array, bias: Array, *, exact: bool = False) -> int:
@@ -85,7 +86,9 @@ class Graph:
         weight = np.ascontiguousarray(weight.T)
         options = self._table((3, "Bool", not exact))
         weights = self._constant(weight) if exact else self._quantized(weight)
-        return self._add(DENSE, (value, weights, self._constant(bias)), (1, len(weight)), DENSE_OPTIONS, options)
+        return self._add(
+            DENSE, (value, weights, self._constant(bias)), (self._shapes[value][0], len(weight)), DENSE_OPTIONS, options
+        )
 
     def serialize(self, start: int, end: int) -> bytes:
         """The finished model, from one value to another. Ends the construction."""

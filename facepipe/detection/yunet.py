@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from facepipe.detection.onet import Look, Refiner
+    from facepipe.detection.onet import Look, Refiner, Square
     from facepipe.detection.reduction import Reduced
     from facepipe.records import Image
 
@@ -91,9 +91,13 @@ class YuNet:
                 asked = True
         return found[np.argsort(-found[:, SCORE], kind="stable")] if asked else found
 
-    def refine(self, image: Image, faces: Sequence[Face]) -> list[Face]:
+    def show(self, image: Image, faces: Sequence[Face]) -> list[Square]:
+        """What O-Net is shown of faces that `detect` gave unrefined, for `refine`."""
+        return [self._refiner.show(image, face.box.tolist()) for face in faces]
+
+    def refine(self, image: Image, faces: Sequence[Face], shown: Sequence[Square] = ()) -> list[Face]:
         """Faces that `detect` gave unrefined for the same image, with O-Net's share in their landmarks."""
-        return self.blend(faces, [self._refiner.look(image, face.box.tolist()) for face in faces])
+        return self.blend(faces, [self._refiner.see(one) for one in shown or self.show(image, faces)])
 
     def blend(self, faces: Sequence[Face], looks: Sequence[Look]) -> list[Face]:
         """The same where what O-Net sees in the faces' boxes is known already."""

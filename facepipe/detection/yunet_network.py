@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import defaultdict
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facepipe.detection import sessions, yunet_graph
+from facepipe.detection.together import Waiting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,8 +23,6 @@ SMALL = 256 * 256
 """px of an input up to which the session keeps its memory, at most 20 MB."""
 TOGETHER = 8 * 112 * 112
 """px of the inputs that are run in one go: what the layers hold of them stays in a core's cache."""
-MOST_ANNOUNCED = 64
-"""Of one shape; the oldest is forgotten, and run alone if it comes after all."""
 
 
 class Network:
@@ -37,7 +36,7 @@ class Network:
         self._model = model
         self._for_small = sessions.open_session(model, keep_memory=True)
         self._for_large: InferenceSession | None = None
-        self._announced: dict[tuple[int, ...], deque[Reduced]] = defaultdict(lambda: deque(maxlen=MOST_ANNOUNCED))
+        self._waiting: dict[tuple[int, ...], Waiting[Reduced]] = defaultdict(Waiting)
 
     def announce(self, reduced: Reduced) -> None:
         """Says that `run` will be asked about an image: it can then be run together with others of its shape.
@@ -45,20 +44,15 @@ class Network:
         What is found in an image does not depend on its company, to the last bit.
         """
         if 2 * reduced.pixels <= TOGETHER:
-            self._announced[reduced.image.shape].append(reduced)
+            self._waiting[reduced.image.shape].announce(reduced)
 
     def run(self, reduced: Reduced) -> Array:
         """Faces (n, 15), best score first: box, five points, score; px of the image that was reduced."""
-        if (found := reduced.faces) is None:
-            group = [reduced]
-            waiting = self._announced[reduced.image.shape]
-            while waiting and len(group) < TOGETHER // reduced.pixels:
-                other = waiting.popleft()
-                if other is not reduced and other.faces is None:
-                    group.append(other)
+        if (found := reduced.found) is None:
+            group = self._waiting[reduced.image.shape].group(reduced, TOGETHER // reduced.pixels)
             results = self._run_together(group)
             for each, faces in zip(group, results, strict=True):
-                each.faces = faces
+                each.found = faces
             found = results[0]
         return found
 

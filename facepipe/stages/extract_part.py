@@ -19,7 +19,7 @@ from facepipe.sources.plan import read_part
 from facepipe.sources.videos import iter_frames
 from facepipe.stages.facerows import failure_row
 from facepipe.stages.frame import FrameExtractor, Seen
-from facepipe.stages.lockstep import in_lockstep
+from facepipe.stages.lockstep import at_once, in_lockstep
 from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place, read_ahead
 from facepipe.tracking import Tracker
@@ -110,7 +110,7 @@ class PartExtractor:
                 seen, group = Seen(), (source.identity, source.video)
             if index in blamed:
                 status = Status(blamed[index])
-                yield index, _failed(source, status, BLAMED[status])
+                yield index, at_once([failure_row(source, status, BLAMED[status])])
             elif source.is_video:
                 yield from ((index, work) for work in self._video(source, index))
             else:
@@ -143,9 +143,9 @@ class PartExtractor:
                     last, image = found
                     yield self._extractor.frame(source, last, image, find, seen)
         except ImageError as error:
-            yield _failed(source, error.status, error.message, last + 1)
+            yield at_once([failure_row(source, error.status, error.message, last + 1)])
         except InputError as error:
-            yield _failed(source, Status.READ_ERROR, str(error), last + 1)
+            yield at_once([failure_row(source, Status.READ_ERROR, str(error), last + 1)])
 
     def _search_in_video(self) -> Callable[[Image], list[Face]]:
         """What finds the faces of one video's frames, in order."""
@@ -175,9 +175,3 @@ class PartExtractor:
                 shutil.copyfileobj(remote, copy, 2**22)
                 copy.flush()
             yield copy.name
-
-
-def _failed(source: Source, status: str, message: str, frame_index: int | None = None) -> Steps[list[FaceRow]]:
-    """The row of what gives no picture."""
-    yield 0
-    return [failure_row(source, status, message, frame_index)]

@@ -15,6 +15,7 @@ from facepipe.pose import estimate_pose
 from facepipe.quality import sharpness
 from facepipe.records import Face, Status
 from facepipe.stages.facerows import face_row, failure_row, key_of
+from facepipe.stages.lockstep import at_once
 from facepipe.stages.photo import Photo, View, whole_view
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class FrameExtractor:
             return [self._whole_row(source, frame_index, view)]
         faces = find(image)
         yield 0
-        return (yield from self._make_rows(source, frame_index, view, None, faces, list, seen))
+        return (yield from self._make_rows(source, frame_index, view, None, faces, at_once, seen))
 
     def detect(
         self, image: Image, min_face: float, *, refine: bool = True, reduced: Reduced | None = None
@@ -112,9 +113,12 @@ class FrameExtractor:
         with self._watch.step("detect"):
             return self._detector.reduce(view.image, smallest / view.scale)
 
-    def _refined(self, image: Image, faces: list[Face]) -> list[Face]:
+    def _refined(self, image: Image, faces: list[Face]) -> Steps[list[Face]]:
         with self._watch.step("detect"):
-            return self._detector.refine(image, faces)
+            shown = self._detector.show(image, faces)
+        yield 0
+        with self._watch.step("detect"):
+            return self._detector.refine(image, faces, shown)
 
     def _search(self, source: Source, view: View, smallest: float, reduced: Reduced | None = None) -> list[Face]:
         """All faces from `smallest` px of the full-size picture; those that will get no row are not worth refining."""
@@ -130,7 +134,7 @@ class FrameExtractor:
         view: View,
         reread: Callable[[int], View] | None,
         faces: list[Face],
-        refine: Callable[[list[Face]], list[Face]],
+        refine: Callable[[list[Face]], Steps[list[Face]]],
         seen: Seen,
     ) -> Steps[list[FaceRow]]:
         good = [face for face in faces if self._is_good(face, view, self._config.min_face)]
@@ -139,10 +143,10 @@ class FrameExtractor:
         # Nobody trains on the bystanders: the detector's own landmarks do for their rows.
         wanted = len(ordered) if self._config.face == "all" else int(chosen is not None)
         if not wanted:
-            return self._missing_rows(source, frame_index, view, faces, ordered, refine)
+            return (yield from self._missing_rows(source, frame_index, view, faces, ordered, refine))
         x1, y1, x2, y2 = view.to_full(ordered[0].box)
         seen.box = (x1, y1, x2, y2)
-        ordered = refine(ordered[:wanted]) + ordered[wanted:]
+        ordered = (yield from refine(ordered[:wanted])) + ordered[wanted:]
         yield 0
         rows, crops = [], []
         for index, face in enumerate(ordered):
@@ -198,10 +202,10 @@ class FrameExtractor:
         view: View,
         faces: list[Face],
         others: list[Face],
-        refine: Callable[[list[Face]], list[Face]],
-    ) -> list[FaceRow]:
+        refine: Callable[[list[Face]], Steps[list[Face]]],
+    ) -> Steps[list[FaceRow]]:
         """The row that says why the identity has none, and where it is not labelled, who else is there."""
-        missing = self._missing_row(source, frame_index, view, faces, refine)
+        missing = yield from self._missing_row(source, frame_index, view, faces, refine)
         others = [] if source.box is not None else others
         rows = (self._row(source, frame_index, i, Status.OTHER_FACE, f, view) for i, f in enumerate(others, 1))
         return [missing, *rows]
@@ -212,8 +216,8 @@ class FrameExtractor:
         frame_index: int,
         view: View,
         faces: list[Face],
-        refine: Callable[[list[Face]], list[Face]],
-    ) -> FaceRow:
+        refine: Callable[[list[Face]], Steps[list[Face]]],
+    ) -> Steps[FaceRow]:
         """Why there is no face: none at all, none at the labelled box, too small, or too unsure."""
         if not faces or source.box is not None:
             where = "at the labelled box" if source.box is not None else "in the picture"
@@ -222,7 +226,7 @@ class FrameExtractor:
             return row
         sure = [face for face in faces if face.score >= self._config.min_score]
         best = max(sure, key=size_of) if sure else max(faces, key=lambda face: face.score)
-        [best] = refine([best])
+        [best] = yield from refine([best])
         row = self._row(source, frame_index, 0, Status.SMALL_FACE if sure else Status.LOW_SCORE, best, view)
         size = size_of(best) * view.scale
         row.error = (

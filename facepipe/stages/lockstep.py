@@ -22,6 +22,12 @@ MOST_BYTES = 8 * 2**20
 """Together, held by the pictures that are on their way: more would not stay in a core's share of the last cache."""
 
 
+def at_once(result: Result) -> Steps[Result]:
+    """The work on what is known already."""
+    yield 0
+    return result
+
+
 def in_lockstep(works: Iterable[tuple[int, Steps[Result]]], on: Callable[[int], None]) -> Iterator[Result]:
     """What the works return, in their order.
 

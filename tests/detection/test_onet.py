@@ -55,6 +55,16 @@ def test_what_was_seen_before_changes_nothing(refiner, face, astronaut_image):
     assert refiner.look(astronaut_image, face.box.tolist()) == before
 
 
+def test_what_is_seen_does_not_depend_on_the_company(refiner, face, astronaut_image):
+    """Squares that wait are looked at together: each gives the bits that it gives alone."""
+    boxes = [[v + 3 * i for v in face.box.tolist()] for i in range(10)]
+    alone = [refiner.look(astronaut_image, box) for box in boxes]
+    shown = [refiner.show(astronaut_image, box) for box in boxes]
+    order = [4, 0, 1, 2, 3, *range(5, 10)]
+    assert [refiner.see(shown[i]) for i in order] == [alone[i] for i in order]
+    assert len({look.score for look in alone}) == 10
+
+
 @pytest.mark.parametrize("scale", [2, 3, 5])
 def test_landmarks_do_not_depend_on_resolution(refiner, face, astronaut_image, scale):
     """An enlarged picture is averaged down, not sampled: landmarks stay within 1.5 % of the face."""
