@@ -106,6 +106,8 @@ def main(commands: int, reports: int, notes_fd: int, parent: int) -> None:
 
 
 def _serve(job: Job, commands: int, reports: int, notes: Notes, waiting_since: list[float]) -> None:
+    gc.freeze()  # modules stay for good: they need not be looked through for garbage again and again
+    first = True
     while (command := read_frame(commands)) is not None:
         waiting_since[0] = float("inf")
         number, blamed = pickle.loads(command)  # noqa: S301 - from our own parent
@@ -113,16 +115,12 @@ def _serve(job: Job, commands: int, reports: int, notes: Notes, waiting_since: l
         guard = ItemGuard(notes, blamed)
         answer = _answer(job, number, guard, notes)
         guard.off()
-        _spare_the_collector()
+        if first:
+            gc.collect()
+            gc.freeze()
+            first = False
         send_frame(reports, json.dumps(answer).encode())
         waiting_since[0] = time.monotonic()
-
-
-def _spare_the_collector() -> None:
-    """What stays for good, modules above all, is not looked through again and again for garbage."""
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()
 
 
 def _answer(job: Job, number: int, guard: ItemGuard, notes: Notes) -> dict[str, Any]:
