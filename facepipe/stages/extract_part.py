@@ -128,7 +128,7 @@ class PartExtractor:
 
     def _video(self, source: Source, index: int) -> Iterator[Steps[list[FaceRow]]]:
         """The work on a video file's frames; where it breaks off, a row that says so."""
-        find = self._search_in_video()
+        follow = self._follower()
         seen = Seen()
         last = -1
         try:
@@ -141,20 +141,16 @@ class PartExtractor:
                     if found is None:
                         break
                     last, image = found
-                    yield self._extractor.frame(source, last, image, find, seen)
+                    yield self._extractor.frame(source, last, image, follow, seen)
         except ImageError as error:
             yield at_once([failure_row(source, error.status, error.message, last + 1)])
         except InputError as error:
             yield at_once([failure_row(source, Status.READ_ERROR, str(error), last + 1)])
 
-    def _search_in_video(self) -> Callable[[Image], list[Face]]:
-        """What finds the faces of one video's frames, in order."""
-
-        def search(image: Image) -> list[Face]:
-            return self._extractor.detect(image, self._config.min_face)
-
+    def _follower(self) -> Callable[[Image], list[Face]] | None:
+        """What finds the faces of one video's frames, in order; None where each frame is searched on its own."""
         if not self._config.track or self._config.every > 3 or self._config.cropped:
-            return search  # frames further apart show the face elsewhere
+            return None  # frames further apart show the face elsewhere
         tracker = Tracker(self._detector, _refiner(os.getpid()), self._config.min_face, self._config.min_score)
 
         def follow(image: Image) -> list[Face]:

@@ -91,21 +91,23 @@ class FrameExtractor:
         return [photo.prominent_px, smallest]
 
     def frame(
-        self, source: Source, frame_index: int, image: Image, find: Callable[[Image], list[Face]], seen: Seen
+        self, source: Source, frame_index: int, image: Image, follow: Callable[[Image], list[Face]] | None, seen: Seen
     ) -> Steps[list[FaceRow]]:
-        """The rows of a video frame, (H, W, 3) uint8 RGB, whose faces `find` finds and refines."""
+        """The rows of a video frame, (H, W, 3) uint8 RGB, whose faces `follow` finds and refines, else a search."""
         view = whole_view(image)
+        searched = follow is None and not self._config.cropped
+        reduced = self._reduced(view, self._config.min_face) if searched else None
         yield image.nbytes
         if self._config.cropped:
             return [self._whole_row(source, frame_index, view)]
-        faces = find(image)
+        faces = self._search(source, view, self._config.min_face, reduced) if follow is None else follow(image)
         yield 0
-        return (yield from self._make_rows(source, frame_index, view, None, faces, at_once, seen))
+        refine = partial(self._refined, image) if follow is None else at_once
+        return (yield from self._make_rows(source, frame_index, view, None, faces, refine, seen))
 
-    def detect(
+    def _detect(
         self, image: Image, min_face: float, *, refine: bool = True, reduced: Reduced | None = None
     ) -> list[Face]:
-        """All faces in a picture, timed as the step `detect`."""
         with self._watch.step("detect"):
             return self._detector.detect(image, min_face, refine=refine, reduced=reduced)
 
@@ -122,7 +124,7 @@ class FrameExtractor:
 
     def _search(self, source: Source, view: View, smallest: float, reduced: Reduced | None = None) -> list[Face]:
         """All faces from `smallest` px of the full-size picture; those that will get no row are not worth refining."""
-        faces = self.detect(view.image, smallest / view.scale, refine=False, reduced=reduced)
+        faces = self._detect(view.image, smallest / view.scale, refine=False, reduced=reduced)
         if source.box is not None and best_overlap(faces, view.to_view(source.box)) is None:
             faces = faces + self._look_again(view, view.to_view(source.box), refine=False)
         return faces
@@ -143,7 +145,10 @@ class FrameExtractor:
         # Nobody trains on the bystanders: the detector's own landmarks do for their rows.
         wanted = len(ordered) if self._config.face == "all" else int(chosen is not None)
         if not wanted:
-            return (yield from self._missing_rows(source, frame_index, view, faces, ordered, refine))
+            missing = yield from self._missing_row(source, frame_index, view, faces, refine)
+            others = ordered if source.box is None else []
+            rows = [self._row(source, frame_index, i, Status.OTHER_FACE, f, view) for i, f in enumerate(others, 1)]
+            return [missing, *rows]
         x1, y1, x2, y2 = view.to_full(ordered[0].box)
         seen.box = (x1, y1, x2, y2)
         ordered = (yield from refine(ordered[:wanted])) + ordered[wanted:]
@@ -192,23 +197,8 @@ class FrameExtractor:
         offset = np.array([left, top], np.float32)
         return [
             Face((face.box.reshape(2, 2) * ratio + offset).reshape(4), face.landmarks * ratio + offset, face.score)
-            for face in self.detect(enlarged.astype(np.uint8), LOOK_AGAIN_PX / 3, refine=refine)
+            for face in self._detect(enlarged.astype(np.uint8), LOOK_AGAIN_PX / 3, refine=refine)
         ]
-
-    def _missing_rows(
-        self,
-        source: Source,
-        frame_index: int,
-        view: View,
-        faces: list[Face],
-        others: list[Face],
-        refine: Callable[[list[Face]], Steps[list[Face]]],
-    ) -> Steps[list[FaceRow]]:
-        """The row that says why the identity has none, and where it is not labelled, who else is there."""
-        missing = yield from self._missing_row(source, frame_index, view, faces, refine)
-        others = [] if source.box is not None else others
-        rows = (self._row(source, frame_index, i, Status.OTHER_FACE, f, view) for i, f in enumerate(others, 1))
-        return [missing, *rows]
 
     def _missing_row(
         self,
@@ -280,7 +270,7 @@ class FrameExtractor:
         sides = ((side - width) // 2, side - width - (side - width) // 2)
         square = cv2.copyMakeBorder(view.image, *edges, *sides, cv2.BORDER_REPLICATE)
         padded = cv2.copyMakeBorder(square, border, border, border, border, cv2.BORDER_REPLICATE)
-        faces = self.detect(np.asarray(padded), side / 4)
+        faces = self._detect(np.asarray(padded), side / 4)
         offset = np.array([border + sides[0], border + edges[0]], np.float32)
         if faces:
             face = faces[choose_face(faces, padded.shape[1], padded.shape[0]) or 0]
