@@ -49,7 +49,8 @@ class Network:
     def run(self, reduced: Reduced) -> Array:
         """Faces (n, 15), best score first: box, five points, score; px of the image that was reduced."""
         if (found := reduced.found) is None:
-            group = self._waiting[reduced.image.shape].group(reduced, TOGETHER // reduced.pixels)
+            waiting = self._waiting.get(reduced.image.shape)
+            group = [reduced] if waiting is None else waiting.group(reduced, TOGETHER // reduced.pixels)
             results = self._run_together(group)
             for each, faces in zip(group, results, strict=True):
                 each.found = faces
