@@ -95,15 +95,22 @@ def _part(image: Image, matrix: NDArray[np.float64], size: int, scale: float) ->
     The crop's rows lie across the image's where the face is turned: from an image that has left the core's cache, pixel
     by pixel, they cost twice as much as copying the image's rows first.
     """
+    left, top, right, bottom = _window(image, matrix, size, scale, 2)
     (a, b, x), (c, d, y) = matrix.tolist()
-    across, down = ((size - 1) / 2 - x) / scale**2, ((size - 1) / 2 - y) / scale**2
-    centre_x, centre_y = a * across + c * down, b * across + d * down
-    reach = size / 2 * (abs(a) + abs(b)) / scale**2 + 2
-    height, width = image.shape[:2]
-    left, right = _span(centre_x, reach, width)
-    top, bottom = _span(centre_y, reach, height)
     shifted = np.array([[a, b, x + a * left + b * top], [c, d, y + c * left + d * top]])
     return image[top:bottom, left:right].copy(), shifted
+
+
+def _window(
+    image: Image, matrix: NDArray[np.float64], size: int, scale: float, room: float
+) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of what the crop shows of an image, with `room` px around it."""
+    (a, b, x), (c, d, y) = matrix.tolist()
+    across, down = ((size - 1) / 2 - x) / scale**2, ((size - 1) / 2 - y) / scale**2
+    reach = size / 2 * (abs(a) + abs(b)) / scale**2 + room
+    left, right = _span(a * across + c * down, reach, image.shape[1])
+    top, bottom = _span(b * across + d * down, reach, image.shape[0])
+    return left, top, right, bottom
 
 
 def _span(centre: float, reach: float, length: int) -> tuple[int, int]:
@@ -114,10 +121,7 @@ def _span(centre: float, reach: float, length: int) -> tuple[int, int]:
 
 def _averaged(image: Image, matrix: NDArray[np.float64], size: int, blocks: int) -> tuple[Image, NDArray[np.float64]]:
     """What the crop shows, averaged over `blocks`² px, and the (2, 3) matrix from its px to the image's."""
-    corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]], dtype=np.float64)
-    seen = corners @ cv2.invertAffineTransform(matrix).T
-    left, top = np.maximum(np.floor(seen.min(axis=0)).astype(int) - 2 * blocks, 0)
-    right, bottom = np.ceil(seen.max(axis=0)).astype(int) + 2 * blocks
+    left, top, right, bottom = _window(image, matrix, size, math.hypot(matrix[0, 0], matrix[0, 1]), 2 * blocks)
     part = image[top : max(bottom, top + blocks), left : max(right, left + blocks)]
     columns, rows = part.shape[1] // blocks, part.shape[0] // blocks
     if not (columns and rows):

@@ -65,7 +65,7 @@ OPTIONS: tuple[Option, ...] = (
            negative="no-track", group=FACES),
     Option("model", str, (EXTRACT,), "Your own detector weights (ONNX, YuNet's outputs).", group=FACES, metavar="PATH"),
     Option("part-size", int, (EXTRACT,), "Images in a part, the unit of work that a kill can cost.", "512", group=SPEED, metavar="N"),
-    Option("timeout", float, (EXTRACT,), "Seconds an image may take.", "60", field="timeout_s", group=LIMITS, metavar="S"),
+    Option("timeout", float, (EXTRACT,), "Seconds each step of an image may take, such as decoding it.", "60", field="timeout_s", group=LIMITS, metavar="S"),
     Option("max-pixels", int, (EXTRACT,), "Refuse larger images unread.", "200 million", group=LIMITS, metavar="N"),
     Option("max-failed", float, (EXTRACT,), "End with an error when more than this share of the images failed.", "0.5",
            group=LIMITS, metavar="F"),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 SMALL = 256 * 256
-"""px of an input up to which the session keeps its memory, at most 20 MB."""
+"""px of an input up to which the session keeps its memory, about 20 MB for all their shapes."""
 TOGETHER = 8 * 112 * 112
 """px of the inputs that are run in one go: what the layers hold of them stays in a core's cache."""
 

@@ -256,6 +256,8 @@ def test_what_is_found_does_not_depend_on_the_company(astronaut):
     together = make_detector("yunet")
     reduced = [together.reduce(image, 100) for image in images]
     assert len({r.image.shape for r in reduced}) == 2
+    together.detect(images[3], 100, reduced=reduced[3])
+    assert [i for i, one in enumerate(reduced) if one.found is not None] == [0, 1, 2, 3, 4, 6, 7, 8]
     order = [3, 0, 1, 2, *range(4, 10)]  # the last two are announced and never asked about
     for i in order:
         found = together.detect(images[i], 100, reduced=reduced[i])
