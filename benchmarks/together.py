@@ -18,10 +18,10 @@ from pathlib import Path
 
 import cv2
 
+from facepipe import lockstep
 from facepipe.config import ExtractConfig
 from facepipe.parquet import table_to_sources
 from facepipe.sources import list_sources
-from facepipe.stages import lockstep
 from facepipe.stages.extract_part import PartExtractor
 from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place

@@ -24,13 +24,15 @@ import numpy as np
 import pyarrow.parquet as pq
 from measuring import measure
 
-from facepipe import tracking
 from facepipe.config import ExtractConfig
 from facepipe.detection import make_detector, make_refiner
 from facepipe.sources.videos import iter_frames
+from facepipe.stages.following import followed
+from facepipe.stopwatch import Stopwatch
+from facepipe.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parents[1]
-GAPS = (1, 3, 6, 10, 15, 30)
+GAPS = (1, 3, 6, 12, 24)
 """Frames between two full searches; 1: every frame."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 SETTINGS = ExtractConfig(input="", output="")
@@ -58,11 +60,10 @@ def distance(one: dict[int, np.ndarray], other: dict[int, np.ndarray]) -> float:
 
 def search(images: list[np.ndarray], gap: int) -> tuple[float, dict[int, np.ndarray]]:
     """CPU milliseconds a frame of a tracker that searches every `gap` frames, and the largest face's landmarks."""
-    tracking.EVERY = gap
     detector, refiner = make_detector(SETTINGS.detector), make_refiner()
-    tracker = tracking.Tracker(detector, refiner, SETTINGS.min_face, SETTINGS.min_score)
+    tracker = Tracker(detector, refiner, SETTINGS.min_face, SETTINGS.min_score, gap)
     started = time.process_time()
-    found = [tracker.faces(image) for image in images]
+    found = [faces for _, _, faces in followed(enumerate(images), tracker, Stopwatch())]
     spent = time.process_time() - started
     largest = {i: max(faces, key=lambda face: face.box[2] - face.box[0]) for i, faces in enumerate(found) if faces}
     return 1000 * spent / len(images), {i: face.landmarks for i, face in largest.items()}

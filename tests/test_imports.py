@@ -14,7 +14,7 @@ FACEPIPE = sorted((ROOT / "facepipe").rglob("*.py"))
 TRAIN = sorted((ROOT / "train").rglob("*.py"))
 STANDARD = set(sys.stdlib_module_names)
 LEAVES = {
-    "chatter", "choosing", "cropping", "decoding", "exif", "headers", "likeness", "mesh", "noise", "pose", "quality", "relief", "samples", "seeding", "selection", "signatures", "splitting", "tracking",
+    "chatter", "choosing", "cropping", "decoding", "exif", "headers", "likeness", "lockstep", "mesh", "noise", "pose", "quality", "relief", "samples", "seeding", "selection", "signatures", "splitting", "tracking",
 }  # fmt: skip
 LEAF_PACKAGES = {"numpy", "cv2", "PIL", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers"}
 ONLY_IN = {

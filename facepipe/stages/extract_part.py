@@ -13,26 +13,27 @@ from typing import TYPE_CHECKING
 
 from facepipe import parquet
 from facepipe.errors import ImageError, InputError
+from facepipe.lockstep import at_once, in_lockstep
 from facepipe.parts import PartReport
 from facepipe.records import Status
 from facepipe.sources.plan import read_part
 from facepipe.sources.videos import iter_frames
 from facepipe.stages.facerows import failure_row
+from facepipe.stages.following import followed
 from facepipe.stages.frame import FrameExtractor, Seen
-from facepipe.stages.lockstep import at_once, in_lockstep
 from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place, read_ahead
-from facepipe.tracking import Tracker
+from facepipe.tracking import MOST_EVERY, SPAN, Tracker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from facepipe.config import ExtractConfig
     from facepipe.detection import Detector
     from facepipe.detection.onet import Refiner
+    from facepipe.lockstep import Steps
     from facepipe.parts import Guard
-    from facepipe.records import Face, FaceRow, Image, Source
-    from facepipe.stages.lockstep import Steps
+    from facepipe.records import FaceRow, Image, Source
 
 FINGERPRINT = "facepipe.part"
 """Key of the schema metadata that says what a part was made from."""
@@ -128,36 +129,39 @@ class PartExtractor:
 
     def _video(self, source: Source, index: int) -> Iterator[Steps[list[FaceRow]]]:
         """The work on a video file's frames; where it breaks off, a row that says so."""
-        follow = self._follower()
-        seen = Seen()
-        last = -1
+        seen, last = Seen(), -1
         try:
             with self._local_copy(source) as path:
-                frames = iter_frames(path, self._config.every, self._config.max_pixels)
-                while True:
-                    self._guard.on(index)
-                    with self._watch.step("decode"):
-                        found = next(frames, None)
-                    if found is None:
-                        break
-                    last, image = found
-                    yield self._extractor.frame(source, last, image, follow, seen)
+                frames = self._decoded(path, index)
+                if (tracker := self._tracker()) is not None:
+                    for last, image, faces in followed(frames, tracker, self._watch):
+                        yield self._extractor.frame(source, last, image, faces, seen)
+                else:
+                    for last, image in frames:
+                        yield self._extractor.frame(source, last, image, None, seen)
         except ImageError as error:
             yield at_once([failure_row(source, error.status, error.message, last + 1)])
         except InputError as error:
             yield at_once([failure_row(source, Status.READ_ERROR, str(error), last + 1)])
 
-    def _follower(self) -> Callable[[Image], list[Face]] | None:
-        """What finds the faces of one video's frames, in order; None where each frame is searched on its own."""
-        if not self._config.track or self._config.every > 3 or self._config.cropped:
-            return None  # frames further apart show the face elsewhere
-        tracker = Tracker(self._detector, _refiner(os.getpid()), self._config.min_face, self._config.min_score)
+    def _decoded(self, path: str, index: int) -> Iterator[tuple[int, Image]]:
+        """A video file's frames."""
+        frames = iter_frames(path, self._config.every, self._config.max_pixels)
+        while True:
+            self._guard.on(index)
+            with self._watch.step("decode"):
+                found = next(frames, None)
+            if found is None:
+                return
+            yield found
 
-        def follow(image: Image) -> list[Face]:
-            with self._watch.step("track"):
-                return tracker.faces(image)
-
-        return follow
+    def _tracker(self) -> Tracker | None:
+        """What follows the faces of one video's frames; None where each frame is searched on its own."""
+        every = self._config.every
+        if not self._config.track or every > MOST_EVERY or self._config.cropped:
+            return None
+        refiner = _refiner(os.getpid())
+        return Tracker(self._detector, refiner, self._config.min_face, self._config.min_score, SPAN // every)
 
     @contextmanager
     def _local_copy(self, source: Source) -> Iterator[str]:

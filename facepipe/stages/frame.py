@@ -11,11 +11,11 @@ import numpy as np
 
 from facepipe.choosing import best_overlap, choose_face, size_of
 from facepipe.cropping import cut_crop, encode_crop
+from facepipe.lockstep import at_once
 from facepipe.pose import estimate_pose
 from facepipe.quality import sharpness
 from facepipe.records import Face, Status
 from facepipe.stages.facerows import face_row, failure_row, key_of
-from facepipe.stages.lockstep import at_once
 from facepipe.stages.photo import Photo, View, whole_view
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from facepipe.config import ExtractConfig
     from facepipe.detection import Detector
     from facepipe.detection.reduction import Reduced
+    from facepipe.lockstep import Steps
     from facepipe.records import Box, FaceRow, Image, Source
-    from facepipe.stages.lockstep import Steps
     from facepipe.stopwatch import Stopwatch
 
 LOOK_AGAIN_PX = 96
@@ -91,18 +91,19 @@ class FrameExtractor:
         return [photo.prominent_px, smallest]
 
     def frame(
-        self, source: Source, frame_index: int, image: Image, follow: Callable[[Image], list[Face]] | None, seen: Seen
+        self, source: Source, frame_index: int, image: Image, faces: list[Face] | None, seen: Seen
     ) -> Steps[list[FaceRow]]:
-        """The rows of a video frame, (H, W, 3) uint8 RGB, whose faces `follow` finds and refines, else a search."""
+        """The rows of a video frame, (H, W, 3) uint8 RGB. Its faces are known and refined; None: it is searched."""
         view = whole_view(image)
-        searched = follow is None and not self._config.cropped
+        searched = faces is None and not self._config.cropped
         reduced = self._reduced(view, self._config.min_face) if searched else None
         yield image.nbytes
         if self._config.cropped:
             return [self._whole_row(source, frame_index, view)]
-        faces = self._search(source, view, self._config.min_face, reduced) if follow is None else follow(image)
-        yield 0
-        refine = partial(self._refined, image) if follow is None else at_once
+        refine = partial(self._refined, image) if faces is None else at_once
+        if faces is None:
+            faces = self._search(source, view, self._config.min_face, reduced)
+            yield 0
         return (yield from self._make_rows(source, frame_index, view, None, faces, refine, seen))
 
     def _detect(

@@ -9,9 +9,9 @@ from PIL import Image
 
 from facepipe.config import ExtractConfig
 from facepipe.detection import make_detector
+from facepipe.lockstep import in_lockstep
 from facepipe.records import Source
 from facepipe.stages.frame import FrameExtractor, Seen
-from facepipe.stages.lockstep import in_lockstep
 from facepipe.stages.photo import Photo
 from facepipe.stopwatch import Stopwatch
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from facepipe.stages import lockstep
-from facepipe.stages.lockstep import in_lockstep
+from facepipe import lockstep
+from facepipe.lockstep import in_lockstep
 
 
 def work(name, steps, log, held=1):

@@ -1,0 +1,66 @@
+"""A video's frames with the faces that are followed through them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from facepipe.errors import ImageError
+from facepipe.records import Status
+from facepipe.stages.following import LIMIT_BYTES, followed, frames_held
+from facepipe.stopwatch import Stopwatch
+
+
+class Echo:
+    """Gives each frame's number back as what was found in it, and notes how many frames it was given."""
+
+    span = 12
+
+    def __init__(self):
+        self.calls = []
+
+    def faces(self, images):
+        """One number a frame."""
+        self.calls.append(len(images))
+        return [[int(image[0, 0, 0])] for image in images]
+
+
+def film(count, error=None, shape=(8, 8, 3)):
+    """So many small frames, then the end or an error."""
+    for i in range(count):
+        yield 2 * i, np.full(shape, i, np.uint8)
+    if error:
+        raise error
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 48, 49, 50, 100])
+def test_every_frame_comes_with_its_faces(count):
+    """In order, and in whole spans after a single first frame."""
+    echo = Echo()
+    found = [(index, faces) for index, _, faces in followed(film(count), echo, Stopwatch())]
+    assert found == [(2 * i, [i]) for i in range(count)]
+    assert echo.calls[0] == min(count, 1)
+    assert all(call == 48 for call in echo.calls[1:-1])
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 49])
+def test_frames_before_an_error_come_first(count):
+    """A video that breaks off loses nothing of what was decoded."""
+    found = []
+    with pytest.raises(ImageError):
+        found.extend(followed(film(count, ImageError(Status.DECODE_ERROR, "broken")), Echo(), Stopwatch()))
+    assert len(found) == count
+
+
+@pytest.mark.parametrize(("shape", "spans"), [((240, 320), 4), ((480, 640), 1), ((720, 1280), 1), ((1080, 1920), 1)])
+def test_whole_spans_are_held(shape, spans):
+    """More of them where frames are small."""
+    assert frames_held(shape[0] * shape[1] * 3, 12) == 12 * spans
+
+
+def test_large_frames_do_not_fill_the_memory():
+    """4K has shorter spans, and frames of any size have some."""
+    size = 2160 * 3840 * 3
+    assert 4 <= frames_held(size, 12) < 12
+    assert frames_held(size, 12) * size <= LIMIT_BYTES
+    assert frames_held(10 * LIMIT_BYTES, 12) == 2
