@@ -70,6 +70,8 @@ for file in files:
 """Name -> code that goes over `files`."""
 IMAGES = {"mtcnn": (96, 16), "mtcnn-batch16": (320, 64), "FaceDetectorYN": (640, 64), "imread": (1279, 64)}
 """How many images each is timed over, and how many tell the start-up."""
+FEW = 64
+"""Images that tell the start-up of each of our workers."""
 
 
 PART = 128
@@ -93,14 +95,14 @@ def ours(folder: Path, images: int, workers: int = 1, part: int = 512) -> tuple[
     """CPU milliseconds an image, wall milliseconds an image, and milliseconds an image by step; start-up taken out."""
     results, steps = [], []
     with tempfile.TemporaryDirectory() as scratch:
-        for n in (16 * workers, images):
+        for n in (FEW * workers, images):
             out = f"{scratch}/{n}"
             # Parts so small that every worker starts in the short run too.
             command = [sys.executable, "-m", "facepipe", "extract", "-q", "-i", str(folder), "-o", out]
-            command += ["--limit", str(n), "--workers", str(workers), "--part-size", str(16 if n < images else part)]
+            command += ["--limit", str(n), "--workers", str(workers), "--part-size", str(FEW if n < images else part)]
             results.append(measure(*command, environment=ONE_THREAD))
             steps.append(json.loads(Path(out, "run.json").read_text())["steps_s"])
-    done = images - 16 * workers
+    done = images - FEW * workers
     few, many = results
     by_step = {name: 1000 * (seconds - steps[0].get(name, 0.0)) / done for name, seconds in steps[1].items()}
     return 1000 * (many.cpu_s - few.cpu_s) / done, 1000 * (many.wall_s - few.wall_s) / done, by_step
