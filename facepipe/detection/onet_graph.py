@@ -17,6 +17,26 @@ SIDE = 48
 """px, its input."""
 
 
+def for_pairs(kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A convolution of single pixels as one of pairs of neighbours in a row, of which it gives pairs.
+
+    Kernels for 8 bits take the channels of a pixel by the eight: three of them leave more of it idle than six do, which
+    costs the first layer a third of its time.
+
+    Args:
+        kernel: (3, 3, channels, outputs).
+
+    Returns:
+        (3, 2, 2 * channels, 2 * outputs), half of a pair after the other.
+    """
+    rows, columns, channels, outputs = kernel.shape
+    pairs = np.zeros((rows, 2, 2, channels, 2, outputs), np.float32)
+    for half in range(2):
+        for column in range(columns):
+            pairs[:, (half + column) // 2, (half + column) % 2, :, half] = kernel[:, column]
+    return pairs.reshape(rows, 2, 2 * channels, 2 * outputs)
+
+
 def build(weights: Sequence[NDArray[np.float32]], number: int = 1) -> bytes:
     """MTCNN's output network (Zhang et al. 2016) as a TFLite file.
 
@@ -32,8 +52,10 @@ def build(weights: Sequence[NDArray[np.float32]], number: int = 1) -> bytes:
     graph = tflite.Graph()
     pixels = graph.value(number, SIDE, SIDE, 3)
     kernel, bias = networks.first_layer(weights)
-    value = graph.prelu(graph.convolve(pixels, kernel.transpose(2, 3, 1, 0), bias), weights[2])
-    value = graph.pool(value, 3, same=True)
+    value = graph.reshape(pixels, SIDE, SIDE // 2, 6)
+    value = graph.convolve(value, for_pairs(kernel.transpose(2, 3, 1, 0)), np.tile(bias, 2))
+    value = graph.prelu(value, np.tile(weights[2].reshape(-1), 2))
+    value = graph.pool(graph.reshape(value, SIDE - 2, SIDE - 2, 32), 3, same=True)
     value = graph.prelu(graph.convolve(value, weights[3], weights[4]), weights[5])
     value = graph.pool(value, 3)
     value = graph.prelu(graph.convolve(value, weights[6], weights[7]), weights[8])
@@ -42,6 +64,6 @@ def build(weights: Sequence[NDArray[np.float32]], number: int = 1) -> bytes:
     hidden, bias, slope, *heads = weights[12:]
     # The package flattens (width, height, channels): its networks were trained on transposed images.
     hidden = hidden.reshape(3, 3, 128, -1).swapaxes(0, 1).reshape(hidden.shape)
-    value = graph.prelu(graph.dense(graph.flatten(value), hidden, bias), slope)
+    value = graph.prelu(graph.dense(graph.reshape(value, len(hidden)), hidden, bias), slope)
     ends = np.concatenate(heads[0::2], axis=1), np.concatenate(heads[1::2])
     return graph.serialize(pixels, graph.dense(value, *ends, exact=True))

@@ -75,11 +75,10 @@ class Graph:
         shape = self._shapes[value]
         return self._add(PRELU, (value, self._constant(slope.reshape((1,) * (len(shape) - 2) + (-1,)))), shape)
 
-    def flatten(self, value: int) -> int:
-        """(n, height, width, channels) -> (n, all of them)."""
-        number, *rest = self._shapes[value]
-        shape = (number, int(np.prod(rest)))
-        return self._add(RESHAPE, (value, self._constant(np.array(shape, dtype=np.int32))), shape)
+    def reshape(self, value: int, *shape: int) -> int:
+        """(n, ...) -> (n, *shape), the numbers in the same order."""
+        whole = (self._shapes[value][0], *shape)
+        return self._add(RESHAPE, (value, self._constant(np.array(whole, dtype=np.int32))), whole)
 
     def dense(self, value: int, weight: Array, bias: Array, *, exact: bool = False) -> int:
         """A dense layer; `weight` is (in, out), `exact` keeps it in float32."""

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from facepipe.detection import litert, tflite
+from facepipe.detection import litert, onet_graph, tflite
 from facepipe.errors import WeightsError
 
 
@@ -28,13 +28,30 @@ def test_a_convolution_and_a_dense_layer(rng, exact, least, most):
     weight, shift = rng.normal(size=(8 * 7 * 6, 4)).astype(np.float32), rng.normal(size=4).astype(np.float32)
     graph = tflite.Graph()
     start = graph.value(1, 8, 8, 5)
-    end = graph.dense(graph.flatten(graph.convolve(start, kernel, bias, exact=exact)), weight, shift, exact=exact)
+    end = graph.convolve(start, kernel, bias, exact=exact)
+    end = graph.dense(graph.reshape(end, len(weight)), weight, shift, exact=exact)
     network = litert.Network(graph.serialize(start, end), "a test")
     assert (network.input_shapes, network.output_sizes) == ([(1, 8, 8, 5)], [4])
     pixels = rng.normal(size=(20, 8, 8, 5)).astype(np.float32)
     expected = np.array([_convolved(x, kernel, bias).reshape(-1) @ weight + shift for x in pixels])
     found = np.array([network.run(x[None])[0][0] for x in pixels])
     assert least < np.sqrt(((found - expected) ** 2).mean() / (expected**2).mean()) < most
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_convolution_of_pairs_gives_what_that_of_pixels_does(rng, exact):
+    """The same numbers in the same order, with weights of 8 bits to the last bit."""
+    kernel, bias = rng.normal(size=(3, 3, 3, 8)).astype(np.float32), rng.normal(size=8).astype(np.float32)
+    graphs = tflite.Graph(), tflite.Graph()
+    starts = [graph.value(2, 12, 12, 3) for graph in graphs]
+    ends = [graphs[0].convolve(starts[0], kernel, bias, exact=exact)]
+    pairs = graphs[1].reshape(starts[1], 12, 6, 6)
+    pairs = graphs[1].convolve(pairs, onet_graph.for_pairs(kernel), np.tile(bias, 2), exact=exact)
+    ends.append(graphs[1].reshape(pairs, 10, 10, 8))
+    pixels = rng.normal(size=(2, 12, 12, 3)).astype(np.float32)
+    files = [graph.serialize(start, end) for graph, start, end in zip(graphs, starts, ends, strict=True)]
+    [[single], [paired]] = [litert.Network(file, "a test").run(pixels) for file in files]
+    assert paired == pytest.approx(single, abs=1e-5 if exact else 0)
 
 
 @pytest.mark.parametrize(("same", "rows"), [(True, 5), (False, 4)])
