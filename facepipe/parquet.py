@@ -12,19 +12,22 @@ import json
 import os
 import re
 import struct
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from facepipe import schemas
 from facepipe.errors import DamagedFile, InputError
+from facepipe.parquet_writer import DIGEST_BYTES, Writer
 from facepipe.records import FaceRow, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from facepipe.storage import Place
 
@@ -57,10 +60,10 @@ PAIRS = _schema(schemas.PAIRS)
 PLAN = _schema(schemas.PLAN)
 
 _TAIL = struct.Struct("<I4s")
-_DIGEST_BYTES = 32
 _HELD_BYTES = 2**24
+_GROUP_BYTES = 2**23
+"""Crops of a row group: a long video has many."""
 _PART = re.compile(r"part-(\d{5,})\.parquet")
-_REPEATING = ("identity", "video", "status", "error", "subset", "target_key", "target_path", "reason")
 _READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError, struct.error)
 
 
@@ -81,46 +84,6 @@ def list_parts(place: Place) -> list[int]:
     return sorted(number for number in numbers if number is not None)
 
 
-def encode_table(table: Table, metadata: Mapping[str, str] | None = None, groups: Sequence[int] | None = None) -> bytes:
-    """The bytes of a Parquet file.
-
-    Args:
-        table: Its own schema metadata is kept.
-        metadata: More entries for the schema metadata, such as the settings' hash.
-        groups: Rows of each row group, in order; one group holds everything where it is left out.
-    """
-    kept = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    table = table.replace_schema_metadata(dict(sorted({**kept, **(metadata or {})}.items())) or None)
-    sink = pa.BufferOutputStream()
-    plain = {"crop.bytes": "none"} if "crop" in table.column_names else {}
-    codecs = {leaf: plain.get(leaf, "zstd") for leaf in _leaves(table.schema.remove_metadata())}
-    with pq.ParquetWriter(
-        sink,
-        table.schema,
-        compression=codecs,
-        use_dictionary=[name for name in _REPEATING if name in table.column_names],
-        write_statistics=False,
-        write_page_checksum=True,
-        store_schema=True,
-    ) as writer:
-        start = 0
-        for rows in groups if groups is not None else [table.num_rows]:
-            writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
-            start += rows
-    content = memoryview(sink.getvalue())  # a part has megabytes: they are copied once
-    start = len(content) - _TAIL.size - _TAIL.unpack(content[-_TAIL.size :])[0]
-    return b"".join((content[:start], hashlib.sha256(content[start:]).digest(), content[start:]))
-
-
-@lru_cache(maxsize=16)
-def _leaves(schema: pa.Schema) -> tuple[str, ...]:
-    """Parquet's dotted column paths of a schema: only its writer knows them, and takes half a millisecond to tell."""
-    empty = pa.BufferOutputStream()
-    pq.write_table(schema.empty_table(), empty)
-    described = pq.ParquetFile(pa.BufferReader(empty.getvalue())).schema
-    return tuple(described.column(i).path for i in range(len(described)))
-
-
 def write_table(
     place: Place,
     path: str,
@@ -128,10 +91,67 @@ def write_table(
     metadata: Mapping[str, str] | None = None,
     groups: Sequence[int] | None = None,
 ) -> str:
-    """Writes a table whole or not at all; gives the SHA-256 (hex) of the file."""
-    content = encode_table(table, metadata, groups)
-    place.write(path, content)
-    return hashlib.sha256(content).hexdigest()
+    """Writes a table whole or not at all; gives the SHA-256 (hex) of the file.
+
+    Args:
+        place: Where.
+        path: The file, below it.
+        table: Its own schema metadata is kept.
+        metadata: More entries for the schema metadata, such as the settings' hash.
+        groups: Rows of each row group, in order; one group holds everything where it is left out.
+    """
+    with place.open_output(path) as file:
+        writer = Writer(file, table.schema, metadata or {})
+        start = 0
+        for rows in groups if groups is not None else [table.num_rows]:
+            writer.add(table.slice(start, rows))
+            start += rows
+        return writer.finish()
+
+
+def write_faces(
+    place: Place,
+    path: str,
+    rows: Iterable[FaceRow],
+    metadata: Mapping[str, str],
+    writing: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> str:
+    """Writes face rows as they come, whole or not at all; gives the SHA-256 (hex) of the file.
+
+    Args:
+        place: Where.
+        path: The file, below it.
+        rows: In memory there are no more than a row group's.
+        metadata: For the schema, such as the settings' hash.
+        writing: Gives what is entered while something is written, and left while a row is asked for.
+    """
+    groups = _groups(rows)
+    group: list[FaceRow] | None = next(groups, [])
+    # Opened no sooner: a process that is killed leaves an unfinished file.
+    with ExitStack() as stack:
+        with writing():
+            writer = Writer(stack.enter_context(place.open_output(path)), FACES, metadata)
+        while group:
+            with writing():
+                writer.add(rows_to_table(group))
+            group = next(groups, None)
+        with writing():
+            digest = writer.finish()
+            stack.close()
+    return digest
+
+
+def _groups(rows: Iterable[FaceRow]) -> Iterator[list[FaceRow]]:
+    group: list[FaceRow] = []
+    held = 0
+    for row in rows:
+        group.append(row)
+        held += len(row.crop or b"")
+        if held >= _GROUP_BYTES:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
 
 
 @contextmanager
@@ -162,10 +182,10 @@ def _check_footer(source: pa.NativeFile) -> None:
     """Page checksums do not cover the footer, which says what the pages mean."""
     size = source.size()
     length, magic = _TAIL.unpack(source.read_at(_TAIL.size, max(size - _TAIL.size, 0)))
-    if magic != b"PAR1" or length + _TAIL.size + _DIGEST_BYTES > size:
+    if magic != b"PAR1" or length + _TAIL.size + DIGEST_BYTES > size:
         raise ValueError("it does not end as a Parquet file does")
-    end = source.read_at(_DIGEST_BYTES + length + _TAIL.size, size - _DIGEST_BYTES - length - _TAIL.size)
-    if hashlib.sha256(end[_DIGEST_BYTES:]).digest() != end[:_DIGEST_BYTES]:
+    end = source.read_at(DIGEST_BYTES + length + _TAIL.size, size - DIGEST_BYTES - length - _TAIL.size)
+    if hashlib.sha256(end[DIGEST_BYTES:]).digest() != end[:DIGEST_BYTES]:
         raise ValueError("its footer has another checksum")
 
 
@@ -223,9 +243,18 @@ def rows_to_table(rows: Sequence[FaceRow]) -> Table:
         for name in FACES.names
         if name != "crop"
     }
-    crops = [{"bytes": row.crop, "path": row.key + _suffix(row.crop)} if row.crop else None for row in rows]
-    columns["crop"] = pa.array(crops, type=_TYPES["image"])
+    columns["crop"] = _pictures([row.crop for row in rows], [row.key for row in rows])
     return pa.table(columns, schema=FACES)
+
+
+def _pictures(pictures: Sequence[bytes | None], keys: Sequence[str]) -> Any:
+    """A column of encoded pictures, null where there is none; Arrow is given megabytes whole, rather than to gather."""
+    data = pa.py_buffer(b"".join(picture or b"" for picture in pictures))
+    ends = np.cumsum([0, *(len(picture or b"") for picture in pictures)], dtype=np.int32)
+    contents = pa.Array.from_buffers(pa.binary(), len(pictures), [None, pa.py_buffer(ends), data])
+    paths = pa.array([key + _suffix(picture) if picture else "" for key, picture in zip(keys, pictures, strict=True)])
+    missing = pa.array([not picture for picture in pictures], type=pa.bool_())
+    return pa.StructArray.from_arrays([contents, paths], fields=list(_TYPES["image"]), mask=missing)
 
 
 def _suffix(picture: bytes) -> str:

@@ -18,7 +18,16 @@ LEAVES = {
 }  # fmt: skip
 LEAF_PACKAGES = {"numpy", "cv2", "PIL", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers"}
 ONLY_IN = {
-    "pyarrow": ("parquet.py", "tables.py", "storage.py", "folders.py", "objectstore.py", "storeclients.py", "sources/"),
+    "pyarrow": (
+        "parquet.py",
+        "parquet_writer.py",
+        "tables.py",
+        "storage.py",
+        "folders.py",
+        "objectstore.py",
+        "storeclients.py",
+        "sources/",
+    ),
     "typer": ("cli.py", "arguments.py"),
     "joblib": ("workers", "detection/weights.py"),
     "dask": ("workers",),

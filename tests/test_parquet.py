@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
+import io
 import json
+import os
 import random
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +18,7 @@ import pytest
 
 from facepipe import parquet, tables
 from facepipe.errors import DamagedFile
+from facepipe.parquet_writer import Writer
 from facepipe.records import FaceRow, Source
 from facepipe.storage import place
 
@@ -38,6 +45,15 @@ def plain(table) -> list[str]:
     return [repr(row) for row in table.to_pylist()]
 
 
+def encoded(table, metadata=None) -> bytes:
+    """The bytes of the table's file."""
+    file = io.BytesIO()
+    writer = Writer(file, table.schema, metadata or {})
+    writer.add(table)
+    assert writer.finish() == hashlib.sha256(file.getvalue()).hexdigest()
+    return file.getvalue()
+
+
 def test_faces_read_back(folder):
     """Every column comes back; what a face lacks is null, an angle that can't be told NaN."""
     digest = parquet.write_table(folder, "part-00000.parquet", parquet.rows_to_table(make_rows()), {"settings": "x"})
@@ -50,9 +66,45 @@ def test_faces_read_back(folder):
     assert digest == hashlib.sha256(folder.read("part-00000.parquet")).hexdigest()
 
 
+@pytest.mark.parametrize(("held", "groups"), [(2**23, [7]), (1, [1] * 7), (40, None)])
+def test_faces_are_written_as_they_come(folder, monkeypatch, held, groups):
+    """A long video's rows are never in memory all at once; the file is the same but for its row groups."""
+    monkeypatch.setattr(parquet, "_GROUP_BYTES", held)
+    rows = [replace(make_rows()[1], key=f"k{i}", crop=bytes([255, 216, i]) * (i + 4)) for i in range(7)]
+    coming = iter(rows)
+    entered = []
+
+    @contextmanager
+    def writing():
+        entered.append(len(rows) - len(list(copy(coming))))
+        yield
+
+    digest = parquet.write_faces(folder, "p.parquet", coming, {"settings": "x"}, writing)
+    counts = parquet.count_rows(folder, "p.parquet")
+    assert sum(counts) == 7
+    assert counts == groups if groups else 1 < len(counts) < 7
+    assert entered == [counts[0], *np.cumsum(counts), 7]  # opened when there is something to write
+    assert plain(parquet.read_table(folder, "p.parquet")) == plain(parquet.rows_to_table(rows))
+    assert parquet.read_metadata(folder, "p.parquet")["settings"] == "x"
+    assert digest == hashlib.sha256(folder.read("p.parquet")).hexdigest()
+
+
+def test_rows_that_break_off_leave_no_file(folder):
+    """Neither a half file nor an unfinished one."""
+
+    def rows():
+        yield from make_rows()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        parquet.write_faces(folder, "p.parquet", rows(), {})
+    gc.collect()
+    assert os.listdir(folder.local_path()) == []
+
+
 def test_same_rows_same_bytes():
     """Writing a table twice gives the same file."""
-    files = {parquet.encode_table(parquet.rows_to_table(make_rows()), {"b": "1", "a": "2"}) for _ in range(3)}
+    files = {encoded(parquet.rows_to_table(make_rows()), {"b": "1", "a": "2"}) for _ in range(3)}
     assert len(files) == 1
 
 
@@ -106,7 +158,7 @@ def test_parts_are_listed_in_order(folder):
 
 def test_damage_is_noticed(folder):
     """A cut, an empty file, a missing column or file, and flipped bits: DamagedFile, or the very same rows."""
-    good = parquet.encode_table(parquet.rows_to_table(make_rows()))
+    good = encoded(parquet.rows_to_table(make_rows()))
     expected = plain(parquet.rows_to_table(make_rows()))
     rng = random.Random(1)
     damaged = 0

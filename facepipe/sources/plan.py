@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow.compute as pc
 
 from facepipe import parquet
+from facepipe.checksums import file_sha256
 from facepipe.errors import DamagedFile
 
 if TYPE_CHECKING:
@@ -63,10 +64,14 @@ def fingerprint_of(table: parquet.Table, settings_hash: str) -> str:
     return hashlib.sha256(f"{settings_hash}\n{columns!r}".encode()).hexdigest()[:32]
 
 
-def write_plan(place: Place, plan: Plan) -> None:
-    """Writes `plan.pq`, a row group a part, unless the same one is there."""
-    if _read_hash(place) != plan.hash:
-        parquet.write_table(place, PLAN_FILE, plan.table, {"facepipe.plan": plan.hash}, plan.groups)
+def write_plan(place: Place, plan: Plan, sha256: str | None) -> str:
+    """Writes `plan.pq`, a row group a part, unless the same one is there; gives what it hashes to.
+
+    `sha256` is what the one that is there must hash to, where that is known.
+    """
+    if sha256 is not None and _read_hash(place) == plan.hash and file_sha256(place, PLAN_FILE) == sha256:
+        return sha256
+    return parquet.write_table(place, PLAN_FILE, plan.table, {"facepipe.plan": plan.hash}, plan.groups)
 
 
 def _read_hash(place: Place) -> str:

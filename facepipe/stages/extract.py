@@ -17,7 +17,7 @@ from facepipe.locks import share_lock
 from facepipe.records import FAILED, StageReport, Status
 from facepipe.settings import check_settings, encode_settings, write_settings
 from facepipe.sources import list_sources
-from facepipe.sources.plan import Plan, make_plan, removed_sources, write_plan
+from facepipe.sources.plan import PLAN_FILE, Plan, make_plan, removed_sources, write_plan
 from facepipe.stages.extract_part import FINGERPRINT, ExtractJob
 from facepipe.stages.runfile import write_run_file
 from facepipe.storage import place
@@ -54,8 +54,8 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
     if config.execution.dry_run:
         return _dry_report(config, plan)
     with share_lock(out, config.part_of.k, config.part_of.n):
-        _prepare(config, out, settings, plan)
         journal = Journal(out, config.part_of.k, config.part_of.n)
+        _prepare(config, out, settings, plan, journal)
         missing = _missing_parts(config, out, plan, journal)
         report = StageReport(STAGE, done_before=_owned(config, plan) - len(missing))
         steps = _make_parts(config, settings, plan, missing, journal, progress)
@@ -79,7 +79,7 @@ def _settings_hash(settings: dict[str, Any]) -> str:
     return hashlib.sha256(encode_settings(settings)).hexdigest()
 
 
-def _prepare(config: ExtractConfig, out: Place, settings: dict[str, Any], plan: Plan) -> None:
+def _prepare(config: ExtractConfig, out: Place, settings: dict[str, Any], plan: Plan, journal: Journal) -> None:
     """Leaves the output holding nothing that doesn't belong to these settings and this input."""
     shown = settings | {"parts": len(plan), "images": plan.sources, "plan": plan.hash}
     overwrite = config.execution.overwrite
@@ -90,7 +90,10 @@ def _prepare(config: ExtractConfig, out: Place, settings: dict[str, Any], plan: 
         check_settings(out, shown, overwrite=False, ignore=INPUT_KEYS)
         _refuse_fewer_images(config, out, plan)
     out.clean_leftovers()
-    write_plan(out, plan)
+    known = journal.known().get(PLAN_FILE)
+    digest = write_plan(out, plan, known)
+    if digest != known:
+        journal.add(PLAN_FILE, digest)
     write_settings(out, shown)
     for number in parquet.list_parts(out):
         if number >= len(plan):
@@ -168,6 +171,7 @@ def _make_parts(
             )
         finally:
             progress.finish()
+        place(config.output).clean_leftovers()  # of workers that were killed
     return dict(steps)
 
 

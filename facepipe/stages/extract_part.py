@@ -58,12 +58,19 @@ class ExtractJob:
         out = place(self.config.output)
         with watch.step("plan"):
             sources, fingerprint = read_part(out, number, self.settings_hash)
-        rows = list(PartExtractor(self.config, guard, watch).rows(sources))
-        guard.off()
-        with watch.step("write"):
-            name = parquet.part_name(number)
-            digest = parquet.write_table(out, name, parquet.rows_to_table(rows), {FINGERPRINT: fingerprint})
-        counts = Counter(row.status for row in rows)
+        counts: Counter[str] = Counter()
+
+        def counted() -> Iterator[FaceRow]:
+            for row in PartExtractor(self.config, guard, watch).rows(sources):
+                counts[row.status] += 1
+                yield row
+
+        def writing() -> Stopwatch:
+            guard.off()
+            return watch.step("write")
+
+        name = parquet.part_name(number)
+        digest = parquet.write_faces(out, name, counted(), {FINGERPRINT: fingerprint}, writing)
         return PartReport(counts=dict(counts), steps_s=dict(watch.seconds), items=len(sources), files={name: digest})
 
 
