@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -78,11 +81,17 @@ def make_detector(name: str, model: str = "", min_score: float = 0.7) -> Detecto
 
 
 def make_refiner() -> Refiner:
-    """O-Net on boxes that are already known, such as those of the frame before.
+    """O-Net on boxes that are already known. One a thread: its detector and its trackers share it.
 
     Raises:
         WeightsError: the weights are missing or not the expected ones.
     """
+    return _refiner(os.getpid(), threading.get_ident())
+
+
+@lru_cache(maxsize=1)
+def _refiner(_pid: int, _thread: int) -> Refiner:
+    """It is not thread-safe, and a forked child can't use its parent's."""
     from facepipe.detection.onet import Refiner
 
     return Refiner()

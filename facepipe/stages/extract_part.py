@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from facepipe import parquet
+from facepipe.detection import make_detector, make_refiner
 from facepipe.errors import ImageError, InputError
 from facepipe.lockstep import at_once, in_lockstep
 from facepipe.parts import PartReport
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
     from facepipe.config import ExtractConfig
     from facepipe.detection import Detector
-    from facepipe.detection.onet import Refiner
     from facepipe.lockstep import Steps
     from facepipe.parts import Guard
     from facepipe.records import FaceRow, Image, Source
@@ -77,17 +77,7 @@ class ExtractJob:
 @lru_cache(maxsize=1)
 def _detector(name: str, model: str, min_score: float, _pid: int) -> Detector:
     """The detector of this process, loaded once. The process id keeps a forked child from using its parent's."""
-    from facepipe.detection import make_detector
-
     return make_detector(name, model, min_score)
-
-
-@lru_cache(maxsize=1)
-def _refiner(_pid: int) -> Refiner:
-    """O-Net for following faces, likewise."""
-    from facepipe.detection import make_refiner
-
-    return make_refiner()
 
 
 class PartExtractor:
@@ -167,8 +157,7 @@ class PartExtractor:
         every = self._config.every
         if not self._config.track or every > MOST_EVERY or self._config.cropped:
             return None
-        refiner = _refiner(os.getpid())
-        return Tracker(self._detector, refiner, self._config.min_face, self._config.min_score, SPAN // every)
+        return Tracker(self._detector, make_refiner(), self._config.min_face, self._config.min_score, SPAN // every)
 
     @contextmanager
     def _local_copy(self, source: Source) -> Iterator[str]:
