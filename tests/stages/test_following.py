@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import cv2
 import numpy as np
 import pytest
 
@@ -64,3 +68,38 @@ def test_large_frames_do_not_fill_the_memory():
     assert 4 <= frames_held(size, 12) < 12
     assert frames_held(size, 12) * size <= LIMIT_BYTES
     assert frames_held(10 * LIMIT_BYTES, 12) == 2
+
+
+MEASURE = """
+import resource, sys
+from facepipe.cli import main
+sys.argv = ["facepipe", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+"""
+
+
+def peak_mb(folder, photograph, frames):
+    """The largest child of `extract` on a video of so many frames, MB, and the bytes of its crops, MB."""
+    (folder / "images" / "person").mkdir(parents=True)
+    film = cv2.VideoWriter(
+        str(folder / "images" / "person" / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 25, (512, 512)
+    )
+    for i in range(frames):
+        film.write(np.ascontiguousarray(np.roll(photograph, i % 40, axis=1)[..., ::-1]))
+    film.release()
+    options = ["-i", str(folder / "images"), "-o", str(folder / "faces"), "--crop-size", "1024", "--workers", "1", "-q"]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, "extract", *options], check=True, capture_output=True, text=True
+    )
+    return int(done.stdout.split()[-1]), (folder / "faces" / "part-00000.parquet").stat().st_size / 2**20
+
+
+@pytest.mark.slow
+def test_a_long_video_takes_no_more_memory_than_a_short_one(tmp_path, astronaut):
+    """Rows are written as they come: four times the frames, whose crops would fill the memory."""
+    (short, some), (long, many) = (peak_mb(tmp_path / str(n), astronaut, n) for n in (150, 600))
+    assert many - some > 60
+    assert long - short < 20
