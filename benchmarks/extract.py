@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 from measuring import measure
+from memory import write_manifest
 
 ROOT = Path(__file__).resolve().parents[1]
 ONE_THREAD = {
@@ -76,6 +77,8 @@ FEW = 64
 
 PART = 128
 """Images of a part where workers are compared: parts of 512 would leave one of two idle at the end of so short a run."""
+REPEATS = 4
+"""How often the photographs are listed where workers are compared, by the clock: a run of a second is too short for it."""
 
 
 def alternative(name: str, files: list[str]) -> float:
@@ -91,14 +94,16 @@ def alternative(name: str, files: list[str]) -> float:
     return 1000 * (seconds[1] - seconds[0]) / (many - few)
 
 
-def ours(folder: Path, images: int, workers: int = 1, part: int = 512) -> tuple[float, float, dict[str, float]]:
+def ours(
+    folder: Path, images: int, workers: int = 1, part: int = 512, *options: str
+) -> tuple[float, float, dict[str, float]]:
     """CPU milliseconds an image, wall milliseconds an image, and milliseconds an image by step; start-up taken out."""
     results, steps = [], []
     with tempfile.TemporaryDirectory() as scratch:
         for n in (FEW * workers, images):
             out = f"{scratch}/{n}"
             # Parts so small that every worker starts in the short run too.
-            command = [sys.executable, "-m", "facepipe", "extract", "-q", "-i", str(folder), "-o", out]
+            command = [sys.executable, "-m", "facepipe", "extract", "-q", "-i", str(folder), "-o", out, *options]
             command += ["--limit", str(n), "--workers", str(workers), "--part-size", str(FEW if n < images else part)]
             results.append(measure(*command, environment=ONE_THREAD))
             steps.append(json.loads(Path(out, "run.json").read_text())["steps_s"])
@@ -164,10 +169,13 @@ def main() -> None:
     print(f"\neverything that is not read, decode or a network: {100 * own / total:.0f} % of the time")
 
     gains, decodes = [], []
-    for _ in range(arguments.pairs):
-        one, two = ours(folder, images, 1, PART)[1], ours(folder, images, 2, PART)[1]
-        gains.append(one / two)
-        decodes.append(decode_only(files, 2) / decode_only(files, 1))
+    with tempfile.NamedTemporaryFile(suffix=".csv") as manifest:
+        write_manifest(folder, REPEATS * images, Path(manifest.name))
+        many = ("--manifest", manifest.name)
+        for _ in range(arguments.pairs):
+            one, two = (ours(folder, REPEATS * images, workers, PART, *many)[1] for workers in (1, 2))
+            gains.append(one / two)
+            decodes.append(decode_only(files, 2) / decode_only(files, 1))
     print(f"\ntwo workers against one, {arguments.pairs} pairs: {statistics.median(gains):.2f} times the throughput")
     print(f"two processes that only decode against one: {statistics.median(decodes):.2f} times")
     rate = 1000 / statistics.median(row[2] for row in rows)

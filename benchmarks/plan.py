@@ -64,9 +64,9 @@ def make_parts(images: str, output: str) -> None:
     config = ExtractConfig(input=images, output=output)
     settings = {name: value for name, value in extract.settings_of(config).items() if name != "limit"}
     plan = extract._plan(config, settings)
-    out = place(output)
-    extract._prepare(config, out, settings, plan)
-    journal, start = Journal(out), 0
+    out, start = place(output), 0
+    journal = Journal(out)
+    extract._prepare(config, out, settings, plan, journal)
     for number, rows in enumerate(plan.groups):
         sources = plan.table.slice(start, rows)
         start += rows
@@ -120,9 +120,9 @@ def main() -> None:
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(figures, indent=1), encoding="utf-8")
     (small, cheap), (large, dear) = points[0], points[-1]
-    print(
-        f"\nlog-log slope of the CPU time of listing and planning (start-up taken out): {math.log(dear / cheap) / math.log(large / small):.2f}"
-    )
+    if cheap > 0:  # else there are too few frames to tell
+        slope = math.log(dear / cheap) / math.log(large / small)
+        print(f"\nlog-log slope of the CPU time of listing and planning (start-up taken out): {slope:.2f}")
 
 
 if __name__ == "__main__":

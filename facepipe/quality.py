@@ -37,5 +37,5 @@ def sharpness(crop: Image) -> float:
         method = cv2.INTER_AREA if gray.shape[0] >= 2 * side else cv2.INTER_CUBIC
         gray = cv2.resize(gray, (side, side), interpolation=method)
     contrast = float(cv2.meanStdDev(gray)[1][0, 0])
-    detail = float(cv2.norm(cv2.Laplacian(gray, cv2.CV_32F))) / side
+    detail = float(cv2.norm(cv2.Laplacian(gray, cv2.CV_16S))) / side
     return detail / contrast if contrast >= 1 else 0.0
