@@ -27,7 +27,7 @@ _ONE_THREAD = dict.fromkeys(
 )
 _TRIM = ("MALLOC_TRIM_THRESHOLD_", "65536")
 """Dask's nanny sets it: every image's memory would go back to the system at once, for half as much CPU time again."""
-_ARROW_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc"}
+_ARROW_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc"} if sys.platform == "linux" else {}
 """Arrow's own choice asks for huge pages: where memory is in pieces, a part waits longer for them than for the disk."""
 _START = "import sys; sys.path[:] = {path!r}; from facepipe.workers_child import main; main({arguments})"
 

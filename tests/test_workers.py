@@ -221,6 +221,17 @@ def test_what_dasks_nanny_sets_for_memory_is_not_passed_on(tmp_path, monkeypatch
     assert text == f"variable:MALLOC_TRIM_THRESHOLD_ {kept} ok"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Arrow has no jemalloc elsewhere")
+@pytest.mark.parametrize(("given", "kept"), [(None, "jemalloc"), ("system", "system")])
+def test_arrow_asks_for_no_huge_pages_unless_the_user_chose(monkeypatch, tmp_path, given, kept):
+    """Waiting for them takes longer than writing a part."""
+    monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
+    if given:
+        monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", given)
+    [text] = Parts(tmp_path, ["variable:ARROW_DEFAULT_MEMORY_POOL"]).run().values()
+    assert text == f"variable:ARROW_DEFAULT_MEMORY_POOL {kept} ok"
+
+
 def test_what_libraries_print_stays_off_the_terminal(tmp_path, capfd):
     """A decoder's warnings, a million of them, neither spoil the progress bar nor fill a disk."""
     Parts(tmp_path, ["print"]).run()
