@@ -128,14 +128,19 @@ def parquet_manifest() -> bytes:
 
 
 def own_part() -> bytes:
-    from facepipe.parquet import encode_table, rows_to_table
+    from facepipe.parquet import rows_to_table
+    from facepipe.parquet_writer import Writer
     from facepipe.records import FaceRow
 
     rows = [
         FaceRow(f"a/{i}.jpg#0", f"a/{i}.jpg", "a", "", 0, 0, "ok", bbox=[1, 2, 3, 4], crop=bytes(500))
         for i in range(20)
     ]
-    return bytes(encode_table(rows_to_table(rows)))
+    table, file = rows_to_table(rows), io.BytesIO()
+    writer = Writer(file, table.schema, {})
+    writer.add(table)
+    writer.finish()
+    return file.getvalue()
 
 
 def own_records() -> bytes:

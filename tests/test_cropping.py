@@ -105,12 +105,12 @@ def test_tiny_images_are_cut_too(shape):
 
 
 def test_encoding_is_jpeg_and_keeps_the_crop(astronaut):
-    """Bytes are a JPEG with full colour resolution that decodes to the crop, RGB, within an RMS of 3."""
+    """Bytes are a JPEG with half the colour resolution that decodes to the crop, RGB, within an RMS of 3."""
     crop = cut_crop(astronaut, (180, 63, 269, 174), 3.0, 128, 0.3).image
     data = encode_crop(crop)
     decoded = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     assert data[:3] == b"\xff\xd8\xff"
-    assert b"\x03\x01\x11\x00\x02\x11" in data  # three components, the first sampled 1x1: 4:4:4
+    assert b"\x03\x01\x22\x00\x02\x11" in data  # three components, the first sampled 2x2: 4:2:0
     assert np.sqrt(((decoded.astype(float) - crop) ** 2).mean()) < 3
 
 
