@@ -176,7 +176,8 @@ def main() -> None:
             one, two = (ours(folder, REPEATS * images, workers, PART, *many)[1] for workers in (1, 2))
             gains.append(one / two)
             decodes.append(decode_only(files, 2) / decode_only(files, 1))
-    print(f"\ntwo workers against one, {arguments.pairs} pairs: {statistics.median(gains):.2f} times the throughput")
+    spread = f"{statistics.median(gains):.2f} times the throughput ({min(gains):.2f} to {max(gains):.2f})"
+    print(f"\ntwo workers against one, {arguments.pairs} pairs: {spread}")
     print(f"two processes that only decode against one: {statistics.median(decodes):.2f} times")
     rate = 1000 / statistics.median(row[2] for row in rows)
     print(

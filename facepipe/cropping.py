@@ -156,9 +156,9 @@ def _warp(source: Image, matrix: NDArray[np.float64], size: int) -> Image:
 def encode_crop(crop: Image) -> bytes:
     """A crop (size, size, 3) uint8 RGB as JPEG, quality 96, colour at half resolution as in most photographs.
 
-    Over 75 crops of 128 px: 7.5 kB, 0.05 ms to encode and 0.11 to decode, RMS error 1.7 of 255 (0.50 after reduction to
-    64 px gray, 1.2 in colour). With colour at full resolution, quality 95: 8.3 kB, 0.08 ms, 1.4 (0.55 and 0.8). PNG is
-    exact at 30 kB and 0.5 ms, WebP 95 takes 4.9 kB at 1.7 ms and an error of 1.8.
+    `benchmarks/crops.py`, at 128 px: 7.7 kB, 0.06 ms to encode and 0.11 to decode, RMS error 1.7 of 255 (0.50 after
+    reduction to 64 px gray, 1.3 in colour). With colour at full resolution, quality 95: 8.5 kB, 0.08 ms, 1.5 (0.55 and
+    0.8). PNG is exact at 30 kB and 0.5 ms, WebP 95 takes 5.0 kB at 1.6 ms and an error of 1.9.
 
     Raises:
         ImageError: the encoder refused.

@@ -126,7 +126,7 @@ def write_faces(
         writing: Gives what is entered while something is written, and left while a row is asked for.
     """
     groups = _groups(rows)
-    group: list[FaceRow] | None = next(groups, [])
+    group = next(groups, None)
     # Opened no sooner: a process that is killed leaves an unfinished file.
     with ExitStack() as stack:
         with writing():

@@ -81,18 +81,18 @@ def test_a_moving_face_is_followed_without_searching_every_frame(tracker, detect
     assert min(overlap(followed[0].box.tolist(), face.box.tolist()) for followed, face in boxes) > 0.8
 
 
-def test_uneven_movement_is_looked_at_frame_by_frame(tracker, detector, astronaut):
-    """A camera that shakes between the frames that O-Net looks at first."""
-    places = [(60 + 40 * np.sin(i * 1.1), 40 + 30 * np.cos(i * 1.3)) for i in range(SPAN + 1)]
-    frames = shown(astronaut, places)
-    found = faces_of(tracker, frames)
-    differences = [
-        off(followed[0], detector.detector.detect(frame, MIN_FACE)[0])
-        for followed, frame in zip(found, frames, strict=True)
-    ]
-    straight = places[0][0] + (places[SPAN][0] - places[0][0]) * np.arange(SPAN + 1) / SPAN
-    assert max(abs(x - s) for (x, _), s in zip(places, straight, strict=True)) > 30
-    assert max(differences) < 0.04
+def test_uneven_movement_is_looked_at_frame_by_frame(tracker, detector, astronaut, monkeypatch):
+    """A camera that is pushed between two of the frames that O-Net looks at first; without those looks it shows."""
+    frames = shown(astronaut, [(60 + 14 * (i > 4), 40) for i in range(SPAN + 1)])
+    searched = [detector.detector.detect(frame, MIN_FACE)[0] for frame in frames]
+
+    def worst(found):
+        return max(off(followed[0], face) for followed, face in zip(found, searched, strict=True))
+
+    assert worst(faces_of(tracker, frames)) < 0.03
+    assert detector.searches == 2
+    monkeypatch.setattr("facepipe.tracking.BENT", 1.0)
+    assert worst(faces_of(Tracker(detector, make_refiner(), MIN_FACE, MIN_SCORE), frames)) > 0.05
 
 
 @pytest.mark.parametrize("cut", [1, 5, 6, SPAN])
