@@ -162,11 +162,18 @@ def main() -> None:
 
     steps = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     total = sum(steps.values())
-    own = sum(v for k, v in steps.items() if k not in {"read", "decode", "detect", "track"})
+    named = sum(steps[step] for step in ("read", "decode", "detect"))
+    waited = steps.pop("sync")
+    total -= waited
     print("\n| step | ms an image | share |\n|---|---|---|")
     for step, milliseconds in sorted(steps.items(), key=lambda item: -item[1]):
         print(f"| {step} | {milliseconds:.3f} | {100 * milliseconds / total:.0f} % |")
-    print(f"\neverything that is not read, decode or a network: {100 * own / total:.0f} % of the time")
+    cost = statistics.median(row[2] for row in rows)
+    print(f"\nwaiting for the disk, no CPU time: {waited:.3f} ms an image")
+    print(
+        f"everything that is not read, decode or a network: {100 * (1 - named / total):.1f} % of the steps' time, "
+        f"{100 * (1 - named / cost):.1f} % of all CPU time"
+    )
 
     gains, decodes = [], []
     with tempfile.NamedTemporaryFile(suffix=".csv") as manifest:
@@ -179,7 +186,7 @@ def main() -> None:
     spread = f"{statistics.median(gains):.2f} times the throughput ({min(gains):.2f} to {max(gains):.2f})"
     print(f"\ntwo workers against one, {arguments.pairs} pairs: {spread}")
     print(f"two processes that only decode against one: {statistics.median(decodes):.2f} times")
-    rate = 1000 / statistics.median(row[2] for row in rows)
+    rate = 1000 / cost
     print(
         f"\n{rate:.0f} images a second and core here; 621,126 on 24 such cores (extrapolated): {621_126 / rate / 24:.0f} s"
     )

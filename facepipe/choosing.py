@@ -45,6 +45,8 @@ def most_central(faces: Sequence[Face], width: int, height: int) -> int:
     A face's side is weighed by a Gaussian of its distance from the picture's centre (sigma: 0.35 of the shorter side),
     so that in a group of equals the middle one wins and a bystander at the border must be far larger to win.
     """
+    if len(faces) == 1:
+        return 0
 
     def weight(face: Face) -> float:
         x1, y1, x2, y2 = face.box.tolist()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from facepipe.errors import ImageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from facepipe.records import Box, Image
+    from facepipe.records import BgraImage, Box, Image
 
 JPEG_QUALITY = 96
 _JPEG = [
@@ -23,26 +23,60 @@ _JPEG = [
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
 ]
-TWO_SAMPLES_FROM = 1.6
-"""Image px per crop px. Up to here bilinear samples err by an RMS of 1.3 of 255 against exact averaging over areas,
-less than the JPEG does; from here on, two samples a pixel bring it from 2.0 at worst to 1.1."""
+TWO_SAMPLES_FROM = 1.8
+"""Image px per crop px. Up to here bilinear samples err by an RMS of 1.3 of 255 at most against exact averaging over
+areas, less than the JPEG does; from here on they err by up to 1.6, and two samples a pixel by 1.0
+(`benchmarks/crops.py`)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crop:
     """A cut-out.
 
-    image: (size, size, 3) uint8 RGB. scale: crop px per px of the image it came from, above 1 where it was enlarged.
-    matrix: (2, 3) float64, from px of that image to px of the crop (pixel centres at whole numbers).
+    bgra: (size, size, 4) uint8. scale: crop px per px of the image it came from, above 1 where it was enlarged.
     """
 
-    image: Image
+    bgra: BgraImage
     scale: float
-    matrix: NDArray[np.float64]
+
+    @property
+    def image(self) -> Image:
+        """(size, size, 3) uint8 RGB."""
+        return np.asarray(cv2.cvtColor(self.bgra, cv2.COLOR_BGRA2RGB), np.uint8)
 
 
-def crop_matrix(box: Box | NDArray[np.float32], roll: float, size: int, margin: float) -> NDArray[np.float64]:
-    """The (2, 3) similarity from px of the image to px of a square crop around a box.
+class Similarity(NamedTuple):
+    """From px of an image to px of a crop, pixel centres at whole numbers: turned, scaled, shifted.
+
+    u = cosine x + sine y + right, v = cosine y - sine x + down: cosine and sine are the scale times the turn's.
+    """
+
+    cosine: float
+    sine: float
+    right: float
+    down: float
+
+    @property
+    def scale(self) -> float:
+        """Crop px per px of the image."""
+        return math.hypot(self.cosine, self.sine)
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """(2, 3), as OpenCV takes it."""
+        cosine, sine, right, down = self
+        return np.array([[cosine, sine, right], [-sine, cosine, down]])
+
+    def of_part(self, left: float, top: float, blocks: int = 1) -> Similarity:
+        """The same for an image whose pixel (0, 0) is (left, top) of this one, each of its pixels `blocks` wide."""
+        cosine, sine, right, down = self
+        return Similarity(
+            cosine * blocks, sine * blocks, right + cosine * left + sine * top, down + cosine * top - sine * left
+        )
+
+
+def crop_similarity(box: Box | NDArray[np.float32], roll: float, size: int, margin: float) -> Similarity:
+    """The similarity from px of the image to px of a square crop around a box.
 
     Args:
         box: x1, y1, x2, y2, px.
@@ -50,16 +84,14 @@ def crop_matrix(box: Box | NDArray[np.float32], roll: float, size: int, margin: 
         size: px, the crop's side.
         margin: share of the box's longer side that is added on each side.
     """
-    x1, y1, x2, y2 = (float(v) for v in box)
+    x1, y1, x2, y2 = box if isinstance(box, tuple) else box.tolist()
     scale = size / (max(x2 - x1, y2 - y1, 1.0) * (1 + 2 * margin))
-    cosine, sine = scale * math.cos(math.radians(roll)), scale * math.sin(math.radians(roll))
+    angle = math.radians(roll)
+    cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
     # The box's centre, in pixel-centre coordinates, lands on the crop's centre.
     centre_x, centre_y, middle = (x1 + x2 - 1) / 2, (y1 + y2 - 1) / 2, (size - 1) / 2
-    return np.array(
-        [
-            [cosine, sine, middle - cosine * centre_x - sine * centre_y],
-            [-sine, cosine, middle + sine * centre_x - cosine * centre_y],
-        ]
+    return Similarity(
+        cosine, sine, middle - cosine * centre_x - sine * centre_y, middle + sine * centre_x - cosine * centre_y
     )
 
 
@@ -79,38 +111,43 @@ def cut_crop(image: Image, box: Box | NDArray[np.float32], roll: float, size: in
     Returns:
         The crop; averaged over areas where it is smaller than what it shows, bilinear where it is larger.
     """
-    matrix = crop_matrix(box, roll, size, margin)
-    scale = math.hypot(matrix[0, 0], matrix[0, 1])
-    blocks = int(1 / scale)
-    if blocks < 2:
-        part, shifted = _part(image, matrix, size, scale)
-        return Crop(_sample(part, shifted, size), scale, matrix)
-    averaged, to_image = _averaged(image, matrix, size, blocks)
-    return Crop(_sample(averaged, _after(matrix, to_image), size), scale, matrix)
+    similarity = crop_similarity(box, roll, size, margin)
+    scale = similarity.scale
+    blocks = max(int(1 / scale), 1)
+    part, of_part = _part(image, similarity, size, blocks)
+    return Crop(_sample(part, of_part, size), scale)
 
 
-def _part(image: Image, matrix: NDArray[np.float64], size: int, scale: float) -> tuple[Image, NDArray[np.float64]]:
-    """A copy of what the crop shows, and the matrix from there to the crop.
+def _part(image: Image, similarity: Similarity, size: int, blocks: int) -> tuple[BgraImage, Similarity]:
+    """What the crop shows, BGRA, averaged over `blocks`² px, and the similarity from there to the crop.
 
-    The crop's rows lie across the image's where the face is turned: from an image that has left the core's cache, pixel
-    by pixel, they cost twice as much as copying the image's rows first.
+    A copy where nothing is averaged, too: the crop's rows lie across the image's where the face is turned, and from an
+    image that has left the core's cache, pixel by pixel, they cost twice as much as copying the image's rows first.
     """
-    left, top, right, bottom = _window(image, matrix, size, scale, 2)
-    (a, b, x), (c, d, y) = matrix.tolist()
-    shifted = np.array([[a, b, x + a * left + b * top], [c, d, y + c * left + d * top]])
-    return image[top:bottom, left:right].copy(), shifted
+    left, top, right, bottom = _window(image, similarity, size, 2 * blocks)
+    if blocks == 1:
+        shown = image[top:bottom, left:right]
+        return np.asarray(cv2.cvtColor(shown, cv2.COLOR_RGB2BGRA), np.uint8), similarity.of_part(left, top)
+    shown = image[top : max(bottom, top + blocks), left : max(right, left + blocks)]
+    columns, rows = shown.shape[1] // blocks, shown.shape[0] // blocks
+    if not (columns and rows):
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGRA), np.uint8), similarity
+    shown = shown[: rows * blocks, : columns * blocks]
+    averaged = cv2.cvtColor(cv2.resize(shown, (columns, rows), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGRA)
+    centre = (blocks - 1) / 2
+    return np.asarray(averaged, np.uint8), similarity.of_part(left + centre, top + centre, blocks)
 
 
-def _window(
-    image: Image, matrix: NDArray[np.float64], size: int, scale: float, room: float
-) -> tuple[int, int, int, int]:
+def _window(image: Image, similarity: Similarity, size: int, room: float) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of what the crop shows of an image, with `room` px around it."""
-    (a, b, x), (c, d, y) = matrix.tolist()
-    across, down = ((size - 1) / 2 - x) / scale**2, ((size - 1) / 2 - y) / scale**2
-    reach = size / 2 * (abs(a) + abs(b)) / scale**2 + room
-    left, right = _span(a * across + c * down, reach, image.shape[1])
-    top, bottom = _span(b * across + d * down, reach, image.shape[0])
-    return left, top, right, bottom
+    cosine, sine, right, down = similarity
+    squared = cosine * cosine + sine * sine
+    across, along = ((size - 1) / 2 - right) / squared, ((size - 1) / 2 - down) / squared
+    reach = size / 2 * (abs(cosine) + abs(sine)) / squared + room
+    height, width, _ = image.shape
+    start, end = _span(cosine * across - sine * along, reach, width)
+    first, last = _span(sine * across + cosine * along, reach, height)
+    return start, first, end, last
 
 
 def _span(centre: float, reach: float, length: int) -> tuple[int, int]:
@@ -119,42 +156,23 @@ def _span(centre: float, reach: float, length: int) -> tuple[int, int]:
     return start, max(int(centre + reach) + 1, start + 1)
 
 
-def _averaged(image: Image, matrix: NDArray[np.float64], size: int, blocks: int) -> tuple[Image, NDArray[np.float64]]:
-    """What the crop shows, averaged over `blocks`² px, and the (2, 3) matrix from its px to the image's."""
-    left, top, right, bottom = _window(image, matrix, size, math.hypot(matrix[0, 0], matrix[0, 1]), 2 * blocks)
-    part = image[top : max(bottom, top + blocks), left : max(right, left + blocks)]
-    columns, rows = part.shape[1] // blocks, part.shape[0] // blocks
-    if not (columns and rows):
-        return image, np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-    part = part[: rows * blocks, : columns * blocks]
-    averaged = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
-    shift = (blocks - 1) / 2
-    return averaged, np.array([[blocks, 0.0, left + shift], [0.0, blocks, top + shift]])
-
-
-def _after(matrix: NDArray[np.float64], first: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The (2, 3) matrix that does `first` and then `matrix`."""
-    combined = matrix[:, :2] @ first
-    combined[:, 2] += matrix[:, 2]
-    return combined
-
-
-def _sample(source: Image, matrix: NDArray[np.float64], size: int) -> Image:
-    """The crop's pixels (size, size, 3), bilinear from `source`, the mean of two samples where one would alias."""
-    if math.hypot(matrix[0, 0], matrix[0, 1]) * TWO_SAMPLES_FROM > 1:
+def _sample(source: BgraImage, similarity: Similarity, size: int) -> BgraImage:
+    """The crop's pixels, bilinear from `source`, the mean of two samples where one would alias."""
+    matrix = similarity.matrix
+    if similarity.scale * TWO_SAMPLES_FROM > 1:
         return _warp(source, matrix, size)
     quarter = np.array([[0.0, 0.0, 0.25], [0.0, 0.0, 0.25]])
     one, other = _warp(source, matrix + quarter, size), _warp(source, matrix - quarter, size)
-    return np.asarray(cv2.addWeighted(one, 0.5, other, 0.5, 0), dtype=np.uint8)
+    return np.asarray(cv2.addWeighted(one, 0.5, other, 0.5, 0), np.uint8)
 
 
-def _warp(source: Image, matrix: NDArray[np.float64], size: int) -> Image:
+def _warp(source: BgraImage, matrix: NDArray[np.float64], size: int) -> BgraImage:
     pixels = cv2.warpAffine(source, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(pixels, dtype=np.uint8)
+    return np.asarray(pixels, np.uint8)
 
 
-def encode_crop(crop: Image) -> bytes:
-    """A crop (size, size, 3) uint8 RGB as JPEG, quality 96, colour at half resolution as in most photographs.
+def encode_crop(bgra: BgraImage) -> bytes:
+    """A crop (size, size, 4) uint8 BGRA as JPEG, quality 96, colour at half resolution as in most photographs.
 
     `benchmarks/crops.py`, at 128 px: 7.7 kB, 0.06 ms to encode and 0.11 to decode, RMS error 1.7 of 255 (0.50 after
     reduction to 64 px gray, 1.3 in colour). With colour at full resolution, quality 95: 8.5 kB, 0.08 ms, 1.5 (0.55 and
@@ -163,7 +181,7 @@ def encode_crop(crop: Image) -> bytes:
     Raises:
         ImageError: the encoder refused.
     """
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(crop, cv2.COLOR_RGB2BGR), _JPEG)
+    done, data = cv2.imencode(".jpg", bgra, _JPEG)
     if not done:
         raise ImageError("decode_error", "the crop could not be encoded as JPEG")
     encoded: bytes = data.tobytes()

@@ -114,7 +114,7 @@ def write_faces(
     path: str,
     rows: Iterable[FaceRow],
     metadata: Mapping[str, str],
-    writing: Callable[[], AbstractContextManager[object]] = nullcontext,
+    during: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> str:
     """Writes face rows as they come, whole or not at all; gives the SHA-256 (hex) of the file.
 
@@ -123,20 +123,22 @@ def write_faces(
         path: The file, below it.
         rows: In memory there are no more than a row group's.
         metadata: For the schema, such as the settings' hash.
-        writing: Gives what is entered while something is written, and left while a row is asked for.
+        during: Gives what is entered while something is written ("write") or waited for until it is on the disk or in
+            the store ("sync"), and left while a row is asked for.
     """
     groups = _groups(rows)
     group = next(groups, None)
     # Opened no sooner: a process that is killed leaves an unfinished file.
     with ExitStack() as stack:
-        with writing():
+        with during("write"):
             writer = Writer(stack.enter_context(place.open_output(path)), FACES, metadata)
         while group:
-            with writing():
+            with during("write"):
                 writer.add(rows_to_table(group))
             group = next(groups, None)
-        with writing():
+        with during("write"):
             digest = writer.finish()
+        with during("sync"):
             stack.close()
     return digest
 

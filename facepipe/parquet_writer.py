@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 DIGEST_BYTES = 32
 """Of the footer's SHA-256, which stands before it: page checksums do not cover what says what the pages mean."""
+_ROWS_AT_ONCE = 64
+"""After so many a page may end: the crops of a whole group in one page would be copied through megabytes of new memory,
+whose first touch costs more than the copying."""
 _REPEATING = ("identity", "video", "status", "error", "subset", "target_key", "target_path", "reason")
 
 
@@ -39,6 +42,7 @@ class Writer:
             use_dictionary=[name for name in _REPEATING if name in schema.names],
             write_statistics=False,
             write_page_checksum=True,
+            write_batch_size=_ROWS_AT_ONCE,
             store_schema=True,
         )
         self._schema = schema

@@ -55,8 +55,7 @@ _SLIMNESS = 1.1
 
 def frontal_angle(yaw: float, pitch: float) -> float:
     """Degrees between the face's forward direction and the camera axis."""
-    product = math.cos(math.radians(yaw)) * math.cos(math.radians(pitch))
-    return math.degrees(math.acos(min(max(product, -1.0), 1.0)))
+    return math.degrees(math.acos(math.cos(math.radians(yaw)) * math.cos(math.radians(pitch))))
 
 
 def estimate_pose(landmarks: Points | NDArray[np.floating], box: Box | NDArray[np.floating] | None = None) -> Pose:
@@ -130,5 +129,7 @@ def _turn(upright: list[tuple[float, float]], centre: tuple[float, float] | None
 
 def _stretch(yaw: float) -> float:
     """The mesh's yaw as ours, degrees."""
-    near = min(max(yaw, -_STRETCH_FROM), _STRETCH_FROM)
+    if -_STRETCH_FROM <= yaw <= _STRETCH_FROM:
+        return _YAW_SCALE * yaw
+    near = math.copysign(_STRETCH_FROM, yaw)
     return min(max(_YAW_SCALE * near + _STRETCH * (yaw - near), -90.0), 90.0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 
 if TYPE_CHECKING:
-    from facepipe.records import Image
+    from facepipe.records import BgraImage
 
 WORKING_SIDE = 128
 """px: crops are compared at this side, whatever `--crop-size` was."""
@@ -15,7 +15,7 @@ CENTRE = 0.5
 """The share of the side that is looked at, in the middle: the face, without hair and background."""
 
 
-def sharpness(crop: Image) -> float:
+def sharpness(bgra: BgraImage) -> float:
     """How much fine detail the face shows, for its contrast.
 
     The crop is brought to 128 px, and in the middle half, where the face is, the root mean square of its Laplacian is
@@ -23,14 +23,14 @@ def sharpness(crop: Image) -> float:
     crop's size, but on what the face shows at one and the same scale: an enlarged small face is as blurred as it looks.
 
     Args:
-        crop: (size, size, 3) uint8 RGB.
+        bgra: the crop, (size, size, 4) uint8 BGRA.
 
     Returns:
         About 0.1 for a badly blurred face, 0.5 for a good photograph; 0 where there is nothing to see.
     """
-    height, width = crop.shape[:2]
+    height, width = bgra.shape[:2]
     top, left = int(height * (1 - CENTRE) / 2), int(width * (1 - CENTRE) / 2)
-    gray = cv2.cvtColor(crop[top : height - top, left : width - left], cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(bgra[top : height - top, left : width - left], cv2.COLOR_BGRA2GRAY)
     side = round(WORKING_SIDE * CENTRE)
     if gray.shape != (side, side):
         # Averaging at less than half the size would itself blur, by as much as a fifth.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     Image = NDArray[np.uint8]
     """(height, width, 3) uint8, RGB, 0..255."""
+    BgraImage = NDArray[np.uint8]
+    """(height, width, 4) uint8, BGR and a channel of 255: of OpenCV's layouts the fastest to sample and to encode."""
     Points = NDArray[np.float32]
     """(n, 2) float32, x then y, px; pixel centres lie at whole numbers."""
 
@@ -76,8 +78,7 @@ class Face:
     score: float
 
 
-@dataclass(frozen=True, slots=True)
-class Pose:
+class Pose(NamedTuple):
     """Where a face looks, in degrees, by the convention of AFLW2000 / 300W-LP.
 
     yaw > 0 faces the image's left, pitch > 0 looks up, roll > 0 is turned clockwise in the image. `frontal_angle` lies

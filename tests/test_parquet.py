@@ -75,15 +75,16 @@ def test_faces_are_written_as_they_come(folder, monkeypatch, held, groups):
     entered = []
 
     @contextmanager
-    def writing():
-        entered.append(len(rows) - len(list(copy(coming))))
+    def during(step):
+        entered.append((step, len(rows) - len(list(copy(coming)))))
         yield
 
-    digest = parquet.write_faces(folder, "p.parquet", coming, {"settings": "x"}, writing)
+    digest = parquet.write_faces(folder, "p.parquet", coming, {"settings": "x"}, during)
     counts = parquet.count_rows(folder, "p.parquet")
     assert sum(counts) == 7
     assert counts == groups if groups else 1 < len(counts) < 7
-    assert entered == [counts[0], *np.cumsum(counts), 7]  # opened when there is something to write
+    # Opened when there is something to write.
+    assert entered == [("write", n) for n in (counts[0], *np.cumsum(counts), 7)] + [("sync", 7)]
     assert plain(parquet.read_table(folder, "p.parquet")) == plain(parquet.rows_to_table(rows))
     assert parquet.read_metadata(folder, "p.parquet")["settings"] == "x"
     assert digest == hashlib.sha256(folder.read("p.parquet")).hexdigest()

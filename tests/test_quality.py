@@ -18,7 +18,7 @@ def crop(astronaut_face):
 def astronaut_face():
     from skimage import data
 
-    image = data.astronaut()[20:220, 124:324]
+    image = cv2.cvtColor(data.astronaut()[20:220, 124:324], cv2.COLOR_RGB2BGRA)
     return cv2.resize(image, (512, 512), interpolation=cv2.INTER_CUBIC)
 
 
@@ -52,4 +52,4 @@ def test_an_enlarged_small_face_is_less_sharp(crop):
 @pytest.mark.parametrize("size", [16, 64, 128])
 def test_a_plain_crop_has_none(size):
     """Where there is nothing to see, sharpness is 0 and not a division by nothing."""
-    assert sharpness(np.full((size, size, 3), 200, np.uint8)) == 0.0
+    assert sharpness(np.full((size, size, 4), 200, np.uint8)) == 0.0

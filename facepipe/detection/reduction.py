@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
@@ -49,7 +50,7 @@ class Reduced:
 
     def __init__(self, image: Image, scale_x: float, scale_y: float) -> None:
         self.image = image
-        self.scales = np.array([scale_x, scale_y] * 7 + [1], dtype=np.float32)
+        self.scales = _divisors(scale_x, scale_y)
         self.found: Array | None = None
 
     @property
@@ -57,6 +58,11 @@ class Reduced:
         """How many the image has."""
         rows, columns = self.image.shape[:2]
         return int(rows * columns)
+
+
+@lru_cache(maxsize=64)
+def _divisors(scale_x: float, scale_y: float) -> Array:
+    return np.array([scale_x, scale_y] * 7 + [1], dtype=np.float32)
 
 
 def wanted_scale(width: int, height: int, min_face: float) -> float:

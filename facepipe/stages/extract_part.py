@@ -65,12 +65,12 @@ class ExtractJob:
                 counts[row.status] += 1
                 yield row
 
-        def writing() -> Stopwatch:
+        def during(step: str) -> Stopwatch:
             guard.off()
-            return watch.step("write")
+            return watch.step(step)
 
         name = parquet.part_name(number)
-        digest = parquet.write_faces(out, name, counted(), {FINGERPRINT: fingerprint}, writing)
+        digest = parquet.write_faces(out, name, counted(), {FINGERPRINT: fingerprint}, during)
         return PartReport(counts=dict(counts), steps_s=dict(watch.seconds), items=len(sources), files={name: digest})
 
 

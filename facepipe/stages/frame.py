@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from facepipe.detection import Detector
     from facepipe.detection.reduction import Reduced
     from facepipe.lockstep import Steps
-    from facepipe.records import Box, FaceRow, Image, Source
+    from facepipe.records import BgraImage, Box, FaceRow, Image, Source
     from facepipe.stopwatch import Stopwatch
 
 LOOK_AGAIN_PX = 96
@@ -240,7 +240,7 @@ class FrameExtractor:
         face: Face,
         view: View,
         reread: Callable[[int], View] | None,
-    ) -> tuple[FaceRow, Image]:
+    ) -> tuple[FaceRow, BgraImage]:
         needed = view.reduction_needed(face.box, self._config.margin, self._config.crop_size)
         if reread is not None and needed < view.reduction:
             with self._watch.step("decode"):
@@ -254,9 +254,9 @@ class FrameExtractor:
             roll = row.roll if row.roll == row.roll else 0.0
             crop = cut_crop(view.image, face.box, roll, self._config.crop_size, self._config.margin)
         row.crop_scale = crop.scale / view.scale
-        return row, crop.image
+        return row, crop.bgra
 
-    def _finish(self, row: FaceRow, crop: Image) -> None:
+    def _finish(self, row: FaceRow, crop: BgraImage) -> None:
         with self._watch.step("sharpness"):
             row.sharpness = sharpness(crop)
         with self._watch.step("encode"):
@@ -285,7 +285,7 @@ class FrameExtractor:
         size = self._config.crop_size
         with self._watch.step("crop"):
             method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-            crop = np.asarray(cv2.resize(square, (size, size), interpolation=method), np.uint8)
+            crop = cv2.cvtColor(cv2.resize(square, (size, size), interpolation=method), cv2.COLOR_RGB2BGRA)
         row.crop_scale = size / (side * view.scale)
-        self._finish(row, crop)
+        self._finish(row, np.asarray(crop, np.uint8))
         return row

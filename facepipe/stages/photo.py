@@ -50,6 +50,9 @@ class View:
 
     def to_full(self, numbers: np.ndarray) -> list[float]:
         """x, y, x, y, ... of the view -> of the full-size picture."""
+        if self.reduction == 1:
+            whole: list[float] = numbers.tolist()
+            return whole
         x, y = self._ratios()
         return [value * (y if i % 2 else x) for i, value in enumerate(numbers.tolist())]
 
