@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from facepipe import schemas
 from facepipe.errors import DamagedFile, InputError
 from facepipe.parquet_writer import DIGEST_BYTES, Writer
+from facepipe.readahead import in_order
 from facepipe.records import FaceRow, Source
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ _TAIL = struct.Struct("<I4s")
 _HELD_BYTES = 2**24
 _GROUP_BYTES = 2**23
 """Crops of a row group: a long video has many."""
+PARTS_AHEAD = 8
+"""Of an object store's parts, fetched at once."""
 _PART = re.compile(r"part-(\d{5,})\.parquet")
 _READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError, struct.error)
 
@@ -232,10 +235,19 @@ def count_rows(place: Place, path: str) -> list[int]:
         return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
 
 
-def iterate_parts(place: Place, columns: Sequence[str] | None = None) -> Iterator[tuple[int, Table]]:
-    """Every part of a folder in order: its number and its table (only `columns`)."""
-    for number in list_parts(place):
-        yield number, read_table(place, part_name(number), columns)
+def iterate_parts(
+    place: Place, columns: Sequence[str] | None = None, numbers: Sequence[int] | None = None
+) -> Iterator[tuple[int, Table]]:
+    """Every part of a folder in order, or those `numbers`: its number and its table (only `columns`).
+
+    From an object store a few are fetched at once: each takes calls that wait one for the other.
+    """
+
+    def read(number: int) -> tuple[int, Table]:
+        return number, read_table(place, part_name(number), columns)
+
+    numbers = list_parts(place) if numbers is None else numbers
+    yield from map(read, numbers) if place.is_local else in_order(read, numbers, PARTS_AHEAD)
 
 
 def rows_to_table(rows: Sequence[FaceRow]) -> Table:

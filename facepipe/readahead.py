@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from facepipe.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
     from facepipe.objectstore import ObjectStore
     from facepipe.storage import Place
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Outcome = bytes | InputError
 """A file's bytes, or the error that reading it gave."""
 
@@ -28,6 +30,21 @@ def read_plainly(root: Place, paths: Iterable[str], max_bytes: int) -> Iterator[
         except InputError as error:
             outcome = error
         yield path, outcome
+
+
+def in_order(action: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Generator[Result, None, None]:
+    """What an action gives for each item, in order, up to `ahead` of them under way at once in threads."""
+    coming = iter(items)
+    pool = ThreadPoolExecutor(max_workers=ahead, thread_name_prefix="read-ahead")
+    try:
+        under_way = deque(pool.submit(action, item) for item in islice(coming, ahead))
+        while under_way:
+            result = under_way.popleft().result()
+            under_way.extend(pool.submit(action, item) for item in islice(coming, 1))
+            yield result
+            del result
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _Budget:
@@ -96,17 +113,12 @@ def read_concurrently(
         finally:
             budget.pass_by(turn)
 
-    numbered = enumerate(paths)
-    on_the_way: deque[Future[tuple[str, Outcome, int]]] = deque()
-    pool = ThreadPoolExecutor(max_workers=ahead, thread_name_prefix="read-ahead")
+    outcomes = in_order(lambda item: fetch(*item), enumerate(paths), ahead)
     try:
-        on_the_way.extend(pool.submit(fetch, *item) for item in islice(numbered, ahead))
-        while on_the_way:
-            path, outcome, size = on_the_way.popleft().result()
-            on_the_way.extend(pool.submit(fetch, *item) for item in islice(numbered, 1))
+        for path, outcome, size in outcomes:
             yield path, outcome
             del outcome
             budget.give_back(size)
     finally:
-        budget.close()
-        pool.shutdown(wait=True, cancel_futures=True)
+        budget.close()  # first: what waits for room would be waited for
+        outcomes.close()

@@ -11,11 +11,12 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from facepipe import objectstore, storeclients
+from facepipe import objectstore, parquet, storeclients
 from facepipe.checksums import CHECKSUMS, Journal, read_checksums, verify_files
-from facepipe.errors import FacepipeError, InputError, OutputError
+from facepipe.errors import DamagedFile, FacepipeError, InputError, OutputError
 from facepipe.storage import Entry, place, read_ahead
 
 sys.path.insert(0, str(Path(__file__).parent / "jobs"))
@@ -306,6 +307,24 @@ def test_read_ahead_hides_latency(root, proxy):
     rate(0)
     # Other work on the machine slows one of a pair or the other: the latency is hidden where it is so in any pair.
     assert any(rate(0.05) >= 0.9 * rate(0) for _ in range(5))
+
+
+def test_parts_are_fetched_some_at_once(root, proxy):
+    """A table of each part, in order, several under way together: not two calls' time a part; a damaged one is told."""
+    for number in range(24):
+        parquet.write_table(root, parquet.part_name(number), pa.table({"n": [number, -number], "other": ["x", "y"]}))
+    proxy.delay_s, proxy.at_once = 0.1, 0
+    started = time.monotonic()
+    read = [(number, table.to_pydict()) for number, table in parquet.iterate_parts(root, ["n"])]
+    assert read == [(number, {"n": [number, -number]}) for number in range(24)]
+    assert time.monotonic() - started < 24 * 0.2 / 2
+    assert 1 < proxy.at_once <= 8
+    proxy.delay_s = 0
+    root.delete(parquet.part_name(20))
+    parts = parquet.iterate_parts(root, ["n"], range(24))
+    assert [next(parts)[0] for _ in range(20)] == list(range(20))
+    with pytest.raises(DamagedFile, match=r"part-00020.parquet is missing"):
+        next(parts)
 
 
 def test_a_small_file_is_opened_by_one_request(root, proxy):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from facepipe import parquet
@@ -14,6 +13,7 @@ from facepipe.config import settings_of
 from facepipe.cores import usable_cores
 from facepipe.errors import DamagedFile, InputError, SettingsChanged, TooManyFailed
 from facepipe.locks import share_lock
+from facepipe.readahead import in_order
 from facepipe.records import FAILED, StageReport, Status
 from facepipe.settings import check_settings, encode_settings, write_settings
 from facepipe.sources import list_sources
@@ -117,11 +117,12 @@ def _owned(config: ExtractConfig, plan: Plan) -> int:
 def _missing_parts(config: ExtractConfig, out: Place, plan: Plan, journal: Journal) -> list[int]:
     """This share's parts that are not there, not of this plan, or not as they were written."""
     known = journal.known()
+    there = set(parquet.list_parts(out))
 
     def is_missing(number: int) -> bool:
-        name = parquet.part_name(number)
-        if not out.exists(name):
+        if number not in there:
             return True
+        name = parquet.part_name(number)
         try:
             if parquet.read_metadata(out, name).get(FINGERPRINT) != plan.fingerprints[number]:
                 return True
@@ -134,8 +135,9 @@ def _missing_parts(config: ExtractConfig, out: Place, plan: Plan, journal: Journ
         return False
 
     owned = [number for number in range(len(plan)) if config.part_of.owns(number)]
-    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
-        return [number for number, missing in zip(owned, pool.map(is_missing, owned), strict=True) if missing]
+    # Of a store's parts more at once: what each takes is waiting.
+    checked = in_order(is_missing, owned, usable_cores() if out.is_local else parquet.PARTS_AHEAD)
+    return [number for number, missing in zip(owned, checked, strict=True) if missing]
 
 
 def _make_parts(
@@ -188,9 +190,9 @@ def _refuse_failures(config: ExtractConfig, counts: Counter[str], images: int) -
 def _count(config: ExtractConfig, out: Place, plan: Plan) -> tuple[dict[str, int], bool]:
     """Rows by status over all parts that are there, and whether that is all of them."""
     counts: Counter[str] = Counter()
-    there = set(parquet.list_parts(out))
-    for number in sorted(there):
-        counts.update(parquet.read_table(out, parquet.part_name(number), ["status"]).column("status").to_pylist())
+    there = parquet.list_parts(out)
+    for _, table in parquet.iterate_parts(out, ["status"], there):
+        counts.update(table.column("status").to_pylist())
     images = sum(n for status, n in counts.items() if status != Status.OTHER_FACE)
     complete = len(there) == len(plan)
     if complete:

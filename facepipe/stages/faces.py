@@ -96,7 +96,7 @@ class FaceColumns:
 
 def read_columns(faces: Faces, columns: Sequence[str]) -> FaceColumns:
     """Columns of every part, one after the other."""
-    read = [parquet.read_table(faces.place, parquet.part_name(number), columns) for number in faces.parts]
+    read = [table for _, table in parquet.iterate_parts(faces.place, columns, faces.parts)]
     if not read:
         raise InputError(f"{faces.place} holds no faces; run `facepipe extract` first")
     counts = [table.num_rows for table in read]

@@ -11,6 +11,12 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
+class _Server(ThreadingHTTPServer):
+    """A connection that finds the queue full would be asked for again a second later, as no object store does."""
+
+    request_queue_size = 256
+
+
 class FaultyProxy:
     """Passes requests on to `port`, `delay_s` late, after the faults that `plan` names for coming requests.
 
@@ -29,7 +35,7 @@ class FaultyProxy:
         self.seen: Counter[str] = Counter()
         self.under_way = self.at_once = 0
         self.lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
