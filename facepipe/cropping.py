@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -29,8 +28,7 @@ areas, less than the JPEG does; from here on they err by up to 1.6, and two samp
 (`benchmarks/crops.py`)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Crop:
+class Crop(NamedTuple):
     """A cut-out.
 
     bgra: (size, size, 4) uint8. scale: crop px per px of the image it came from, above 1 where it was enlarged.

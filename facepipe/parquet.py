@@ -292,7 +292,8 @@ def sources_to_table(sources: Iterable[Source]) -> Table:
 
 def table_to_sources(table: Table) -> list[Source]:
     """The way back from `sources_to_table`."""
-    return [
-        Source(**{**row, "file": os.fsdecode(row["file"]), "box": tuple(row["box"]) if row["box"] else None})
-        for row in table.to_pylist()
-    ]
+    columns = {name: table.column(name).to_pylist() for name in PLAN.names}
+    files = map(os.fsdecode, columns["file"])
+    columns["raw_path"] = ["" if file == path else file for file, path in zip(files, columns["path"], strict=True)]
+    columns["box"] = [tuple(box) if box else None for box in columns["box"]]
+    return [Source(*values) for values in zip(*(columns[name] for name in Source._fields), strict=True)]

@@ -40,12 +40,12 @@ FAILED = frozenset({Status.READ_ERROR, Status.DECODE_ERROR, Status.TOO_LARGE, St
 """The statuses that count towards `--max-failed`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """One file to read: a still image, or a video file.
 
-    `path` is posix and relative to the input, always valid Unicode. `file` opens it (the same, except for names that
-    are no valid UTF-8, which it carries as surrogate escapes). `box` says where the identity's face is.
+    `path` is posix and relative to the input, always valid Unicode. `box` says where the identity's face is. `repeat`
+    is how often the same path was listed before: a manifest may name a picture once for each person in it. `raw_path`
+    is the file's own name where that is no valid UTF-8: it carries what is not as surrogate escapes.
     """
 
     path: str
@@ -56,17 +56,15 @@ class Source:
     label: int | None = None
     is_video: bool = False
     repeat: int = 0
-    """How often the same path was listed before: a manifest may name a picture once for each person in it."""
-    file: str = ""
+    raw_path: str = ""
 
-    def __post_init__(self) -> None:
-        """A file that opens under its own path needs no second name."""
-        if not self.file:
-            object.__setattr__(self, "file", self.path)
+    @property
+    def file(self) -> str:
+        """What opens it."""
+        return self.raw_path or self.path
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Face:
+class Face(NamedTuple):
     """A detected face.
 
     box: (4,) float32, x1, y1, x2, y2, px. landmarks: (5, 2) float32, px: the eye on the image's left, the eye on its

@@ -137,7 +137,7 @@ def test_plan_reads_back_a_part_at_a_time(folder):
     """Sources keep their boxes, labels and names that are no valid UTF-8; a row group is a part."""
     sources = [
         Source("a/1.jpg", "a", box=(1.0, 2.5, 3.0, 4.1), label=7),
-        Source("b/�.jpg", "b", "v", 3, file="b/\udce9.jpg"),
+        Source("b/�.jpg", "b", "v", 3, raw_path="b/\udce9.jpg"),
         Source("c.mp4", "c", "c", is_video=True),
     ]
     parquet.write_table(folder, "plan.pq", parquet.sources_to_table(sources), groups=[2, 1])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -31,8 +30,7 @@ PROMINENT = 1 / 20
 """Of a large picture's longer side: a face of this size may well be whom the picture shows."""
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """A picture, perhaps reduced: (h, w, 3) uint8 RGB, with the full size (px, upright) that it stands for."""
 
     image: Image
