@@ -27,11 +27,11 @@ ROOT = Path(__file__).resolve().parents[1]
 REPEATS = 5
 FULL, HALF = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420
 WAYS = {
-    "JPEG 96, colour at half resolution (as stored)": (
+    "JPEG 95, colour at half resolution (as stored)": (
         ".jpg",
-        [cv2.IMWRITE_JPEG_QUALITY, 96, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, HALF],
+        [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, HALF],
     ),
-    "JPEG 95, the same": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, HALF]),
+    "JPEG 96, the same": (".jpg", [cv2.IMWRITE_JPEG_QUALITY, 96, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, HALF]),
     "JPEG 95, colour at full resolution": (
         ".jpg",
         [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, FULL],

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from facepipe.records import BgraImage, Box, Image
 
-JPEG_QUALITY = 96
+JPEG_QUALITY = 95
 _JPEG = [
     cv2.IMWRITE_JPEG_QUALITY,
     JPEG_QUALITY,
@@ -170,11 +170,11 @@ def _warp(source: BgraImage, matrix: NDArray[np.float64], size: int) -> BgraImag
 
 
 def encode_crop(bgra: BgraImage) -> bytes:
-    """A crop (size, size, 4) uint8 BGRA as JPEG, quality 96, colour at half resolution as in most photographs.
+    """A crop (size, size, 4) uint8 BGRA as JPEG, quality 95, colour at half resolution, which is what OpenCV does by itself.
 
-    `benchmarks/crops.py`, at 128 px: 7.7 kB, 0.06 ms to encode and 0.11 to decode, RMS error 1.7 of 255 (0.50 after
-    reduction to 64 px gray, 1.3 in colour). With colour at full resolution, quality 95: 8.5 kB, 0.08 ms, 1.5 (0.55 and
-    0.8). PNG is exact at 30 kB and 0.5 ms, WebP 95 takes 5.0 kB at 1.6 ms and an error of 1.9.
+    `benchmarks/crops.py`, at 128 px: 7.0 kB, 0.06 ms to encode and 0.11 to decode, RMS error 1.9 of 255 (0.56 after
+    reduction to 64 px gray, 1.4 in colour). With colour at full resolution: 8.6 kB, 0.08 ms, 1.5 (0.56 and 0.8). PNG is
+    exact at 30 kB and 0.5 ms, WebP 95 takes 5.1 kB at 1.7 ms and an error of 1.8.
 
     Raises:
         ImageError: the encoder refused.
