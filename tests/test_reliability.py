@@ -157,8 +157,12 @@ def test_a_kill_costs_nothing(stage, victim, reference, tmp_path):
 def test_kills_at_twenty_moments_cost_nothing(stage, reference, tmp_path):
     """Of the parent, of one worker, of all, at 20 random moments of every stage: rerun, then byte-identical outputs."""
     victims = ("parent", "worker", "all")
-    struck = [run_and_kill(reference, tmp_path / str(n), stage, victims[n % 3], n) for n in range(20)]
-    assert sum(struck) >= 10, "most kills must strike while the stage runs"
+    struck = 0
+    for n in range(40):  # more where the undisturbed run was slow: then many moments come when the stage is over
+        struck += run_and_kill(reference, tmp_path / str(n), stage, victims[n % 3], n)
+        if n >= 19 and struck >= 10:
+            return
+    pytest.fail(f"{struck} of 40 kills struck while the stage ran")
 
 
 @pytest.mark.slow

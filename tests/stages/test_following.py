@@ -99,7 +99,7 @@ def peak_mb(folder, photograph, frames):
 
 @pytest.mark.slow
 def test_a_long_video_takes_no_more_memory_than_a_short_one(tmp_path, astronaut):
-    """Rows are written as they come: four times the frames, whose crops would fill the memory."""
-    (short, some), (long, many) = (peak_mb(tmp_path / str(n), astronaut, n) for n in (150, 600))
+    """Rows are written as they come: five times the frames, whose crops would fill the memory."""
+    (short, some), (long, many) = (peak_mb(tmp_path / str(n), astronaut, n) for n in (150, 750))
     assert many - some > 60
     assert long - short < 20
