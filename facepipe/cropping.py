@@ -107,7 +107,7 @@ def cut_crop(image: Image, box: Box | NDArray[np.float32], roll: float, size: in
         margin: share of the box's longer side that is added on each side.
 
     Returns:
-        The crop; averaged over areas where it is smaller than what it shows, bilinear where it is larger.
+        The crop: bilinear; averaged over areas from `TWO_SAMPLES_FROM` px of the image a crop px on.
     """
     similarity = crop_similarity(box, roll, size, margin)
     scale = similarity.scale
@@ -123,17 +123,18 @@ def _part(image: Image, similarity: Similarity, size: int, blocks: int) -> tuple
     image that has left the core's cache, pixel by pixel, they cost twice as much as copying the image's rows first.
     """
     left, top, right, bottom = _window(image, similarity, size, 2 * blocks)
-    if blocks == 1:
-        shown = image[top:bottom, left:right]
-        return np.asarray(cv2.cvtColor(shown, cv2.COLOR_RGB2BGRA), np.uint8), similarity.of_part(left, top)
     shown = image[top : max(bottom, top + blocks), left : max(right, left + blocks)]
     columns, rows = shown.shape[1] // blocks, shown.shape[0] // blocks
     if not (columns and rows):
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGRA), np.uint8), similarity
-    shown = shown[: rows * blocks, : columns * blocks]
-    averaged = cv2.cvtColor(cv2.resize(shown, (columns, rows), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGRA)
+        shown, left, top, blocks = image, 0, 0, 1
+    if blocks > 1:
+        shown = np.asarray(
+            cv2.resize(shown[: rows * blocks, : columns * blocks], (columns, rows), interpolation=cv2.INTER_AREA),
+            np.uint8,
+        )
     centre = (blocks - 1) / 2
-    return np.asarray(averaged, np.uint8), similarity.of_part(left + centre, top + centre, blocks)
+    part = np.asarray(cv2.cvtColor(shown, cv2.COLOR_RGB2BGRA), np.uint8)
+    return part, similarity.of_part(left + centre, top + centre, blocks)
 
 
 def _window(image: Image, similarity: Similarity, size: int, room: float) -> tuple[int, int, int, int]:

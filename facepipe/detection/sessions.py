@@ -51,7 +51,7 @@ def open_session(model: bytes, *, keep_memory: bool = False) -> onnxruntime.Infe
 def to_planes(images: Sequence[Image]) -> NDArray[np.float32]:
     """N images (h, w, 3) uint8 of one shape as the networks take them: (n, 3, h, w) float32, the values as they are.
 
-    OpenCV's `blobFromImages` does the same and takes twice as long.
+    OpenCV's `blobFromImages` does the same and takes longer.
     """
     height, width, channels = images[0].shape
     planes = np.empty((len(images), channels, height, width), dtype=np.uint8)
