@@ -88,7 +88,8 @@ class Order:
         number, at = divmod(int(step), per_pass)
         indices, mirrored = _permutation(self.count, self.seed, number)
         part = slice(at * self.batch_size, (at + 1) * self.batch_size)
-        chosen = indices[part]
+        # A copy: TensorFlow takes arrays as they lie and may compute in their memory, and the permutation is kept.
+        chosen = indices[part].copy()
         others = np.full(len(chosen), -1) if self.companions is None else self.companions.choose(step, chosen)
         return chosen, mirrored[part] & self.mirror, others
 

@@ -34,7 +34,8 @@ def losses(options):
 
     def batches():
         while True:
-            yield feature, target
+            # New ones each time: TensorFlow takes a generator's arrays as they lie and may compute in their memory.
+            yield feature.copy(), target.copy()
 
     history = model.fit(batches(), epochs=2, steps_per_epoch=1, verbose=0).history["loss"]
     keras.distribution.set_distribution(None)
