@@ -37,3 +37,23 @@ def test_a_step_that_raises_is_timed_and_ended():
     passed = time.perf_counter() - started
     assert watch.seconds["write"] >= 0.02
     assert 0 < watch.seconds["decode"] <= passed - 0.02
+
+
+def test_every_moment_belongs_to_the_step_turned_to_last():
+    """Turned from step to step nothing is left out, `with` goes back to the step around it, no name is no step."""
+    watch = Stopwatch()
+    started = time.perf_counter()
+    watch.turn_to("read")
+    time.sleep(0.02)
+    watch.turn_to("write")
+    with watch.step("sync"):
+        time.sleep(0.03)
+    time.sleep(0.02)
+    found, passed = watch.seconds, time.perf_counter() - started
+    assert set(found) == {"read", "write", "sync"}
+    assert sum(found.values()) == pytest.approx(passed, abs=0.005)
+    assert found["write"] >= 0.02
+    assert 0.03 <= found["sync"] <= passed - 0.04
+    watch.turn_to("")
+    time.sleep(0.02)
+    assert sum(watch.seconds.values()) <= passed + 0.01

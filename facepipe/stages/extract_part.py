@@ -56,12 +56,14 @@ class ExtractJob:
         """Makes part `number` and writes it whole; `guard` is told of every file before it is touched."""
         watch = Stopwatch()
         out = place(self.config.output)
-        with watch.step("plan"):
-            sources, fingerprint = read_part(out, number, self.settings_hash)
+        watch.turn_to("plan")
+        sources, fingerprint = read_part(out, number, self.settings_hash)
+        watch.turn_to("")  # loading the networks, once a process, is no step of an image's
+        extractor = PartExtractor(self.config, guard, watch)
         counts: Counter[str] = Counter()
 
         def counted() -> Iterator[FaceRow]:
-            for row in PartExtractor(self.config, guard, watch).rows(sources):
+            for row in extractor.rows(sources):
                 counts[row.status] += 1
                 yield row
 
@@ -94,6 +96,7 @@ class PartExtractor:
     def rows(self, sources: Sequence[Source]) -> Iterator[FaceRow]:
         """At least one row for every source, none of them ever an exception."""
         for rows in in_lockstep(self._works(sources), self._guard.on):
+            self._watch.turn_to("write")
             yield from rows
 
     def _works(self, sources: Sequence[Source]) -> Iterator[tuple[int, Steps[list[FaceRow]]]]:
@@ -104,6 +107,7 @@ class PartExtractor:
         seen, group = Seen(), None
         for index, source in enumerate(sources):
             self._guard.on(index)
+            self._watch.turn_to("read")
             if not source.video or group != (source.identity, source.video):
                 seen, group = Seen(), (source.identity, source.video)
             if index in blamed:
@@ -112,8 +116,7 @@ class PartExtractor:
             elif source.is_video:
                 yield from ((index, work) for work in self._video(source, index))
             else:
-                with self._watch.step("read"):
-                    _, data = next(files)
+                _, data = next(files)
                 yield index, self._still(source, data, seen)
 
     def _still(self, source: Source, data: bytes | InputError, seen: Seen) -> Steps[list[FaceRow]]:
@@ -146,8 +149,8 @@ class PartExtractor:
         frames = iter_frames(path, self._config.every, self._config.max_pixels)
         while True:
             self._guard.on(index)
-            with self._watch.step("decode"):
-                found = next(frames, None)
+            self._watch.turn_to("decode")
+            found = next(frames, None)
             if found is None:
                 return
             yield found
@@ -167,7 +170,7 @@ class PartExtractor:
             return
         suffix = os.path.splitext(source.path)[1]
         with tempfile.NamedTemporaryFile(suffix=suffix) as copy, self._inputs.open_input(source.file) as remote:
-            with self._watch.step("read"):
-                shutil.copyfileobj(remote, copy, 2**22)
-                copy.flush()
+            self._watch.turn_to("read")
+            shutil.copyfileobj(remote, copy, 2**22)
+            copy.flush()
             yield copy.name

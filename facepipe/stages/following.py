@@ -29,8 +29,8 @@ def followed(
     error: ImageError | InputError | None = None
     while error is None:
         held, error = _take(frames, wanted)
-        with watch.step("track"):
-            found = tracker.faces([image for _, image in held])
+        watch.turn_to("track")
+        found = tracker.faces([image for _, image in held])
         for (index, image), faces in zip(held, found, strict=True):
             yield index, image, faces
         if error is None and len(held) < wanted:

@@ -60,10 +60,10 @@ class FrameExtractor:
         Raises:
             ImageError: the picture can't be decoded, or is too large.
         """
-        with self._watch.step("decode"):
-            photo = Photo(data, self._config.max_pixels)
-            first, *smaller = self._search_sizes(source, photo)
-            view = photo.view(photo.reduction_for(first))
+        self._watch.turn_to("decode")
+        photo = Photo(data, self._config.max_pixels)
+        first, *smaller = self._search_sizes(source, photo)
+        view = photo.view(photo.reduction_for(first))
         reduced = None if self._config.cropped else self._reduced(view, first)
         yield view.image.nbytes
         if self._config.cropped:
@@ -71,8 +71,8 @@ class FrameExtractor:
         faces = self._search(source, view, first, reduced)
         if smaller and not any(self._is_good(face, view, first) for face in faces):
             if view.reduction != photo.reduction_for(smaller[0]):
-                with self._watch.step("decode"):
-                    view = photo.view(photo.reduction_for(smaller[0]))
+                self._watch.turn_to("decode")
+                view = photo.view(photo.reduction_for(smaller[0]))
             faces = self._search(source, view, smaller[0])
         yield 0
         refine = partial(self._refined, view.image)
@@ -109,19 +109,19 @@ class FrameExtractor:
     def _detect(
         self, image: Image, min_face: float, *, refine: bool = True, reduced: Reduced | None = None
     ) -> list[Face]:
-        with self._watch.step("detect"):
-            return self._detector.detect(image, min_face, refine=refine, reduced=reduced)
+        self._watch.turn_to("detect")
+        return self._detector.detect(image, min_face, refine=refine, reduced=reduced)
 
     def _reduced(self, view: View, smallest: float) -> Reduced | None:
-        with self._watch.step("detect"):
-            return self._detector.reduce(view.image, smallest / view.scale)
+        self._watch.turn_to("detect")
+        return self._detector.reduce(view.image, smallest / view.scale)
 
     def _refined(self, image: Image, faces: list[Face]) -> Steps[list[Face]]:
-        with self._watch.step("detect"):
-            shown = self._detector.show(image, faces)
+        self._watch.turn_to("detect")
+        shown = self._detector.show(image, faces)
         yield 0
-        with self._watch.step("detect"):
-            return self._detector.refine(image, faces, shown)
+        self._watch.turn_to("detect")
+        return self._detector.refine(image, faces, shown)
 
     def _search(self, source: Source, view: View, smallest: float, reduced: Reduced | None = None) -> list[Face]:
         """All faces from `smallest` px of the full-size picture; those that will get no row are not worth refining."""
@@ -228,8 +228,8 @@ class FrameExtractor:
         return row
 
     def _row(self, source: Source, frame_index: int, face_index: int, status: str, face: Face, view: View) -> FaceRow:
-        with self._watch.step("pose"):
-            pose = estimate_pose(face.landmarks, face.box)
+        self._watch.turn_to("pose")
+        pose = estimate_pose(face.landmarks, face.box)
         return face_row(source, frame_index, face_index, status, face, pose, view)
 
     def _ok_row(
@@ -243,24 +243,24 @@ class FrameExtractor:
     ) -> tuple[FaceRow, BgraImage]:
         needed = view.reduction_needed(face.box, self._config.margin, self._config.crop_size)
         if reread is not None and needed < view.reduction:
-            with self._watch.step("decode"):
-                closer = reread(needed)
+            self._watch.turn_to("decode")
+            closer = reread(needed)
             box: Box = tuple(closer.to_view(view.to_full(face.box)))  # type: ignore[assignment]
             again = self._look_again(closer, box)
             index = best_overlap(again, box)
             face, view = (again[index], closer) if index is not None else (view.moved(face, closer), closer)
         row = self._row(source, frame_index, face_index, Status.OK, face, view)
-        with self._watch.step("crop"):
-            roll = row.roll if row.roll == row.roll else 0.0
-            crop = cut_crop(view.image, face.box, roll, self._config.crop_size, self._config.margin)
+        self._watch.turn_to("crop")
+        roll = row.roll if row.roll == row.roll else 0.0
+        crop = cut_crop(view.image, face.box, roll, self._config.crop_size, self._config.margin)
         row.crop_scale = crop.scale / view.scale
         return row, crop.bgra
 
     def _finish(self, row: FaceRow, crop: BgraImage) -> None:
-        with self._watch.step("sharpness"):
-            row.sharpness = sharpness(crop)
-        with self._watch.step("encode"):
-            row.crop = encode_crop(crop)
+        self._watch.turn_to("sharpness")
+        row.sharpness = sharpness(crop)
+        self._watch.turn_to("encode")
+        row.crop = encode_crop(crop)
 
     def _whole_row(self, source: Source, frame_index: int, view: View) -> FaceRow:
         """The row of a picture that is a face crop already: kept whole, whatever is found in it."""
@@ -283,9 +283,9 @@ class FrameExtractor:
             row.width, row.height = view.width, view.height
             row.bbox = [0.0, 0.0, float(view.width), float(view.height)]
         size = self._config.crop_size
-        with self._watch.step("crop"):
-            method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
-            crop = cv2.cvtColor(cv2.resize(square, (size, size), interpolation=method), cv2.COLOR_RGB2BGRA)
+        self._watch.turn_to("crop")
+        method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+        crop = cv2.cvtColor(cv2.resize(square, (size, size), interpolation=method), cv2.COLOR_RGB2BGRA)
         row.crop_scale = size / (side * view.scale)
         self._finish(row, np.asarray(crop, np.uint8))
         return row

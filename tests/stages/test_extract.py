@@ -67,7 +67,9 @@ def test_every_image_ends_in_one_row_with_its_status(photographs, tmp_path):
     assert np.isnan(rows["clara/4.jpg"]["yaw"])
     described = json.loads((tmp_path / "faces" / "run.json").read_text())
     assert described["counts"] == report.counts
-    assert {"decode", "detect", "crop", "encode", "write"} <= set(described["steps_s"])
+    steps = {"plan", "read", "decode", "detect", "pose", "crop", "sharpness", "encode", "write", "sync"}
+    assert set(described["steps_s"]) == steps
+    assert 0 < sum(described["steps_s"].values()) <= described["wall_s"]
 
 
 def test_the_bytes_do_not_depend_on_the_workers_and_a_rerun_makes_nothing(photographs, tmp_path):
