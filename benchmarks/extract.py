@@ -157,7 +157,7 @@ def compare(folder: Path, files: list[str], manifest: str, times: int, pairs: in
     runs: list[dict[str, float]] = []
     for name in ALTERNATIVES:
         theirs, mine = [], []
-        for _ in range(times if name != "mtcnn" else 1):
+        for _ in range(times):
             theirs.append(alternative(name, files))
             cost, _, by_step = ours(folder, images, 1, 512, *many)
             mine.append(cost)
