@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from facepipe.stopwatch import Stopwatch
     from facepipe.tracking import Tracker
 
-MOST_SPANS = 4
+MOST_SPANS = 8
 """From one full search to the next: so many are gone through together, as O-Net looks at four faces in one go."""
-MOST_BYTES = 16 * 2**20
-"""Held by several spans of frames: what is more does not stay in a core's share of the last cache."""
+MOST_BYTES = 32 * 2**20
+"""Held by several spans of frames: many large ones would take more memory than they save time."""
 LIMIT_BYTES = 128 * 2**20
 """Held by one span; of large frames it has fewer."""
 
