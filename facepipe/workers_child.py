@@ -32,9 +32,6 @@ _LENGTH = struct.Struct("=Q")
 _WATCH_S = 0.5
 IDLE_S = 120.0
 """A child that is given nothing for so long ends: its supervisor may live on in a cluster's worker."""
-_YOUNG_OBJECTS = 5000
-"""From one look for garbage to the next: a part's rows stay until they are written, and at Python's 700 they are looked
-through again every few images."""
 
 
 def send_frame(fd: int, data: bytes) -> None:
@@ -110,7 +107,6 @@ def main(commands: int, reports: int, notes_fd: int, parent: int) -> None:
 
 def _serve(job: Job, commands: int, reports: int, notes: Notes, waiting_since: list[float]) -> None:
     gc.freeze()  # modules stay for good: they need not be looked through for garbage again and again
-    gc.set_threshold(_YOUNG_OBJECTS)
     first = True
     while (command := read_frame(commands)) is not None:
         waiting_since[0] = float("inf")
