@@ -5,8 +5,8 @@
 
 Each is 4000 x 3000: scikit-image's coffee table with its astronaut in front, whose face takes a tenth to a fifth of the
 height, with a camera's grain, JPEG quality 90, all listed several times. CPU time (user + system) of `facepipe extract`
-with one worker, start-up taken out by a run with `--limit 1`, against `cv2.imread` with IMREAD_REDUCED_COLOR_4, 2 and whole; medians of
-alternating runs. The peak is the largest process's.
+with one worker, start-up taken out by a run with `--limit 1`, against `cv2.imread` with IMREAD_REDUCED_COLOR_4, 2 and
+whole; medians of alternating runs. The peak is the largest process's.
 """
 
 from __future__ import annotations

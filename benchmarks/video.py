@@ -5,8 +5,8 @@
 
 First `facepipe extract --track` beside `--no-track`, one worker, the video in several people's folders: CPU time a frame
 (user + system, start-up taken out by a run over a single frame; medians of alternating runs, the ratio's median over the
-pairs), frames with a face, and how far the landmarks lie from those of a full search of every frame. Then the search alone, in this process, with other numbers
-of frames between two full searches. Default: ../shared/data/video/one_face_320x240.avi.
+pairs), frames with a face, and how far the landmarks lie from those of a full search of every frame. Then the search
+alone, in this process, with other numbers of frames between two full searches. Default: ../shared/data/video/one_face_320x240.avi.
 """
 
 from __future__ import annotations

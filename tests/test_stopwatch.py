@@ -42,18 +42,20 @@ def test_a_step_that_raises_is_timed_and_ended():
 def test_every_moment_belongs_to_the_step_turned_to_last():
     """Turned from step to step nothing is left out, `with` goes back to the step around it, no name is no step."""
     watch = Stopwatch()
-    started = time.perf_counter()
     watch.turn_to("read")
+    started = time.perf_counter()
     time.sleep(0.02)
     watch.turn_to("write")
     with watch.step("sync"):
         time.sleep(0.03)
     time.sleep(0.02)
-    found, passed = watch.seconds, time.perf_counter() - started
+    passed = time.perf_counter() - started
+    found = watch.seconds
     assert set(found) == {"read", "write", "sync"}
-    assert sum(found.values()) == pytest.approx(passed, abs=0.005)
+    assert sum(found.values()) >= passed
     assert found["write"] >= 0.02
     assert 0.03 <= found["sync"] <= passed - 0.04
     watch.turn_to("")
-    time.sleep(0.02)
-    assert sum(watch.seconds.values()) <= passed + 0.01
+    found = watch.seconds
+    time.sleep(0.01)
+    assert watch.seconds == found

@@ -28,6 +28,7 @@ from facepipe.tracking import MOST_EVERY, SPAN, Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from facepipe.config import ExtractConfig
     from facepipe.detection import Detector
@@ -67,7 +68,7 @@ class ExtractJob:
                 counts[row.status] += 1
                 yield row
 
-        def during(step: str) -> Stopwatch:
+        def during(step: str) -> AbstractContextManager[None]:
             guard.off()
             return watch.step(step)
 

@@ -10,7 +10,7 @@ import pytest
 
 from facepipe.errors import DamagedFile, InputError
 from train.config import TrainConfig
-from train.data import Arrays, ImageView, View, check_apart, load_arrays, open_feed, read_columns
+from train.data import Arrays, ImageView, Order, View, check_apart, load_arrays, open_feed, read_columns
 from train.shards import find_shards
 
 
@@ -137,3 +137,13 @@ def test_smaller_than_a_batch(pairs):
     """A subset smaller than a batch is one batch."""
     feed = open_feed(find_shards(str(pairs), "pairs"), "train", view(), TrainConfig(backend="jax", batch_size=64))
     assert (feed.batch_size, feed.steps, len(first(feed, 1)[0][0])) == (40, 1, 40)
+
+
+def test_whoever_computes_in_a_batch_s_arrays_changes_no_other_batch():
+    """TensorFlow may: the permutation that is kept for a whole pass must not be what it is given."""
+    order = Order(count=20, batch_size=4, seed=3)
+    wanted = [column.copy() for column in order.batch(2)]
+    for column in order.batch(2):
+        column[:] = 0
+    for column, before in zip(order.batch(2), wanted, strict=True):
+        np.testing.assert_array_equal(column, before)
