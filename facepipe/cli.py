@@ -173,7 +173,9 @@ def demo(
 @app.command("bench", short_help="Time extract on your files and your machine.")
 def bench(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of your own images.")],
-    images: Annotated[int, typer.Option(help="How many images to time.")] = 500,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="How many images to time; without it, five seconds' worth.")
+    ] = None,
     count: Annotated[int, typer.Option("--for", metavar="N", help="Say what this many images will take.")] = 621_126,
     workers: WorkersOption = None,
 ) -> None:

@@ -40,7 +40,7 @@ def print_problems(root: str, problems: Sequence[Any]) -> None:
 
 def print_bench(bench: Bench, count: int) -> None:
     """Rate, time by step, and what a set of `count` images will take."""
-    warning = "; so few give a rough rate" if bench.images < 200 else ""
+    warning = f"; {bench.seconds:.2g} s of work give a rough rate" if bench.is_rough else ""
     rows = [
         ("images", f"{bench.images:,} at {bench.workers} workers{warning}"),
         ("rate", f"{bench.rate:,.1f} images a second, {bench.rate / bench.workers:,.1f} a worker"),

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 START_IMAGES = 16
 """A first run over so few images tells what starting costs; it is taken out of the second one's time."""
+LONG_ENOUGH_S = 5.0
+"""The second run is to take so long: a start takes a second, a tenth more or less."""
+ROUGH_S = 1.0
+"""Shorter work gives a rough rate."""
+MOST_A_PART = 512
+"""As `extract` does by default."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +40,47 @@ class Bench:
         """Images a second, all workers together."""
         return self.images / max(self.seconds, 1e-9)
 
+    @property
+    def is_rough(self) -> bool:
+        """Whether the start, which no two runs take equally long for, is more than a detail."""
+        return self.seconds < ROUGH_S
 
-def run(images: str, limit: int, workers: int | None) -> Bench:
+
+def run(images: str, limit: int | None, workers: int | None) -> Bench:
     """Extracts up to `limit` images of a folder, twice, into a folder that is thrown away.
+
+    Args:
+        images: The folder.
+        limit: None: as many as take about `LONG_ENOUGH_S`.
+        workers: None: one a core.
 
     Raises:
         FacepipeError: as `extract`.
     """
     used = workers or default_workers()
-    first = _extract(images, START_IMAGES * used, used)
-    second = _extract(images, limit, used)
+    few = START_IMAGES * used
+    first = _extract(images, few, used)
+    many = limit or int(few * LONG_ENOUGH_S / max(_work_s(first, used), 1e-6))
+    second = first if few >= many and not limit else _extract(images, many, used)
+    return measured(first, second, used)
+
+
+def measured(first: StageReport, second: StageReport, workers: int) -> Bench:
+    """What two runs tell, the first one over few images, the second one over many."""
     small, large = sum(first.counts.values()), sum(second.counts.values())
+    busy_s = _work_s(second, workers)
     if large <= 2 * small:  # too few to tell the two runs apart: the workers' own clocks must do
-        busy_s = sum(second.steps_s.values()) / used
-        return Bench(large, busy_s, used, max(second.wall_s - busy_s, 0.0), second.steps_s, second.counts)
-    seconds = max(second.wall_s - first.wall_s, 1e-3)
+        return Bench(large, busy_s, workers, max(second.wall_s - busy_s, 0.0), second.steps_s, second.counts)
+    # No run is faster than its workers' clocks say: where the work is short, the start's ups and downs could say so.
+    least_s = busy_s - _work_s(first, workers)
+    seconds = max(second.wall_s - first.wall_s, least_s, 1e-3)
     start_s = max(first.wall_s - seconds * small / (large - small), 0.0)
-    return Bench(large - small, seconds, used, start_s, second.steps_s, second.counts)
+    return Bench(large - small, seconds, workers, start_s, second.steps_s, second.counts)
+
+
+def _work_s(report: StageReport, workers: int) -> float:
+    """How long the workers were at it, by their own clocks, were it shared out evenly."""
+    return sum(report.steps_s.values()) / workers
 
 
 def _extract(images: str, limit: int, workers: int) -> StageReport:
@@ -59,7 +89,7 @@ def _extract(images: str, limit: int, workers: int) -> StageReport:
             input=images,
             output=folder,
             limit=limit,
-            part_size=max(limit // (4 * workers), 8),
+            part_size=max(min(limit // (4 * workers), MOST_A_PART), 8),
             max_failed=1.0,
             execution=Execution(workers=workers),
         )

@@ -1,0 +1,35 @@
+"""What `facepipe bench` makes of two runs, and how long it takes to be sure."""
+
+from __future__ import annotations
+
+import pytest
+
+from facepipe.records import StageReport
+from facepipe.stages import bench, demo
+
+
+def report(images: int, wall_s: float, busy_s: float) -> StageReport:
+    return StageReport("extract", {"ok": images}, {"detect": busy_s}, wall_s)
+
+
+def test_the_start_is_what_the_work_leaves_of_a_run():
+    told = bench.measured(report(32, 1.5, 0.2), report(1032, 6.5, 10.2), workers=2)
+    assert (told.images, told.seconds, told.rate) == (1000, 5.0, 200.0)
+    assert told.start_s == pytest.approx(1.5 - 5.0 * 32 / 1000)
+    assert not told.is_rough
+
+
+def test_no_run_is_faster_than_its_workers_clocks_say():
+    """A start that took a little longer in the run over few images would make the work almost free."""
+    told = bench.measured(report(32, 1.5, 0.04), report(1032, 1.8, 1.04), workers=2)
+    assert told.rate == pytest.approx(1000 / 0.5)
+    assert told.is_rough
+
+
+def test_without_a_number_it_takes_as_many_images_as_some_seconds_need(tmp_path, monkeypatch):
+    demo.write_images(str(tmp_path), 0, 2)
+    monkeypatch.setattr(bench, "LONG_ENOUGH_S", 1e-6)
+    enough_at_once = bench.run(str(tmp_path / "images"), None, 1)
+    assert enough_at_once.seconds == pytest.approx(sum(enough_at_once.steps_s.values()))
+    monkeypatch.setattr(bench, "LONG_ENOUGH_S", 60.0)
+    assert bench.run(str(tmp_path / "images"), None, 1).images > enough_at_once.images
