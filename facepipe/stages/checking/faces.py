@@ -70,10 +70,10 @@ def _read_plan(folder: Place) -> list[Counter[str]] | None:
 
 
 def _check_rows(folder: Place, name: str, table: parquet.Table, keys: set[str], every_face: bool) -> Iterator[Problem]:
-    """Unique keys, known statuses, one status a picture, a crop for every usable face."""
+    """Unique keys, known statuses, one status an input, a crop for every usable face."""
     rows = table.to_pydict()
     known = {status.value for status in Status}
-    statuses: dict[tuple[str, int], list[str]] = {}
+    statuses: dict[str, tuple[str, list[str]]] = {}
     for key, path, frame, status, crop in zip(
         rows["key"], rows["path"], rows["frame_index"], rows["status"], rows["crop"], strict=True
     ):
@@ -84,12 +84,13 @@ def _check_rows(folder: Place, name: str, table: parquet.Table, keys: set[str], 
         keys.add(key)
         if status == Status.OK and crop is None:
             yield problem(folder, name, f"{key!r} is ok and has no crop")
-        statuses.setdefault((path, frame), []).append(status)
-    for (path, frame), found in statuses.items():
+        # A manifest may list a picture once for each person in it: without the face's number, a key is one input's.
+        statuses.setdefault(key.rpartition("#")[0], (f"{path}, frame {frame},", []))[1].append(status)
+    for picture, found in statuses.values():
         if len(found) > 1 and not _OF_FACES.issuperset(found):
-            yield problem(folder, name, f"{path}, frame {frame}, has more than one status: {', '.join(found)}")
+            yield problem(folder, name, f"{picture} has more than one status: {', '.join(found)}")
         elif found.count(Status.OK) > 1 and not every_face:
-            yield problem(folder, name, f"{path}, frame {frame}, has {found.count(Status.OK)} faces of its identity")
+            yield problem(folder, name, f"{picture} has {found.count(Status.OK)} faces of its identity")
 
 
 def _check_against_plan(folder: Place, name: str, table: parquet.Table, planned: Counter[str]) -> Iterator[Problem]:
