@@ -55,7 +55,10 @@ def _run_stage(stage: str, given: dict[str, Any]) -> None:
     from facepipe.workers import interruptible
 
     paths = {field: given[field] or join(given["data"], folder) for field, (folder, _) in PATHS[stage].items()}
-    config = pipeline.make_config(stage, paths, _given((stage,), given))
+    options = _given((stage,), given)
+    if stage == SELECT and not options["overrides"] and not given["input"]:
+        options |= pipeline.corrections_of(given["data"])
+    config = pipeline.make_config(stage, paths, options)
     with interruptible():
         report = pipeline.run_stage(config, make_progress(quiet=given["quiet"]))
     print_report(report)
@@ -77,7 +80,8 @@ def extract(**given: Any) -> None:
 def select(**given: Any) -> None:
     """Choose the most frontal frame of every identity.
 
-    Writes DATA/targets/targets.parquet: the choice, the runners-up with their angles, and the reason.
+    Corrections that `facepipe review` wrote to DATA/overrides.csv are honoured. Writes DATA/targets/targets.parquet:
+    the choice, the runners-up with their angles, and the reason.
     """
     _run_stage(SELECT, given)
 
@@ -126,7 +130,10 @@ def run(
             source or join(given["data"], "images"), data, tables, _given(STAGES, given), progress
         ):
             print_report(report)
-    typer.echo(f"{data}: done and verified; `facepipe report --data {data}` shows it")
+    if given["dry_run"]:
+        typer.echo(f"{data}: a dry run; nothing was written")
+    else:
+        typer.echo(f"{data}: done and verified; `facepipe report --data {data}` shows it")
 
 
 @app.command("verify", short_help="Check every file that facepipe wrote.")
@@ -221,10 +228,25 @@ def review(
 
 @app.command("version")
 def version() -> None:
-    """Print the version."""
-    from facepipe import __version__
+    """Print the versions of facepipe, Python and the packages that decide results, and the machine."""
+    from facepipe.summary import print_versions
 
-    typer.echo(__version__)
+    print_versions()
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the versions.")
+    ] = False,
+) -> None:
+    """What is given before a command."""
 
 
 def main() -> None:

@@ -231,13 +231,13 @@ StageConfig = ExtractConfig | SelectConfig | SplitConfig | ShardConfig
 
 def settings_of(config: StageConfig) -> dict[str, Any]:
     """What of a config decides the output's bytes, JSON-ready; paths, speed and the machine's share are left out."""
-    skip = {"input", "output", "faces", "targets", "part_of", "images", "timeout_s", "max_failed"}
+    skip = {"input", "output", "faces", "targets", "part_of", "images", "overrides", "timeout_s", "max_failed"}
     values = {
         f.name: getattr(config, f.name)
         for f in fields(config)
         if f.name not in skip and f.metadata.get("settings", True)
     }
-    for name in ("manifest", "overrides", "model", "mesh_model"):
+    for name in ("manifest", "model", "mesh_model"):
         if values.get(name):
             values[name] = PurePosixPath(str(values[name]).replace("\\", "/")).name
     if isinstance(config, ShardConfig):

@@ -11,7 +11,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from facepipe.errors import DamagedFile, SettingsChanged
+from facepipe.errors import DamagedFile, FacepipeError, OutputError, SettingsChanged
 
 if TYPE_CHECKING:
     from facepipe.storage import Place
@@ -20,6 +20,14 @@ NAME = "settings.json"
 FORMAT = 1
 """Raised when the same settings give other bytes than before."""
 _SHOWN = 60
+STAGE_BY_SETTING = {
+    "kind": "split --images",
+    "detector": "extract",
+    "refine": "select",
+    "validation": "split",
+    "encoding": "shard",
+}
+"""A setting that only one stage has -> that stage, looked for in this order."""
 
 
 def encode_settings(settings: Mapping[str, Any]) -> bytes:
@@ -51,6 +59,14 @@ def read_settings(place: Place) -> dict[str, Any]:
         raise DamagedFile(f"{place}/{NAME} is damaged ({error}); run the command that makes it again") from error
 
 
+def settings_or_none(place: Place) -> dict[str, Any] | None:
+    """The settings of a folder; None where they are missing or damaged."""
+    try:
+        return read_settings(place)
+    except FacepipeError:
+        return None
+
+
 def _parse(content: bytes) -> dict[str, Any]:
     body = json.loads(content)
     digest = body.pop("sha256")
@@ -77,11 +93,14 @@ def check_settings(place: Place, settings: Mapping[str, Any], overwrite: bool, i
 
     Raises:
         SettingsChanged: the settings are others and `overwrite` is not given; each difference is named.
+        OutputError: another stage wrote the folder, whether `overwrite` is given or not.
     """
     try:
         before = read_settings(place)
     except DamagedFile:
         return False
+    if (owner := stage_of(before)) and owner != stage_of(settings):
+        raise OutputError(f"{place} holds what `facepipe {owner}` wrote; give another folder to write to")
     kept = {name: value for name, value in before.items() if name not in ignore}
     differences = compare_settings(kept, {name: value for name, value in settings.items() if name not in ignore})
     if differences and not overwrite:
@@ -90,6 +109,11 @@ def check_settings(place: Place, settings: Mapping[str, Any], overwrite: bool, i
             "give the old ones, another --output, or --overwrite to make it anew"
         )
     return not differences
+
+
+def stage_of(settings: Mapping[str, Any]) -> str:
+    """The stage whose settings these are; empty where they are nobody's."""
+    return next((stage for name, stage in STAGE_BY_SETTING.items() if name in settings), "")
 
 
 def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

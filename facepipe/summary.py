@@ -23,7 +23,8 @@ def print_report(report: StageReport, stream: Any = None) -> None:
     """Counts, speed, what to know, and where the results are."""
     rows = [(name, f"{n:,}") for name, n in report.counts.items()]
     rows += [(name, where) for name, where in report.outputs.items()]
-    before = f", {report.done_before:,} of its pieces were there already" if report.done_before else ""
+    files = "file was" if report.done_before == 1 else "files were"
+    before = f", {report.done_before:,} of its {files} there already" if report.done_before else ""
     print(f"{report.stage}: {format_duration(report.wall_s)}{before}", file=stream or sys.stdout)
     if rows:
         print(_table(rows), file=stream or sys.stdout)
@@ -35,7 +36,8 @@ def print_problems(root: str, problems: Sequence[Any]) -> None:
     """The list that `verify` gives, a line each."""
     for problem in problems:
         print(problem)
-    print(f"{root}: {len(problems)} problems" if problems else f"{root}: everything is as it should be")
+    many = f"{len(problems):,} problem{'s' * (len(problems) != 1)}"
+    print(f"{root}: {many}" if problems else f"{root}: everything is as it should be")
 
 
 def print_bench(bench: Bench, count: int) -> None:
@@ -52,6 +54,15 @@ def print_bench(bench: Bench, count: int) -> None:
         rows.append((f"  {step}", f"{1000 * seconds / done:6.2f} ms an image, {100 * seconds / total:3.0f} %"))
     rows.append((f"{count:,} images", f"{format_duration(count / bench.rate)} on this machine (extrapolated)"))
     print(_table(rows))
+
+
+def print_versions() -> None:
+    """What decides results, for a report of something wrong: facepipe's version first, alone on its line."""
+    from facepipe import __version__
+    from facepipe.stages.runfile import machine, versions
+
+    print(__version__)
+    print(_table([*versions().items(), ("machine", machine())]))
 
 
 def print_demo(folder: str) -> None:

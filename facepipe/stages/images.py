@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 FOLDERS = "folders.json"
 TIMEOUT_S = 300.0
+_OWN = re.compile(rf"({'|'.join(SUBSETS)})/[^/]+/(features|targets)/[^/]+\.png")
 
 
 @dataclass(frozen=True)
@@ -94,4 +96,4 @@ def write_images(
 
 
 def _is_own(path: str) -> bool:
-    return path.split("/", maxsplit=1)[0] in SUBSETS and path.endswith(".png")
+    return bool(_OWN.fullmatch(path))

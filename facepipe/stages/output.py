@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from facepipe.checksums import CHECKSUMS, Journal, file_sha256
-from facepipe.errors import DamagedFile
+from facepipe.errors import DamagedFile, OutputError
 from facepipe.locks import share_lock
 from facepipe.settings import NAME, check_settings, digest_settings, read_settings, write_settings
 from facepipe.storage import place
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 INPUTS = "inputs"
 """The setting that says what the output was made from: when it changes the output is made anew, without asking."""
-SCRATCH = "scratch"
+SCRATCH = ".facepipe-scratch"
 """The folder for what a run leaves to itself; it goes when the stage is done."""
 
 
@@ -81,23 +81,56 @@ def open_output(
 
     Raises:
         SettingsChanged: made with other settings.
-        OutputError: another run holds the folder, or it can't be written.
+        OutputError: another run holds the folder, it can't be written, or what lies there is somebody else's.
     """
     root = place(uri)
     with share_lock(root):
+        refuse_foreign(root, is_own)
         root.clean_leftovers()
         check_settings(root, settings, overwrite, ignore=(INPUTS,))
         known = Journal(root).known()
         begun = _is_of(root, settings, known)
         if not begun:
             for entry in list(root.list()):
-                if is_own(entry.path) or entry.path.startswith(f"{SCRATCH}/"):
+                if is_own(entry.path):
                     root.delete(entry.path)
+            delete_all(root.join(SCRATCH))
             root.delete(CHECKSUMS)
             known = {}
         journal = Journal(root)
         journal.add(NAME, write_settings(root, settings))
         yield Output(root, journal, known, begun)
+
+
+def foresee(uri: str, settings: Mapping[str, Any], overwrite: bool) -> None:
+    """What `open_output` would refuse of the settings, for a dry run: nothing is written.
+
+    Raises:
+        SettingsChanged, OutputError: as `open_output`.
+    """
+    check_settings(place(uri), settings, overwrite, ignore=(INPUTS,))
+
+
+def refuse_foreign(root: Place, is_own: Callable[[str], bool]) -> None:
+    """Refuses a folder that no stage has written to and that holds files by the names of this stage's.
+
+    Where facepipe has been, there are its settings, or where these are damaged, the line about them in the checksums.
+
+    Raises:
+        OutputError: names the first such file.
+    """
+    if not root.exists():
+        return
+    try:
+        read_settings(root)
+    except DamagedFile:
+        if NAME in Journal(root).known():
+            return
+        for entry in root.list():
+            if entry.path in (NAME, CHECKSUMS) or is_own(entry.path):
+                raise OutputError(
+                    f"{root} holds {entry.path}, which facepipe did not write there; give another --output"
+                ) from None
 
 
 def _is_of(root: Place, settings: Mapping[str, Any], known: Mapping[str, str]) -> bool:
@@ -112,10 +145,11 @@ def _is_of(root: Place, settings: Mapping[str, Any], known: Mapping[str, str]) -
 
 
 def delete_all(folder: Place) -> None:
-    """Removes every file of a folder, and the folder itself where folders exist."""
-    for entry in list(folder.list()):
-        folder.delete(entry.path)
+    """Removes a folder with all that is in it; links in it go, and what they lead to stays."""
     if folder.is_local:
         import shutil
 
         shutil.rmtree(folder.local_path(), ignore_errors=True)
+        return
+    for entry in list(folder.list()):
+        folder.delete(entry.path)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from facepipe.config import EXAMPLES, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, join
-from facepipe.errors import FacepipeError, UsageError
+from facepipe.errors import FacepipeError, Incomplete, InputError, UsageError
 from facepipe.options import EXTRACT, SELECT, SHARD, SPLIT, STAGES, config_values
+from facepipe.records import StageReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from facepipe.config import StageConfig
     from facepipe.progress import Progress
-    from facepipe.records import StageReport
 
 CONFIGS: dict[str, Any] = {EXTRACT: ExtractConfig, SELECT: SelectConfig, SPLIT: SplitConfig, SHARD: ShardConfig}
 
@@ -83,21 +83,50 @@ def run_all(
 
     Raises:
         UsageError: `--part-of`, which is for `extract` alone.
+        SettingsChanged: a stage's output was made with other settings; a dry run says so too.
         MissingExtra, WeightsError: `select` will need the face mesh, and it can't be loaded; said before any work.
         FacepipeError: what a stage raises, or `verify` found something.
     """
     if given.get("part-of") not in (None, "1/1"):
         raise UsageError("--part-of is for `facepipe extract`: run that on every machine, then the other stages on one")
-    configs = plan_run(images, workspace, recipe, given)
+    remembered = {**recipe, SELECT: {**corrections_of(workspace), **recipe.get(SELECT, {})}}
+    configs = plan_run(images, workspace, remembered, given)
     _check_mesh(configs)
+    if given.get("dry-run"):
+        yield from _foresee(configs, progress)
+        return
     for config in configs:
         yield run_stage(config, progress)
-    if not given.get("dry-run"):
-        from facepipe.stages import verify
+    from facepipe.stages import verify
 
-        problems = verify.run(workspace, progress)
-        if problems:
-            raise FacepipeError(f"verify found {len(problems)} problems, the first: {problems[0]}")
+    problems = verify.run(workspace, progress)
+    if problems:
+        more = f"; `facepipe verify --data {workspace}` lists all {len(problems):,}" if problems[1:] else ""
+        raise FacepipeError(f"verify found something wrong: {problems[0]}{more}")
+
+
+def _foresee(configs: Sequence[StageConfig], progress: Progress) -> Iterator[StageReport]:
+    """What each stage would do, as far as what it reads is there."""
+    for stage, config in zip(_stages_of(configs), configs, strict=True):
+        try:
+            yield run_stage(config, progress)
+        except (InputError, Incomplete):
+            if isinstance(config, ExtractConfig):
+                raise
+            yield StageReport(stage, notes=["dry run: would follow; what it reads is not made yet, or anew"])
+
+
+def _stages_of(configs: Sequence[StageConfig]) -> Iterator[str]:
+    for config in configs:
+        yield next(stage for stage, kind in CONFIGS.items() if isinstance(config, kind))
+
+
+def corrections_of(workspace: str) -> dict[str, str]:
+    """`overrides` for `select`, where `facepipe review` wrote some into the workspace; else nothing."""
+    from facepipe.stages.overrides import NAME
+    from facepipe.storage import place
+
+    return {"overrides": join(workspace, NAME)} if place(workspace).exists(NAME) else {}
 
 
 def _check_mesh(configs: Sequence[StageConfig]) -> None:

@@ -51,7 +51,7 @@ def run(corrections: str, faces: str, output: str) -> str:
     drops = sum(action == "drop" for action in chosen.values())
     return (
         f"{output}: {drops} faces to drop, {len(chosen) - drops} targets; "
-        f"now run: facepipe select --overrides {output} --overwrite"
+        "now run `facepipe run` again as before (or select, split and shard): what depends on them is made anew"
     )
 
 

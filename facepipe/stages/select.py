@@ -10,19 +10,20 @@ import numpy as np
 
 from facepipe import parquet, tables
 from facepipe.config import settings_of
+from facepipe.errors import SettingsChanged
 from facepipe.mesh import merge_poses
 from facepipe.pose import frontal_angle
 from facepipe.records import Pose, StageReport
 from facepipe.selection import first_of_groups
-from facepipe.settings import NAME as SETTINGS
-from facepipe.settings import read_settings
+from facepipe.settings import read_settings, settings_or_none
 from facepipe.stages import overrides as corrections
 from facepipe.stages.faces import open_faces, read_columns
-from facepipe.stages.output import INPUTS, open_output
+from facepipe.stages.output import INPUTS, foresee, open_output
 from facepipe.stages.refine import refine
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.targets import COLUMNS, Groups, count_targets, make_groups, make_targets
 from facepipe.stopwatch import Stopwatch
+from facepipe.storage import place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,9 +32,12 @@ if TYPE_CHECKING:
     from facepipe.progress import Progress
     from facepipe.stages.faces import Faces
     from facepipe.stages.output import Output
+    from facepipe.storage import Place
 
 STAGE = "select"
 TARGETS = "targets.parquet"
+OVERRIDES = "overrides"
+"""The input that the corrections are."""
 _LISTED = 5
 
 
@@ -42,7 +46,7 @@ def run(config: SelectConfig, progress: Progress) -> StageReport:
 
     Raises:
         Incomplete: parts of the faces are missing.
-        SettingsChanged: the targets were made with other settings.
+        SettingsChanged: the targets were made with other settings, or with corrections that are not given now.
         UsageError: the overrides can't be meant.
         MissingExtra: `refine` is `mesh` and the mesh is not installed.
     """
@@ -50,10 +54,16 @@ def run(config: SelectConfig, progress: Progress) -> StageReport:
     faces = open_faces(config.input)
     overrides = corrections.read_overrides(config.overrides)
     report = StageReport(STAGE, outputs={"targets": config.output})
+    if overrides:
+        report.notes.append(f"corrections by {config.overrides}: {len(overrides):,}")
+    settings = _settings(config, faces, overrides)
+    if not config.execution.overwrite:
+        _refuse_lost_corrections(place(config.output), overrides)
     if config.execution.dry_run:
+        foresee(config.output, settings, config.execution.overwrite)
         report.notes.append(f"dry run: would read {len(faces.parts):,} parts of {config.input}")
         return report
-    with open_output(config.output, _settings(config, faces, overrides), config.execution.overwrite, _is_own) as out:
+    with open_output(config.output, settings, config.execution.overwrite, _is_own) as out:
         if out.has(TARGETS, lambda: parquet.read_table(out.place, TARGETS)):
             report.done_before = 1
         else:
@@ -67,13 +77,24 @@ def run(config: SelectConfig, progress: Progress) -> StageReport:
 
 
 def _settings(config: SelectConfig, faces: Faces, overrides: Mapping[str, str]) -> dict[str, Any]:
-    """What decides the targets. Of the overrides the content counts, not the file's name."""
-    digest = hashlib.sha256(corrections.encode_overrides(overrides)).hexdigest() if overrides else ""
-    return {**settings_of(config), "overrides": digest, INPUTS: {"faces": faces.digest}}
+    """What decides the targets. The overrides are an input: of them the content counts, not the file's name."""
+    inputs = {"faces": faces.digest}
+    if overrides:
+        inputs[OVERRIDES] = hashlib.sha256(corrections.encode_overrides(overrides)).hexdigest()
+    return {**settings_of(config), INPUTS: inputs}
+
+
+def _refuse_lost_corrections(out: Place, overrides: Mapping[str, str]) -> None:
+    """A person's work is not undone because an option was left out."""
+    if not overrides and OVERRIDES in (settings_or_none(out) or {}).get(INPUTS, {}):
+        raise SettingsChanged(
+            f"{out} was made with a person's corrections; give them again with --overrides (a copy is "
+            f"{out}/{corrections.NAME}), or --overwrite to do without"
+        )
 
 
 def _is_own(path: str) -> bool:
-    return path in (TARGETS, corrections.NAME, SETTINGS)
+    return path in (TARGETS, corrections.NAME)
 
 
 def _make(

@@ -22,7 +22,7 @@ from facepipe.errors import DamagedFile
 from facepipe.records import StageReport, Status
 from facepipe.splitting import choose_subset
 from facepipe.stages.faces import read_columns
-from facepipe.stages.output import INPUTS, Output, open_output
+from facepipe.stages.output import INPUTS, Output, foresee, open_output
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.sharding.gather import TIMEOUT_S, Gatherer, shard_lengths
 from facepipe.stages.sharding.inputs import Inputs, open_inputs
@@ -57,10 +57,11 @@ def run(config: ShardConfig, progress: Progress) -> StageReport:
     plan, inputs = make_plan(config), open_inputs(config)
     report = StageReport(STAGE)
     folder = join(join(config.output, plan.examples), VERSION)
+    settings = {**settings_of(config), INPUTS: inputs.digests}
     if config.execution.dry_run:
+        foresee(folder, settings, config.execution.overwrite)
         report.notes.append(f"dry run: would read {config.input} and {config.faces} and write {folder}")
         return report
-    settings = {**settings_of(config), INPUTS: inputs.digests}
     with open_output(folder, settings, config.execution.overwrite, is_own) as out:
         splits = _find_finished(out, plan)
         if splits is None:

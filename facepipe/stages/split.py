@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,14 @@ import numpy as np
 from facepipe import parquet, tables
 from facepipe.checksums import file_sha256
 from facepipe.config import SUBSETS, settings_of
-from facepipe.errors import DamagedFile, InputError
+from facepipe.errors import DamagedFile, Incomplete, InputError, UsageError
 from facepipe.likeness import find_alike
 from facepipe.records import StageReport
 from facepipe.settings import read_settings
 from facepipe.stages import overrides
 from facepipe.stages.faces import open_faces, read_columns
 from facepipe.stages.images import write_images
-from facepipe.stages.output import INPUTS, open_output
+from facepipe.stages.output import INPUTS, foresee, open_output
 from facepipe.stages.pairs import COLUMNS, Pairs, make_pairs, pair_tables
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.scan import scan
@@ -52,9 +53,11 @@ def run(config: SplitConfig, progress: Progress) -> StageReport:
     """
     started = time.monotonic()
     faces, targets = open_faces(config.faces), place(config.targets)
+    _refuse_images_there(config)
     settings = _settings(config, faces, targets)
     report = StageReport(STAGE, outputs={"pairs": config.output})
     if config.execution.dry_run:
+        foresee(config.output, settings, config.execution.overwrite)
         report.notes.append(f"dry run: would read {len(faces.parts):,} parts of {config.faces}")
         return report
     with open_output(config.output, settings, config.execution.overwrite, is_own) as out:
@@ -70,7 +73,7 @@ def run(config: SplitConfig, progress: Progress) -> StageReport:
             write_images(config, made, parquet.list_parts(out.place), people, progress)
             report.outputs["images"] = config.images
         report.wall_s = time.monotonic() - started
-        _tell(report, summary, out.place)
+        _tell(report, summary, out.place, config)
         facts = {"identities": {subset: len(names) for subset, names in summary["identities"].items()}}
         write_run_file(out.place, config, report, facts)
     return report
@@ -79,8 +82,18 @@ def run(config: SplitConfig, progress: Progress) -> StageReport:
 def _settings(config: SplitConfig, faces: Faces, targets: Place) -> dict[str, Any]:
     if not targets.exists(TARGETS):
         raise InputError(f"{targets} holds no targets; run `facepipe select` first, or give another --targets")
+    chosen_from = read_settings(targets).get(INPUTS, {}).get("faces")
+    if chosen_from != faces.digest:
+        raise Incomplete(f"{targets} was chosen from other faces than {faces.place}; run `facepipe select` again")
     digests = {name: file_sha256(targets, name) for name in (TARGETS, overrides.NAME) if targets.exists(name)}
     return {**settings_of(config), INPUTS: {"faces": faces.digest, **digests}}
+
+
+def _refuse_images_there(config: SplitConfig) -> None:
+    """PNG files go to a folder of their own."""
+    taken = [config.output, config.faces, config.targets]
+    if config.images and any(os.path.realpath(config.images) == os.path.realpath(other) for other in taken):
+        raise UsageError(f"--images is {config.images}, which the pairs or their inputs have; give a folder of its own")
 
 
 def is_own(path: str) -> bool:
@@ -176,7 +189,7 @@ def _write(pairs: Pairs, alike: list[dict[str, Any]], out: Output) -> dict[str, 
     return summary
 
 
-def _tell(report: StageReport, summary: dict[str, Any], out: Place) -> None:
+def _tell(report: StageReport, summary: dict[str, Any], out: Place, config: SplitConfig) -> None:
     report.counts = {f"{subset} pairs": number for subset, number in summary["pairs"].items() if number}
     report.counts["duplicates left out"] = summary["duplicates"]
     if summary["alike_under_two_identities"]:
@@ -186,3 +199,11 @@ def _tell(report: StageReport, summary: dict[str, Any], out: Place) -> None:
         )
     if not sum(summary["pairs"].values()):
         report.notes.append("no pairs: nobody has a target and another usable frame; `--examples faces` needs none")
+        return
+    people = sum(len(names) for names in summary["identities"].values())
+    for subset, share in (("validation", config.validation), ("test", config.test)):
+        if share and not summary["identities"][subset]:
+            report.notes.append(
+                f"nobody is in {subset}: of {people:,} people none fell into a share of {share:g}; "
+                f"give a larger --{subset}, or another --seed"
+            )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from facepipe import parquet
 from facepipe.errors import FacepipeError, InputError
+from facepipe.stages.checking.chain import check_chain
 from facepipe.stages.checking.choices import SUMMARY, TARGETS, check_pairs, check_targets, read_faces
 from facepipe.stages.checking.faces import PLAN, check_faces
 from facepipe.stages.checking.folder import Problem, settings_or_none
@@ -78,6 +79,7 @@ def _check(found: Found, advance: Callable[[], None]) -> Iterator[Problem]:
     if found.pairs is not None:
         yield from check_pairs(found.pairs, faces, advance)
     del faces
+    yield from check_chain(found.faces, found.targets, found.pairs, found.shards)
     for folder in found.shards:
         yield from check_shards(folder, found.pairs, found.faces, advance)
 

@@ -107,8 +107,21 @@ def test_overrides(faces, tmp_path, kind):
     assert rows[0]["target_path"] == "p000/v0/0001.jpg"
     assert drop not in rows[0]["runner_up_keys"]
     assert (rows[1]["target_path"], rows[1]["reason"]) == ("p001/v1/0004.jpg", "chosen by a person (--overrides)")
-    with pytest.raises(SettingsChanged, match="overrides"):
+
+
+def test_corrections_are_an_input_and_never_lost_by_leaving_them_out(faces, tmp_path):
+    """New ones take effect without asking; none where there were some is refused."""
+    file = tmp_path / "overrides.csv"
+    for target in ("p001/v1/0004.jpg", "p001/v0/0003.jpg"):
+        file.write_text(f"key,action\n{target}#0,target\n")
+        report = run(faces, tmp_path / "t", overrides=str(file))
+        assert read(tmp_path / "t")[1]["target_path"] == target
+        assert report.notes[0] == f"corrections by {file}: 1"
+    with pytest.raises(SettingsChanged, match="with a person's corrections; give them again with --overrides"):
         run(faces, tmp_path / "t")
+    assert read(tmp_path / "t")[1]["target_path"] == target
+    run(faces, tmp_path / "t", execution=Execution(overwrite=True))
+    assert read(tmp_path / "t")[1]["target_path"] != target
 
 
 @pytest.mark.parametrize(

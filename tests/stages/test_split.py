@@ -12,7 +12,7 @@ from facesets import encode_crop, hash_folder, make_failure, make_row, make_rows
 from facepipe import parquet
 from facepipe.config import Execution, SelectConfig, SplitConfig
 from facepipe.decoding import decode
-from facepipe.errors import InputError, SettingsChanged
+from facepipe.errors import Incomplete, InputError, SettingsChanged
 from facepipe.progress import QuietProgress
 from facepipe.stages import pairs, select, split
 from facepipe.storage import place
@@ -228,3 +228,26 @@ def test_images(tmp_path):
     file.unlink()
     run(tmp_path, images=str(tmp_path / "out" / "images"))
     assert hash_folder(tmp_path / "out") == before
+
+
+def test_it_is_told_that_nobody_is_in_a_subset(tmp_path):
+    """Few people may all fall beside a small share: training would have nothing to be judged by."""
+    write_faces(tmp_path / "faces", make_rows(4, 6), 16)
+    report = run(tmp_path, validation=0.01, test=0.01)
+    assert [note for note in report.notes if note.startswith("nobody is in")] == [
+        f"nobody is in {subset}: of 4 people none fell into a share of 0.01; give a larger --{subset}, or another --seed"
+        for subset in ("validation", "test")
+    ]
+    write_faces(tmp_path / "faces", make_rows(12), 16)
+    assert not run(tmp_path, "halves", validation=0.5).notes
+
+
+def test_targets_of_other_faces_are_refused(faces, tmp_path):
+    """They may not be the most frontal frames any more."""
+    run(tmp_path)
+    write_faces(tmp_path / "faces", make_rows(9, 6), 16)
+    config = SplitConfig(str(tmp_path / "faces"), str(tmp_path / "targets"), str(tmp_path / "pairs"))
+    with pytest.raises(
+        Incomplete, match=r"targets was chosen from other faces than .*faces; run `facepipe select` again"
+    ):
+        split.run(config, QuietProgress())

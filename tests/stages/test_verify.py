@@ -11,7 +11,7 @@ import pytest
 from facesets import make_failure, make_row, make_rows, run_in_process, write_faces
 
 from facepipe import parquet, tables
-from facepipe.config import SelectConfig, ShardConfig, SplitConfig
+from facepipe.config import Execution, SelectConfig, ShardConfig, SplitConfig
 from facepipe.errors import InputError
 from facepipe.progress import QuietProgress
 from facepipe.records import Source
@@ -120,7 +120,7 @@ def note(folder, name, digest):
     [
         ({"add": make_row(0, 0)}, "is there twice"),
         ({"add": make_failure(0, 0)}, "more than one status"),
-        ({"add": make_row(0, 0, key="other")}, "has 2 faces of its identity"),
+        ({"add": make_row(0, 0, key="p000/v0/0000.jpg#1")}, "has 2 faces of its identity"),
         ({"add": make_row(0, 30, crop=None)}, "is ok and has no crop"),
         ({"add": make_row(0, 30, status="fine")}, "the status 'fine'"),
         ({"drop": 1}, "the parts hold"),
@@ -132,6 +132,14 @@ def test_rows_that_break_the_contract(workspace, changes, said):
     rows = rows[: -changes["drop"]] if "drop" in changes else [*rows, changes["add"]]
     rewrite(workspace / "faces", "part-00000.parquet", parquet.rows_to_table(rows))
     assert any(said in problem for problem in check(workspace / "faces"))
+
+
+def test_a_picture_listed_for_two_people_has_a_face_of_each(workspace):
+    """A manifest may name a picture twice; `~1` in the key tells the second time."""
+    rows = make_rows(10, 6)[:32]
+    rows.append(make_row(0, 0, key="p000/v0/0000.jpg~1#0", identity="p001"))
+    rewrite(workspace / "faces", "part-00000.parquet", parquet.rows_to_table(rows))
+    assert not any("0000.jpg" in problem for problem in check(workspace / "faces"))
 
 
 def test_inputs_without_a_row(workspace):
@@ -225,3 +233,22 @@ def test_run_files_that_say_something_else(workspace):
     run["identities"]["validation"].append(run["identities"]["train"].pop())
     path.write_text(json.dumps(run))
     assert any("identities are not those" in problem for problem in check(workspace))
+
+
+def test_what_is_older_than_its_inputs_is_named(workspace):
+    """Each stage's output whole in itself, and one of them made from what is not there any more: the first one counts."""
+    faces, targets, pairs = (str(workspace / name) for name in ("faces", "targets", "pairs"))
+    force = Execution(workers=1, overwrite=True)
+    split.run(SplitConfig(faces, targets, pairs, validation=0.3, seed=1, execution=force), QUIET)
+    stale = [problem for problem in check(workspace) if "other pairs or faces" in problem]
+    assert [problem.split(":")[0] for problem in stale] == [
+        str(workspace / STAGES[n]) for n in ("face shards", "shards")
+    ]
+    assert all(problem.endswith("run `facepipe shard` again") for problem in stale)
+    select.run(SelectConfig(faces, targets, refine="none", max_angle=0.5, execution=force), QUIET)
+    assert f"{pairs}: it was made from other faces or targets; run `facepipe split` and `shard` again" in check(
+        workspace
+    )
+    write_faces(workspace / "faces", make_rows(11, 6), 32)
+    said = f"{targets}: it was chosen from other faces; run `facepipe select`, `split` and `shard` again"
+    assert said in check(workspace)

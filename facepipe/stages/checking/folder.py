@@ -11,12 +11,14 @@ from facepipe import parquet
 from facepipe.checksums import CHECKSUMS, read_checksums, verify_files
 from facepipe.errors import DamagedFile, FacepipeError
 from facepipe.settings import NAME as SETTINGS
-from facepipe.settings import read_settings
+from facepipe.settings import read_settings, settings_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from facepipe.storage import Place
+
+__all__ = ["Problem", "check_folder", "problem", "read_or_tell", "read_run_file", "settings_or_none"]
 
 RUN_FILE = "run.json"
 _LINE = re.compile(rb"\\?[0-9a-f]{64} [ *].+")
@@ -87,14 +89,6 @@ def read_run_file(folder: Place) -> dict[str, Any]:
     except (ValueError, RecursionError, FacepipeError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def settings_or_none(folder: Place) -> dict[str, Any] | None:
-    """The settings; None where they are missing or damaged (which `check_folder` says)."""
-    try:
-        return read_settings(folder)
-    except FacepipeError:
-        return None
 
 
 def read_or_tell(folder: Place, name: str, columns: Sequence[str], found: list[Problem]) -> parquet.Table | None:

@@ -50,7 +50,12 @@ def open_inputs(config: ShardConfig) -> Inputs:
         InputError: there are none.
         Incomplete: `split` has not ended, or ended for other faces.
     """
-    faces, pairs = open_faces(config.faces), place(config.input)
+    return open_inputs_of(config.faces, config.input)
+
+
+def open_inputs_of(faces_uri: str, pairs_uri: str) -> Inputs:
+    """The same of two folders."""
+    faces, pairs = open_faces(faces_uri), place(pairs_uri)
     if not pairs.exists(SUMMARY):
         raise InputError(f"{pairs} holds no finished pairs; run `facepipe split` first, or give another --input")
     summary, settings = _read_summary(pairs), read_settings(pairs)
