@@ -9,7 +9,10 @@ import shutil
 import subprocess
 import sys
 
+import numpy
 import pytest
+
+import facepipe as package
 
 COMMANDS = ["extract", "select", "split", "shard", "run", "verify", "demo", "bench", "report", "review"]
 
@@ -109,3 +112,13 @@ def test_bench_on_a_handful_of_images_tells_a_rate_of_the_work_alone(tmp_path):
     rate, start = (float(re.search(rf"  {name} +([\d.]+) ", done.stdout)[1]) for name in ("rate", "start"))
     assert start > 0.2
     assert 6 / rate < start
+
+
+@pytest.mark.parametrize("argument", ["version", "--version"])
+def test_the_version_comes_with_what_a_report_needs(argument):
+    done = facepipe(argument)
+    first, *others = done.stdout.splitlines()
+    assert (done.returncode, first) == (0, package.__version__)
+    told = dict(line.split(maxsplit=1) for line in others)
+    assert {"python", "numpy", "onnxruntime", "ai-edge-litert", "machine"} <= told.keys()
+    assert told["numpy"] == numpy.__version__

@@ -201,7 +201,7 @@ def test_the_start_up_script_runs_and_goes_on(store, tmp_path):
     given = {"IMAGES": "s3://bucket/images", "DATA": "s3://bucket/again", "FACEPIPE": str(BIN / "facepipe")}
     first = _run(f"bash {script}", tmp_path, **store, **given)
     assert "ok" in first
-    assert "were there already" not in first
+    assert "there already" not in first
     again = _run(f"bash {script}", tmp_path, **store, **given, WHEN_DONE="touch done")
     assert (tmp_path / "done").exists()
-    assert "were there already" in again
+    assert "there already" in again

@@ -50,7 +50,7 @@ def programs():
 @pytest.mark.parametrize(("page", "program", "arguments"), _all_calls(), ids=lambda value: str(value)[:60])
 def test_every_command_that_is_shown_can_be_given(programs, page, program, arguments):
     """Its command exists, and so does each option, with a value of the right type."""
-    of_the_program = {"--help", "--install-completion", "--show-completion"}
+    of_the_program = {"--help", "--version", "--install-completion", "--show-completion"}
     if arguments[0] in of_the_program:
         return
     assert arguments[0] in programs[program], f"{page} shows `{program} {arguments[0]}`"
