@@ -226,7 +226,7 @@ def review(
     typer.echo(stage.run(corrections, join(data, "faces"), output or join(data, "overrides.csv")))
 
 
-@app.command("version")
+@app.command("version", short_help="Print the versions.")
 def version() -> None:
     """Print the versions of facepipe, Python and the packages that decide results, and the machine."""
     from facepipe.summary import print_versions

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 
-import numpy
+import numpy as np
 import pytest
 
 import facepipe as package
@@ -121,4 +121,4 @@ def test_the_version_comes_with_what_a_report_needs(argument):
     assert (done.returncode, first) == (0, package.__version__)
     told = dict(line.split(maxsplit=1) for line in others)
     assert {"python", "numpy", "onnxruntime", "ai-edge-litert", "machine"} <= told.keys()
-    assert told["numpy"] == numpy.__version__
+    assert told["numpy"] == np.__version__
