@@ -24,13 +24,15 @@ CENTRE, BORDER = face(100, 100, 50), face(0, 0, 60)
         ([BORDER, CENTRE], {"previous": (5, 5, 60, 60)}, 0),
         ([BORDER, CENTRE], {"box": (180, 180, 240, 240)}, None),
         ([BORDER, CENTRE], {"previous": (180, 180, 240, 240)}, 1),
+        ([BORDER, CENTRE], {"previous": (0, 0, 90, 90)}, 1),
+        ([BORDER, CENTRE], {"previous": (0, 0, 40, 40)}, 1),
         ([face(60, 60, 180), CENTRE], {}, 0),
         ([face(120, 120, 12), face(60, 100, 60)], {}, 1),
         ([], {}, None),
     ],
 )
 def test_box_then_track_then_centre_and_size(faces, hints, expected):
-    """The labelled box decides; else the track; else a large face near the middle."""
+    """The labelled box decides; else the track, where the face is about as large; else a large face near the middle."""
     assert expected == choose_face(faces, 250, 250, **hints)
 
 

@@ -21,7 +21,8 @@ from facepipe.sources.plan import read_part
 from facepipe.sources.videos import iter_frames
 from facepipe.stages.facerows import failure_row
 from facepipe.stages.following import followed
-from facepipe.stages.frame import FrameExtractor, Seen
+from facepipe.stages.frame import FrameExtractor
+from facepipe.stages.seen import Seen
 from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place, read_ahead
 from facepipe.tracking import MOST_EVERY, SPAN, Tracker

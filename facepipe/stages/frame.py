@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,19 +25,13 @@ if TYPE_CHECKING:
     from facepipe.detection.reduction import Reduced
     from facepipe.lockstep import Steps
     from facepipe.records import BgraImage, Box, FaceRow, Image, Source
+    from facepipe.stages.seen import Seen
     from facepipe.stopwatch import Stopwatch
 
 LOOK_AGAIN_PX = 96
 """Side to which a labelled box is brought when the first search found nothing there."""
 CROPPED_BORDER = 0.25
 """Room put around pictures that are face crops already, as a share of their side: detectors want to see some."""
-
-
-@dataclass(slots=True)
-class Seen:
-    """Where the identity of a video was last, in px of the full-size frame; None before its first frame."""
-
-    box: Box | None = None
 
 
 class FrameExtractor:
@@ -150,8 +143,7 @@ class FrameExtractor:
             others = ordered if source.box is None else []
             rows = [self._row(source, frame_index, i, Status.OTHER_FACE, f, view) for i, f in enumerate(others, 1)]
             return [missing, *rows]
-        x1, y1, x2, y2 = view.to_full(ordered[0].box)
-        seen.box = (x1, y1, x2, y2)
+        seen.note(view, ordered[0].box)
         ordered = (yield from refine(ordered[:wanted])) + ordered[wanted:]
         yield 0
         rows, crops = [], []
@@ -178,7 +170,7 @@ class FrameExtractor:
         if self._config.face == "largest":
             return max(good, key=size_of, default=None)
         height, width = view.image.shape[:2]
-        before = None if seen.box is None else view.to_view(seen.box)
+        before = seen.box_in(view) if len(good) > 1 else None
         index = choose_face(good, width, height, previous=before)
         return None if index is None else good[index]
 

@@ -11,8 +11,9 @@ from facepipe.config import ExtractConfig
 from facepipe.detection import make_detector
 from facepipe.lockstep import in_lockstep
 from facepipe.records import Source
-from facepipe.stages.frame import FrameExtractor, Seen
+from facepipe.stages.frame import FrameExtractor
 from facepipe.stages.photo import Photo
+from facepipe.stages.seen import Seen
 from facepipe.stopwatch import Stopwatch
 
 FACE_PX = 108
