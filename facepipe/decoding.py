@@ -4,7 +4,8 @@ OpenCV decodes what it decodes right and fast (JPEG of 8 bits, PNG of 8 bits wit
 rest, and OpenCV again what Pillow does not know. What comes out is sRGB by assumption: colour profiles (ICC) are not
 applied.
 
-- EXIF orientation (all eight) is applied, from JPEG, PNG, WebP and TIFF.
+- EXIF orientation (all eight) is applied, from JPEG, PNG, WebP and TIFF, and from what Pillow reads of other formats,
+  such as AVIF.
 - Transparent pixels show mid-gray (128): hair and skin of any shade keep an edge against it. A picture that is
   transparent everywhere shows its colours.
 - 16 bits are scaled by 1/257. Whole numbers and floats of other widths: 0..1, 0..255 or 0..65535, whichever holds
@@ -58,6 +59,7 @@ _PILLOW_NAMES = {"PNM": "PPM", "HEIC": "HEIF"}
 _PILLOW_COSTS = {"JPEG2000": 26, "AVIF": 17, "PSD": 17, "ICO": 17, "HEIC": 17, "JXL": 26}
 """Bytes a pixel of formats whose size only their decoder tells."""
 _PLUGINS = {"HEIC": "pillow_heif", "JXL": "pillow_jxl"}
+_ORIENTATION_TAG = 0x0112
 _PILLOW_LOCK = threading.Lock()
 
 
@@ -169,9 +171,9 @@ def _png_chunk(named: bytes) -> bytes:
 
 
 def _decode_other(data: bytes, header: Header, max_pixels: int) -> Image:
-    """By Pillow, else by OpenCV; Pillow turns TIFFs upright itself."""
+    """By Pillow, else by OpenCV."""
     try:
-        image = _decode_pillow(data, header, max_pixels)
+        image, orientation = _decode_pillow(data, header, max_pixels)
     except ImageError:
         raise
     except Exception as error:  # decoders of broken files raise anything
@@ -181,7 +183,7 @@ def _decode_other(data: bytes, header: Header, max_pixels: int) -> Image:
         if unusual is None:
             raise _unreadable(header, error) from None
         return upright(unusual, header.orientation)
-    return image if header.format == "TIFF" else upright(image, header.orientation)
+    return upright(image, orientation)
 
 
 def _decode_unusual(data: bytes, header: Header) -> Image | None:
@@ -208,7 +210,8 @@ def _pillow_limits(max_pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _decode_pillow(data: bytes, header: Header, max_pixels: int) -> Image:
+def _decode_pillow(data: bytes, header: Header, max_pixels: int) -> tuple[Image, int]:
+    """The picture, and the EXIF orientation that is still to be applied."""
     from PIL import Image
 
     if header.format == "PNG":
@@ -219,10 +222,27 @@ def _decode_pillow(data: bytes, header: Header, max_pixels: int) -> Image:
             with Image.open(io.BytesIO(data), formats=(_PILLOW_NAMES.get(header.format, header.format),)) as picture:
                 check_size(*picture.size, max_pixels)
                 _check_cost(picture.width * picture.height * _PILLOW_COSTS.get(header.format, 0), max_pixels)
+                orientation = _orientation_left(picture, header)
                 picture.load()
-                return picture_to_rgb(picture)
+                return picture_to_rgb(picture), orientation
         except Image.DecompressionBombError:
             raise ImageError(Status.TOO_LARGE, f"it holds a picture of more than --max-pixels {max_pixels}") from None
+
+
+def _orientation_left(picture: Any, header: Header) -> int:
+    """Pillow turns TIFFs itself; of formats whose header is not read here it says how they are to be turned.
+
+    Their EXIF is not read past Pillow: AVIF, HEIC and JPEG XL have turns of their own that go before EXIF's, which
+    decoders report as EXIF or have applied.
+    """
+    if header.format == "TIFF":
+        return 1
+    if header.width:
+        return header.orientation
+    try:
+        return int(picture.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # decoders of broken EXIF raise anything, and the picture may be whole
+        return 1
 
 
 def _load_plugin(name: str) -> None:

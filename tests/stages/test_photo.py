@@ -105,6 +105,19 @@ def test_a_reduced_photograph_stored_turned_is_told_upright(orientation, astrona
     assert np.abs(np.subtract(turned.landmarks, upright.landmarks)).max() < 8
 
 
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_an_avif_stored_turned_is_told_upright(orientation, astronaut, tmp_path):
+    """Size and landmarks are those of the picture as it is seen, and so is a label's box."""
+    image = scene(astronaut, (50, 50, 300), (380, 100, 300), size=(500, 700))
+    stored = np.ascontiguousarray(np.rot90(image, {3: 2, 6: 1, 8: 3}[orientation]))
+    data = encode(stored, tmp_path, "avif", orientation)
+    extractor = FrameExtractor(ExtractConfig(input="images", output="faces"), make_detector("yunet"), Stopwatch())
+    (row,) = rows_of_source(extractor, Source(path="a/1.avif", identity="a", box=(485, 130, 550, 205)), data)[:1]
+    (upright,) = [r for r in rows_of(encode(image, tmp_path, "png"), face="all") if r.bbox[0] > 400]
+    assert (row.status, row.width, row.height) == ("ok", 700, 500)
+    assert np.abs(np.subtract(row.landmarks, upright.landmarks)).max() < 2
+
+
 def test_a_label_decides_also_in_a_large_photograph(astronaut, tmp_path):
     """A small face that is labelled is taken, whoever else is prominent."""
     data = encode(scene(astronaut, (100, 100, 1000), (2200, 1500, 256), size=(2250, 3000)), tmp_path)
