@@ -55,12 +55,14 @@ class FrameExtractor:
         """
         self._watch.turn_to("decode")
         photo = Photo(data, self._config.max_pixels)
+        if self._config.cropped:
+            view = photo.view(photo.reduction_for_whole(self._config.crop_size))
+            yield view.image.nbytes
+            return [self._whole_row(source, source.frame_index, view)]
         first, *smaller = self._search_sizes(source, photo)
         view = photo.view(photo.reduction_for(first))
-        reduced = None if self._config.cropped else self._reduced(view, first)
+        reduced = self._reduced(view, first)
         yield view.image.nbytes
-        if self._config.cropped:
-            return [self._whole_row(source, source.frame_index, view)]
         faces = self._search(source, view, first, reduced)
         if smaller and not any(self._is_good(face, view, first) for face in faces):
             if view.reduction != photo.reduction_for(smaller[0]):
@@ -278,6 +280,6 @@ class FrameExtractor:
         self._watch.turn_to("crop")
         method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
         crop = cv2.cvtColor(cv2.resize(square, (size, size), interpolation=method), cv2.COLOR_RGB2BGRA)
-        row.crop_scale = size / (side * view.scale)
+        row.crop_scale = size / max(view.width, view.height)
         self._finish(row, np.asarray(crop, np.uint8))
         return row

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SEEN_PX = 40
 """A detector finds faces of this size however sharp they are; smaller ones are enlarged for it, at more cost than a
 stronger reduction saves."""
+WHOLE_PX = 4 * SEEN_PX
+"""A picture that is a face crop already is searched for faces from a quarter of its side."""
 LARGE_PIXELS = 1_500_000
 """Smaller pictures are decoded whole at once: a second decoding would cost more than the first saves."""
 REDUCTIONS = (8, 4, 2)
@@ -111,6 +113,13 @@ class Photo:
         if self.header.format != "JPEG" or not self.is_large:
             return 1
         return next((r for r in REDUCTIONS if min_face / r >= SEEN_PX), 1)
+
+    def reduction_for_whole(self, crop_size: int) -> int:
+        """The strongest reduction of a picture that is itself the crop: never one that has to be enlarged again."""
+        if self.header.format != "JPEG" or not self.is_large:
+            return 1
+        least = max(crop_size, WHOLE_PX)
+        return next((r for r in REDUCTIONS if max(self.header.width, self.header.height) / r >= least), 1)
 
     def view(self, reduction: int) -> View:
         """The upright picture at `1 / reduction` of its size."""

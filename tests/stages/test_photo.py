@@ -61,6 +61,23 @@ def test_a_large_jpeg_is_read_as_small_as_its_faces_allow(min_face, reduction, a
     assert (view.reduction, view.image.shape) == (reduction, (-(-1500 // reduction), 2000 // reduction, 3))
 
 
+@pytest.mark.parametrize("crop_size", [1000, 700, 64])
+def test_a_large_face_crop_is_never_enlarged_from_a_reduced_view(crop_size, astronaut, tmp_path):
+    """`--min-face` has no say in a picture that is kept whole: its crop is as sharp as one from all its pixels."""
+    image = cv2.resize(astronaut[:300, 80:380], (2000, 2000), interpolation=cv2.INTER_CUBIC)
+    image = np.clip(image + np.random.default_rng(0).normal(0, 25, image.shape), 0, 255).astype(np.uint8)
+    data = encode(image, tmp_path)
+    (row,) = rows_of(data, cropped=True, min_face=400, crop_size=crop_size)
+    crop = cv2.imdecode(np.frombuffer(row.crop, np.uint8), cv2.IMREAD_GRAYSCALE)
+    whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    expected = cv2.resize(whole, (crop_size, crop_size), interpolation=cv2.INTER_AREA)
+    sharpest = cv2.Laplacian(expected, cv2.CV_64F).std()
+    assert cv2.Laplacian(crop, cv2.CV_64F).std() == pytest.approx(sharpest, rel=0.15)
+    assert (row.width, row.height, row.crop_scale) == (2000, 2000, crop_size / 2000)
+    (full,) = rows_of(encode(image, tmp_path, "png"), cropped=True, crop_size=crop_size)
+    assert np.abs(np.subtract(row.bbox, full.bbox)).max() < 0.06 * (full.bbox[3] - full.bbox[1])
+
+
 def test_only_large_jpegs_are_reduced(astronaut, tmp_path):
     """A PNG has to be decoded whole in any case, and so small a JPEG costs nothing."""
     small, png = encode(astronaut, tmp_path), encode(scene(astronaut, size=(1300, 1300)), tmp_path, "png")
