@@ -26,13 +26,16 @@ _LONGEST = 80
 def choose_subset(identity: str, seed: int, validation: float, test: float) -> str:
     """The subset of an identity: by a hash of its name and the seed, so that nobody else's coming or going moves it.
 
+    A name's Unicode forms are one name here: file systems differ in which one they give, and a person whose folders
+    came from two of them would else be in two subsets.
+
     Args:
         identity: name.
         seed: another seed gives another split.
         validation: share of identities, 0..1.
         test: share of identities, 0..1. A larger share takes identities from the next subset only.
     """
-    place = unit_interval("subset", seed, identity)
+    place = unit_interval("subset", seed, unicodedata.normalize("NFC", identity))
     if place < test:
         return TEST
     return VALIDATION if place < test + validation else TRAIN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 
 import numpy as np
@@ -21,6 +22,30 @@ def test_adding_people_moves_nobody(people, newcomers, seed):
     before = {name: splitting.choose_subset(name, seed, 0.2, 0.1) for name in people}
     after = {name: splitting.choose_subset(name, seed, 0.2, 0.1) for name in [*newcomers, *people]}
     assert {name: after[name] for name in people} == before
+
+
+NAMES = {
+    "Zoë": "test", "José Ñandú": "train", "Ångström": "test", "Nguyễn": "validation", "anna": "train", "김연아": "validation",
+}  # fmt: skip
+
+
+def test_unicode_forms_of_a_name_are_one_person():
+    """A name composed or decomposed, as file systems give it, is in the one subset of its composed form."""
+    for form in ("NFC", "NFD"):
+        found = {n: splitting.choose_subset(unicodedata.normalize(form, n), 0, 0.3, 0.3) for n in NAMES}
+        assert found == NAMES
+
+
+@given(st.text(min_size=1), st.integers(0, 3))
+def test_forms_of_any_name_stay_together(name, seed):
+    """So it is for any text."""
+    forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
+    assert len({splitting.choose_subset(text, seed, 0.3, 0.3) for text in (name, *forms)}) == 1
+
+
+def test_names_that_are_no_text_have_a_subset():
+    """Folder names that are not UTF-8 are carried with surrogate escapes."""
+    assert splitting.choose_subset(os.fsdecode(b"Zo\xeb"), 0, 0.3, 0.3) in {"train", "validation", "test"}
 
 
 def test_shares_are_kept():
