@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import os
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import PurePosixPath
 from typing import Any
 
 from facepipe.errors import UsageError
+from facepipe.values import check_choice, check_range, show, to_type
 
 LAYOUTS = ("auto", "identity", "youtube-faces", "lfw", "celeba", "vggface2", "flat")
 DETECTORS = ("yunet", "mtcnn")
@@ -31,14 +31,30 @@ def join(base: str, name: str) -> str:
     return f"{path.rstrip('/')}/{name}{mark}{options}"
 
 
-def _choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise UsageError(f"{option} is {value!r}; it can be {', '.join(allowed)}")
+def option_name(field_name: str) -> str:
+    """A field's name on the command line: `crop_size` is `--crop-size`."""
+    return "--" + field_name.removesuffix("_s").replace("_", "-")
 
 
-def _within(option: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high or math.isnan(value):
-        raise UsageError(f"{option} is {value:g}; it must lie between {low:g} and {high:g}")
+class _Checked:
+    """A config whose values have their types: what can only mean one thing is taken for it, None for the default."""
+
+    def __post_init__(self) -> None:
+        """Converts every value or refuses it."""
+        for item in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            object.__setattr__(self, item.name, item.default if value is None else _convert(item, value))
+
+
+def _convert(item: Field[Any], value: object) -> Any:
+    """A field's value in the field's type."""
+    if item.name == "part_of":
+        return value if isinstance(value, PartOf) else PartOf.parse(value)
+    if item.name == "execution":
+        if not isinstance(value, Execution):
+            raise UsageError(f"execution is {show(value)}; it must be a facepipe.Execution")
+        return value
+    return to_type(option_name(item.name), str(item.type), value)
 
 
 @dataclass(frozen=True)
@@ -50,16 +66,18 @@ class PartOf:
 
     def __post_init__(self) -> None:
         """Refuses shares that don't exist."""
+        for name in ("k", "n"):
+            object.__setattr__(self, name, to_type("--part-of", "int", getattr(self, name)))
         if not 1 <= self.k <= self.n:
             raise UsageError(f"--part-of is {self.k}/{self.n}; give K/N with K from 1 to N, such as 3/10")
 
     @classmethod
-    def parse(cls, text: str) -> PartOf:
+    def parse(cls, text: object) -> PartOf:
         """`3/10` -> PartOf(3, 10)."""
         try:
-            k, n = (int(piece) for piece in text.split("/"))
+            k, n = (int(piece) for piece in str(text).split("/"))
         except ValueError:
-            raise UsageError(f"--part-of is {text!r}; give K/N, such as 3/10") from None
+            raise UsageError(f"--part-of is {show(text)}; give K/N, such as 3/10") from None
         return cls(k, n)
 
     def owns(self, number: int) -> bool:
@@ -72,7 +90,7 @@ class PartOf:
 
 
 @dataclass(frozen=True)
-class Execution:
+class Execution(_Checked):
     """How work is spread: changes speed, never a byte of the output."""
 
     workers: int = 0
@@ -83,8 +101,9 @@ class Execution:
     dry_run: bool = False
 
     def __post_init__(self) -> None:
-        """Checks the choices."""
-        _choice("--engine", self.engine, ENGINES)
+        """Checks every option."""
+        super().__post_init__()
+        check_choice("--engine", self.engine, ENGINES)
         if self.workers < 0:
             raise UsageError(f"--workers is {self.workers}; give 1 or more")
         if self.scheduler and self.engine != "dask":
@@ -92,7 +111,7 @@ class Execution:
 
 
 @dataclass(frozen=True)
-class ExtractConfig:
+class ExtractConfig(_Checked):
     """`facepipe extract`: images in, one row a face out."""
 
     input: str = "data/images"
@@ -124,23 +143,24 @@ class ExtractConfig:
 
     def __post_init__(self) -> None:
         """Checks every option."""
-        _choice("--layout", self.layout, LAYOUTS)
-        _choice("--detector", self.detector, DETECTORS)
-        _choice("--face", self.face, FACES)
-        _within("--min-face", self.min_face, 8, 10_000)
-        _within("--min-score", self.min_score, 0, 1)
-        _within("--crop-size", self.crop_size, 16, 2048)
-        _within("--margin", self.margin, 0, 3)
-        _within("--every", self.every, 1, 1_000_000)
-        _within("--limit", self.limit, 0, 2**40)
-        _within("--part-size", self.part_size, 1, 1_000_000)
-        _within("--timeout", self.timeout_s, 0.1, 86_400)
-        _within("--max-pixels", self.max_pixels, 1, 2**34)
-        _within("--max-failed", self.max_failed, 0, 1)
+        super().__post_init__()
+        check_choice("--layout", self.layout, LAYOUTS)
+        check_choice("--detector", self.detector, DETECTORS)
+        check_choice("--face", self.face, FACES)
+        check_range("--min-face", self.min_face, 8, 10_000)
+        check_range("--min-score", self.min_score, 0, 1)
+        check_range("--crop-size", self.crop_size, 16, 2048)
+        check_range("--margin", self.margin, 0, 3)
+        check_range("--every", self.every, 1, 1_000_000)
+        check_range("--limit", self.limit, 0, 2**40)
+        check_range("--part-size", self.part_size, 1, 1_000_000)
+        check_range("--timeout", self.timeout_s, 0.1, 86_400)
+        check_range("--max-pixels", self.max_pixels, 1, 2**34)
+        check_range("--max-failed", self.max_failed, 0, 1)
 
 
 @dataclass(frozen=True)
-class SelectConfig:
+class SelectConfig(_Checked):
     """`facepipe select`: the most frontal frame of every identity."""
 
     input: str = "data/faces"
@@ -157,15 +177,16 @@ class SelectConfig:
 
     def __post_init__(self) -> None:
         """Checks every option."""
-        _choice("--per", self.per, ("identity", "video"))
-        _choice("--refine", self.refine, REFINEMENTS)
-        _within("--max-angle", self.max_angle, 0, 180)
-        _within("--min-frames", self.min_frames, 1, 1_000_000)
-        _within("--candidates", self.candidates, 1, 10_000)
+        super().__post_init__()
+        check_choice("--per", self.per, ("identity", "video"))
+        check_choice("--refine", self.refine, REFINEMENTS)
+        check_range("--max-angle", self.max_angle, 0, 180)
+        check_range("--min-frames", self.min_frames, 1, 1_000_000)
+        check_range("--candidates", self.candidates, 1, 10_000)
 
 
 @dataclass(frozen=True)
-class SplitConfig:
+class SplitConfig(_Checked):
     """`facepipe split`: feature/target pairs, subsets by identity."""
 
     faces: str = "data/faces"
@@ -179,13 +200,14 @@ class SplitConfig:
 
     def __post_init__(self) -> None:
         """Checks every option."""
-        _within("--validation", self.validation, 0, 1)
-        _within("--test", self.test, 0, 1)
-        _within("--validation and --test together", self.validation + self.test, 0, 1)
+        super().__post_init__()
+        check_range("--validation", self.validation, 0, 1)
+        check_range("--test", self.test, 0, 1)
+        check_range("--validation and --test together", self.validation + self.test, 0, 1)
 
 
 @dataclass(frozen=True)
-class ShardConfig:
+class ShardConfig(_Checked):
     """`facepipe shard`: pairs or single faces as TFRecord shards."""
 
     input: str = "data/pairs"
@@ -207,12 +229,13 @@ class ShardConfig:
 
     def __post_init__(self) -> None:
         """Checks every option."""
-        _choice("--examples", self.examples, EXAMPLES)
-        _choice("--encoding", self.encoding, ENCODINGS)
+        super().__post_init__()
+        check_choice("--examples", self.examples, EXAMPLES)
+        check_choice("--encoding", self.encoding, ENCODINGS)
         if self.color:
-            _choice("--color", self.color, COLORS)
-        _within("--size", self.size, 8, 1024)
-        _within("--shards", self.shards, 0, 99_999)
+            check_choice("--color", self.color, COLORS)
+        check_range("--size", self.size, 8, 1024)
+        check_range("--shards", self.shards, 0, 99_999)
 
     @property
     def resolved_color(self) -> str:

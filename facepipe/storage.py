@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import InputError
+from facepipe.values import to_path
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
     from contextlib import AbstractContextManager
     from typing import BinaryIO
@@ -125,7 +127,7 @@ class Place(ABC):
         return hash(self.uri)
 
 
-def place(uri_or_path: str) -> Place:
+def place(uri_or_path: str | os.PathLike[str]) -> Place:
     """The place that a local path or a `file://`, `s3://` or `gs://` URI names. Nothing is opened or made yet.
 
     An object store's URI may end in `?endpoint_override=HOST:PORT&scheme=http&region=NAME&anonymous=true`; the
@@ -133,9 +135,11 @@ def place(uri_or_path: str) -> Place:
 
     Raises:
         InputError: it is empty, of another scheme, or carries credentials.
+        UsageError: it is neither a text nor a path.
     """
     from facepipe.folders import LocalFolder
 
+    uri_or_path = to_path("a folder", uri_or_path)
     if not uri_or_path:
         raise InputError("a path is empty; give a folder or a URI such as s3://bucket/folder")
     scheme, separator, rest = uri_or_path.partition("://")

@@ -55,7 +55,7 @@ def tops(path: Path) -> set[str]:
     return {name.split(".")[0] for name in imported(path)}
 
 
-@pytest.mark.parametrize("name", ["config.py", "errors.py", "records.py"])
+@pytest.mark.parametrize("name", ["config.py", "errors.py", "records.py", "values.py"])
 def test_foundations_import_only_the_standard_library_and_numpy(name):
     """What flows everywhere depends on nothing heavy."""
     assert tops(ROOT / "facepipe" / name) - STANDARD <= {"facepipe", "numpy"}
