@@ -123,7 +123,8 @@ def _whole(value: Any, at: str, name: str, low: int, high: int) -> int | None:
     if isinstance(value, str) and value.strip().lstrip("+-").isdecimal() and len(value) < 30:
         number = int(value)  # a float would round what has more than 15 digits
     if not math.isfinite(number) or number != int(number) or not low <= number < high:
-        raise UsageError(f"{at}: {name} is {shown(str(value))[:50]!r}, not a whole number from {low}")
+        rule = "; labels are whole numbers, such as 0, 1, 2" if name == "label" else f", not a whole number from {low}"
+        raise UsageError(f"{at}: {name} is {shown(str(value))[:50]!r}{rule}")
     return int(number)
 
 

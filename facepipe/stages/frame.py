@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -213,12 +214,12 @@ class FrameExtractor:
         best = max(sure, key=size_of) if sure else max(faces, key=lambda face: face.score)
         [best] = yield from refine([best])
         row = self._row(source, frame_index, 0, Status.SMALL_FACE if sure else Status.LOW_SCORE, best, view)
-        size = size_of(best) * view.scale
-        row.error = (
-            f"the largest face is {size:.0f} px, smaller than --min-face {self._config.min_face:g}"
-            if sure
-            else f"the best face has a score of {best.score:.2f}, under --min-score {self._config.min_score:g}"
-        )
+        if sure:
+            size = _text_below(size_of(best) * view.scale, self._config.min_face, 0)
+            row.error = f"the largest face is {size} px, smaller than --min-face {self._config.min_face:g}"
+        else:
+            score = _text_below(best.score, self._config.min_score, 2)
+            row.error = f"the best face has a score of {score}, under --min-score {self._config.min_score:g}"
         return row
 
     def _row(self, source: Source, frame_index: int, face_index: int, status: str, face: Face, view: View) -> FaceRow:
@@ -283,3 +284,9 @@ class FrameExtractor:
         row.crop_scale = size / max(view.width, view.height)
         self._finish(row, np.asarray(crop, np.uint8))
         return row
+
+
+def _text_below(value: float, limit: float, digits: int) -> str:
+    """A value that is under a limit: with a digit more, rounded down, where rounding would reach the limit."""
+    text = f"{value:.{digits}f}"
+    return text if float(text) < limit else f"{math.floor(value * 10 ** (digits + 1)) / 10 ** (digits + 1):g}"

@@ -120,6 +120,8 @@ MISTAKES = [
     ("path,person\na.jpg,a\n", "no column 'identity'"),
     ("", "no column 'path'"),
     ("path,identity\n", "names no image"),
+    ("path,identity,label\na.jpg,a,happy\n", "line 2: label is 'happy'; labels are whole numbers, such as 0, 1, 2"),
+    ("path,identity,frame_index\na.jpg,a,x\n", "line 2: frame_index is 'x', not a whole number from 0"),
     ("path,path,identity\na.jpg,a.jpg,a\n", "two columns 'path'"),
     ("path,identity\na.jpg,a\n,b\n", "line 3: the path is empty"),
     ("path,identity\na.jpg,\n", "line 2: the identity of 'a.jpg' is empty"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -158,3 +161,16 @@ def test_bystanders_are_refined_only_where_every_face_is_wanted(astronaut, tmp_p
     assert chosen.landmarks == same.landmarks
     assert bystander.bbox == refined.bbox
     assert bystander.landmarks != refined.landmarks
+
+
+@pytest.mark.parametrize(("option", "far", "digits"), [("min_face", 400, 0), ("min_score", 1, 2)])
+def test_a_face_just_under_a_limit_is_not_said_to_reach_it(option, far, digits, astronaut, tmp_path):
+    """Size and score in the message lie under the limit beside them, with a digit more where that takes one."""
+    data = encode(astronaut, tmp_path, "png")
+    (face,) = rows_of(data, **{option: far})
+    value = face.score if option == "min_score" else max(face.bbox[2] - face.bbox[0], face.bbox[3] - face.bbox[1])
+    limit = math.ceil(value * 10**digits) / 10**digits
+    (near,) = rows_of(data, **{option: limit})
+    said = [float(re.search(r"(?:face is|score of) ([0-9.]+)", row.error)[1]) for row in (face, near)]
+    assert said[0] == round(value, digits)
+    assert limit - 10**-digits < said[1] < limit
