@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from facepipe.errors import UsageError
+from facepipe.noisespec import NO_NOISE, parse_noise
 from facepipe.values import check_choice, check_range, show, to_type
 
 LAYOUTS = ("auto", "identity", "youtube-faces", "lfw", "celeba", "vggface2", "flat")
@@ -19,7 +20,6 @@ ENCODINGS = ("raw", "png", "jpeg")
 COLORS = ("gray", "rgb")
 EXAMPLES = ("pairs", "faces")
 SUBSETS = ("train", "validation", "test")
-NOISE_KINDS = ("gaussian", "salt-and-pepper", "speckle", "poisson", "blur", "jpeg", "low-resolution", "occlusion")
 DEFAULT_NOISE = ("gaussian:0.03,0.06,0.09,0.1",)
 
 
@@ -236,6 +236,8 @@ class ShardConfig(_Checked):
             check_choice("--color", self.color, COLORS)
         check_range("--size", self.size, 8, 1024)
         check_range("--shards", self.shards, 0, 99_999)
+        if not parse_noise(self.resolved_noise) and not self.keep_clean:
+            raise UsageError("--no-keep-clean leaves nothing where there is no noise")
 
     @property
     def resolved_color(self) -> str:
@@ -246,7 +248,7 @@ class ShardConfig(_Checked):
     def resolved_noise(self) -> tuple[str, ...]:
         """What `--noise` means when it was not given; `none` is no noise."""
         chosen = self.noise or (DEFAULT_NOISE if self.examples == "pairs" else ())
-        return () if chosen == ("none",) else chosen
+        return () if chosen == (NO_NOISE,) else chosen
 
 
 StageConfig = ExtractConfig | SelectConfig | SplitConfig | ShardConfig

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from facepipe.errors import UsageError
 from facepipe.noise import KINDS, Noise, add_noise, parse_noise
+from facepipe.noisespec import NOISE_KINDS
 from facepipe.seeding import Draws
 
 RANDOM = [kind for kind in KINDS if kind not in ("blur", "jpeg", "low-resolution")]
@@ -109,6 +110,11 @@ def test_noise_is_reproducible(kind, strength, seed):
     assert np.array_equal(noisy(images, kind, strength, seed=seed), noisy(images, kind, strength, seed=seed))
 
 
+def test_every_kind_that_can_be_written_can_be_made():
+    """The names that are checked before any work are those that noise is made by."""
+    assert set(KINDS) == set(NOISE_KINDS)
+
+
 def test_parsing():
     """One noise a strength, in the order given."""
     assert parse_noise(["gaussian:0.03, 0.1", "blur:1"]) == (
@@ -132,6 +138,7 @@ def test_parsing():
         ("gaussian:1.5", "at most at 1"),
         ("gaussian:0.1,0.1", "given twice"),
         ("none", "can't stand beside"),
+        ("nothing", "there is no kind 'nothing'; did you mean none\\?"),
     ],
 )
 def test_mistakes_are_named(text, said):

@@ -51,6 +51,30 @@ def test_options_win_over_the_recipe(tmp_path):
     assert (faces.resolved_noise, faces.size, faces.resolved_color) == ((), 32, "rgb")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"noise": ["nothing"]}, "--noise nothing: there is no kind 'nothing'; did you mean none?"),
+        ({"noise": ["blur:2"]}, "--noise blur:2: 2 must lie above 0 and at most at 1"),
+        ({"noise": ["none", "blur:0.1"]}, "--noise none can't stand beside other noise"),
+        ({"noise": ["none"], "keep-clean": False}, "--no-keep-clean leaves nothing where there is no noise"),
+        ({"examples": "faces", "keep-clean": False}, "--no-keep-clean leaves nothing where there is no noise"),
+    ],
+)
+def test_impossible_noise_ends_a_run_before_it_starts(given, said):
+    """Not after hours of extract, select and split."""
+    with pytest.raises(UsageError) as error:
+        plan_run("images", "data", {}, given)
+    assert said in str(error.value)
+
+
+def test_without_clean_copies_single_faces_are_made_all_the_same():
+    """`run --no-keep-clean` is for the pairs: single faces have no noise unless asked, and are clean."""
+    *_, pairs, faces = plan_run("images", "data", {}, {"keep-clean": False})
+    assert (pairs.examples, pairs.keep_clean) == ("pairs", False)
+    assert (faces.examples, faces.keep_clean) == ("faces", True)
+
+
 def test_an_unknown_recipe_lists_the_shipped_ones():
     """A wrong name is answered with the right ones."""
     with pytest.raises(UsageError, match="youtube_faces"):

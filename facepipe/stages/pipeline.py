@@ -72,6 +72,7 @@ def plan_run(
                 if examples == "faces":  # noise and gray are for pairs: single faces are for GANs
                     own.pop("noise", None)
                     own.pop("color", None)
+                    own.pop("keep-clean", None)
             configs.append(make_config(stage, workspace_paths(stage, images, workspace), own))
     return configs
 

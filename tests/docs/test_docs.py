@@ -119,7 +119,7 @@ def test_formats_describe_every_status():
 
 def test_every_kind_of_noise_is_described():
     """docs/how/shard.md lists the kinds that --noise takes."""
-    from facepipe.config import NOISE_KINDS
+    from facepipe.noisespec import NOISE_KINDS
 
     assert set(NOISE_KINDS) == {row[0] for row in pages.sections("docs/how/shard.md")["Noise"]}
 
