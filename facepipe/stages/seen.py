@@ -20,6 +20,8 @@ MAX_CHANGE = 23.0
 """Mean difference of the cells, gray levels, up to which a picture goes on from the one before: so it is in 93 of 100
 steps of the YouTube Faces videos, and with 1 in 100 pairs of unrelated portraits."""
 _SAMPLED_PX = 64
+MOST_BYTES = 8 * 2**20
+"""Of the picture before, kept until the next one."""
 
 
 @dataclass(slots=True)
@@ -32,25 +34,32 @@ class Seen:
 
     box: Box | None = None
     _size: tuple[int, int] = (0, 0)
-    _cells: NDArray[np.float32] | None = None
+    _image: Image | None = None
 
     def note(self, view: View, box: NDArray[np.float32]) -> None:
         """The identity's face is here, px of the view."""
         x1, y1, x2, y2 = view.to_full(box)
         self.box = (x1, y1, x2, y2)
-        self._size, self._cells = (view.width, view.height), _cells_of(view.image)
+        # Compared only where the next picture leaves a choice: so it is kept as it is, unless it is large.
+        self._size, self._image = (view.width, view.height), view.image
+        if view.image.nbytes > MOST_BYTES:
+            self._image = _sampled(view.image)
 
     def box_in(self, view: View) -> Box | None:
         """Where the identity was, px of this view; None where that says nothing about this picture."""
-        if self.box is None or self._cells is None or self._size != (view.width, view.height):
+        if self.box is None or self._image is None or self._size != (view.width, view.height):
             return None
-        change = float(np.abs(_cells_of(view.image) - self._cells).mean())
+        change = float(np.abs(_cells_of(view.image) - _cells_of(self._image)).mean())
         return view.to_view(self.box) if change <= MAX_CHANGE else None
 
 
 def _cells_of(image: Image) -> NDArray[np.float32]:
-    """(8, 8) float32, mean gray 0..255. Of a large picture every few pixels do."""
-    step = max(min(image.shape[:2]) // _SAMPLED_PX, 1)
-    sampled = np.ascontiguousarray(image[::step, ::step])
-    cells = np.asarray(cv2.resize(sampled, (CELLS, CELLS), interpolation=cv2.INTER_AREA))
+    """(8, 8) float32, mean gray 0..255."""
+    cells = np.asarray(cv2.resize(_sampled(image), (CELLS, CELLS), interpolation=cv2.INTER_AREA))
     return np.asarray(cells.mean(axis=2), np.float32)
+
+
+def _sampled(image: Image) -> Image:
+    """Of a large picture every few pixels do; of what this gave, all."""
+    step = max(min(image.shape[:2]) // _SAMPLED_PX, 1)
+    return np.ascontiguousarray(image[::step, ::step])
