@@ -1,5 +1,8 @@
 # Needs Python 3.11 to 3.13, git and make; everything else is installed into .venv.
-PYTHON ?= python3.11
+# The first that fits; `make PYTHON=...` names another. Each is run, for a shim may stand where no Python is.
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+CANDIDATES := python3.11 python3.12 python3.13 python3
+PYTHON ?= $(shell for name in $(CANDIDATES); do "$$name" -c "$(FITS)" 2> /dev/null && { echo "$$name"; break; }; done)
 BIN := .venv/bin
 JOBS ?= 2
 
@@ -9,7 +12,9 @@ setup: .venv/.installed
 
 # The stamp is written last: an installation that was interrupted is done again.
 .venv/.installed: pyproject.toml constraints-cpu.txt
-	$(PYTHON) -m venv --clear .venv
+	@"$(PYTHON)" -c "$(FITS)" 2> /dev/null || { echo "error: $(or $(PYTHON),none of $(CANDIDATES)) is no Python 3.11 to\
+ 3.13; install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	"$(PYTHON)" -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet "uv>=0.5"
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --overrides constraints-cpu.txt \
 		-e '.[dev]' 'tensorflow-cpu>=2.19; sys_platform == "linux" and platform_machine == "x86_64"'
@@ -43,7 +48,7 @@ docs: setup
 dist: setup
 	rm -rf dist build/wheel
 	$(BIN)/uv build --quiet
-	$(PYTHON) -m venv build/wheel
+	$(BIN)/python -m venv build/wheel
 	build/wheel/bin/python -m pip install --quiet dist/*.whl
 	build/wheel/bin/facepipe demo -o build/wheel/demo-data --identities 12
 	@ls -l dist

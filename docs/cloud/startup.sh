@@ -5,15 +5,17 @@
 #   SHARE      1/4: the first of four machines
 #   WHEN_DONE  a command for the end, such as "shutdown -h now"; empty: none
 #   OPTIONS    further options of `facepipe extract`
-#   FACEPIPE   a facepipe that is installed already; empty: install one
+#   FACEPIPE   a facepipe that is installed already; empty: PACKAGE is installed
+#   PACKAGE    the https address of a wheel (`make dist` makes one), or `facepipe` where a package index has it
 set -euo pipefail
 : "${IMAGES:?}" "${DATA:?}" "${SHARE:=1/1}" "${WHEN_DONE:=}" "${OPTIONS:=}" "${FACEPIPE:=}"
 
 if [ -z "$FACEPIPE" ]; then
+    : "${PACKAGE:?give the address of a wheel, or name a facepipe that is installed: FACEPIPE=...}"
     apt-get update -q
     apt-get install -y -q python3-venv
     python3 -m venv /opt/facepipe
-    /opt/facepipe/bin/pip install --quiet facepipe
+    /opt/facepipe/bin/pip install --quiet "$PACKAGE"
     FACEPIPE=/opt/facepipe/bin/facepipe
 fi
 
