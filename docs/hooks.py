@@ -81,6 +81,9 @@ def command_section(program: str, name: str, command: Any) -> str:
     if records:
         lines += ["| option | meaning |", "| --- | --- |"]
         lines += [f"| `{_cell(names)}` | {_cell(text).replace('<', '&lt;')} |" for names, text in records]
+    if command.epilog:
+        told = " ".join(command.epilog.removeprefix("\b").split())
+        lines += ["", re.sub(r"(--[\w-]+ [\w.,-]*\w)", r"`\1`", told)]
     return "\n".join([*lines, ""])
 
 

@@ -1,4 +1,4 @@
-"""`python -m train`: options -> configuration -> training or a look at what was trained.
+"""`python -m train`, also called `facepipe-train`: options -> configuration -> training or a look at what was trained.
 
 Keras reads its backend when it is imported: everything heavy is imported inside the commands, after `backend.choose`.
 """
@@ -34,8 +34,11 @@ from train.arguments import (
     SubsetOption,
     TruncationOption,
     extra_fields,
+    tell_fields,
     training_options,
 )
+from train.config import AutoencoderConfig
+from train.gan.config import GanConfig
 
 if TYPE_CHECKING:
     from train.config import TrainConfig
@@ -62,15 +65,15 @@ def _resolved(kind: type[TrainConfig], section: str, preset: str, context: typer
     return resolve(kind, section, name, fields, [*extra_fields(context.args), *(given["settings"] or [])])
 
 
-@app.command(context_settings=EXTRA)
-@training_options()
+@app.command(context_settings=EXTRA, epilog=tell_fields(AutoencoderConfig, "autoencoder", "v4"))
+@training_options("v4; of few people frontal-1 learns more")
 def autoencoder(context: typer.Context, **given: Any) -> None:
     """Teach an autoencoder on pairs: a side face in, the same person's frontal face out.
 
-    Any field of a preset is an option as well, such as `--latent 128` or `--set encoder=[64,32]`.
+    Any field of a preset is an option as well, such as `--latent 128` or `--set encoder=[64,32]`; they are
+    listed at the end.
     """
     from train import backend
-    from train.config import AutoencoderConfig
 
     config = _resolved(AutoencoderConfig, "autoencoder", "v4", context, given)
     backend.prepare(config)
@@ -79,15 +82,15 @@ def autoencoder(context: typer.Context, **given: Any) -> None:
     train(config, typer.echo)
 
 
-@app.command(context_settings=EXTRA)
-@training_options(without=("legacy-output",))
+@app.command(context_settings=EXTRA, epilog=tell_fields(GanConfig, "gan", "dcgan"))
+@training_options("dcgan", without=("legacy-output",))
 def dcgan(context: typer.Context, **given: Any) -> None:
     """Teach a GAN on single faces: pictures of people who do not exist.
 
-    Any field of a preset is an option as well, such as `--label-smoothing 0.1` or `--r1 5`.
+    Any field of a preset is an option as well, such as `--label-smoothing 0.1` or `--r1 5`; they are listed
+    at the end.
     """
     from train import backend
-    from train.gan.config import GanConfig
 
     config = _resolved(GanConfig, "gan", "dcgan", context, given)
     backend.prepare(config)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,11 +12,13 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from train.config import TrainConfig
+
 Texts = list[str]
 NOT_FIELDS = ("data", "preset", "settings")
 """Options that set no field by their own name."""
 TRAINING: tuple[tuple[str, Any, str, str], ...] = (
-    ("preset", str, "", "One of `python -m train presets`."),
+    ("preset", str, "NAME", "One of `python -m train presets`."),
     ("shards", str, "DIR", "What `facepipe shard` wrote. [DATA/shards]"),
     ("output", str, "DIR", "The run's folder. [DATA/runs/PRESET]"),
     ("epochs", int, "N", "At most so many; the preset's own unless given."),
@@ -98,11 +102,17 @@ InceptionOption = Annotated[
 FormatOption = Annotated[str, typer.Option("--format", help="keras, saved-model, tflite or onnx.")]
 
 
-def training_options(*, without: Sequence[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command that takes `context` and `**given` the options above, less those named."""
+def training_options(
+    preset: str, *, without: Sequence[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command that takes `context` and `**given` the options above, less those named.
+
+    `preset` is what the help says of the preset's default.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        names = [entry for entry in TRAINING if entry[0] not in without]
+        entries = [entry for entry in TRAINING if entry[0] not in without]
+        names = [(*entry[:3], f"{entry[3]} [{preset}]") if entry[0] == "preset" else entry for entry in entries]
         every = [
             _parameter("context", typer.Context, None, inspect.Parameter.empty),
             *(_training_parameter(*entry) for entry in names),
@@ -126,6 +136,32 @@ def _training_parameter(name: str, kind: Any, metavar: str, text: str) -> inspec
 def _parameter(name: str, kind: Any, option: Any, default: Any = None) -> inspect.Parameter:
     annotation = kind if option is None else Annotated[kind, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def tell_fields(kind: type[TrainConfig], section: str, preset: str) -> str:
+    """For the end of a command's help: what a preset says, with the fields that have no row of their own there."""
+    from train.presets import preset as table_of
+
+    # Presets differ in these although they have a row; the labels of a GAN's classes are found in the shards.
+    of_the_preset = {"epochs", "batch_size", "learning_rate", "loss"}
+    shared = {name.replace("-", "_") for name, *_ in TRAINING} - of_the_preset | {"class_labels"}
+    table = table_of(section, preset)
+    told = [
+        f"--{field.name.replace('_', '-')}\xa0{_word(table.get(field.name, field.default))}"
+        for field in fields(kind)
+        if field.name not in shared
+    ]
+    text = f"Values in {preset}, each an option: {', '.join(told)}."
+    # An option and its value stay on one line, and click leaves the lines after \b as they are.
+    lines = textwrap.wrap(text, 76, break_on_hyphens=False, break_long_words=False)
+    return "\n".join(["\b", *lines]).replace("\xa0", " ")
+
+
+def _word(value: Any) -> str:
+    """A field's value as it can be given on a command line."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value)) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def extra_fields(words: Sequence[str]) -> list[str]:

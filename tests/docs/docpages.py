@@ -45,7 +45,7 @@ def blocks(*languages: str) -> list[Block]:
 
 def inline_code() -> list[tuple[str, str]]:
     """(page, text) of every call of a program in running text; those with a placeholder in capitals are left out."""
-    calls = re.compile(r"`((?:facepipe|python -m train) [^`\n]+)`")
+    calls = re.compile(r"`((?:facepipe|facepipe-train|python -m train) [^`\n]+)`")
     outside = {
         page: re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
         for page in pages()

@@ -24,7 +24,7 @@ IMAGES = {"facepipe": "facepipe", "facepipe-train": "python -m train"}
 
 def _calls(words: list[str]) -> tuple[str, list[str]] | None:
     """The program that a command line calls and its arguments; in a container too."""
-    for program, start in PROGRAMS.items():
+    for program, start in [*PROGRAMS.items(), ("python -m train", ["facepipe-train"])]:
         if words[: len(start)] == start:
             return program, words[len(start) :]
     if words[:2] == ["docker", "run"]:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
+import tomllib
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from facepipe.errors import UsageError
+from train.arguments import extra_fields
 from train.config import AutoencoderConfig, to_json, what_differs
+from train.gan.config import GanConfig
 from train.listing import lines
 from train.presets import from_json, resolve, tables
 
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = [f"v{n}" for n in range(1, 13)] + [f"archived-{n}" for n in range(1, 8)]
 
 
@@ -24,6 +32,47 @@ def test_all_nineteen_are_there():
     """v1 to v12 and archived-1 to 7, and each is valid."""
     assert [name for name in tables("autoencoder") if name in NAMES] == NAMES
     assert [made(name).preset for name in NAMES] == NAMES
+
+
+@pytest.mark.parametrize(
+    ("command", "section", "kind", "preset"),
+    [
+        ("autoencoder", "autoencoder", AutoencoderConfig, "v4"),
+        ("dcgan", "gan", GanConfig, "dcgan"),
+    ],
+)
+def test_help_lists_what_can_be_given_with_the_presets_values(command, section, kind, preset):
+    """Every field of the configuration is named; what the list says, given as options, changes nothing."""
+    done = subprocess.run(
+        [sys.executable, "-m", "train", command, "--help"], capture_output=True, text=True, check=True
+    )
+    listed = " ".join(done.stdout.partition(f"Values in {preset}, each an option: ")[2].split()).rstrip(".")
+    words = [word for pair in listed.split(", ") for word in pair.split()]
+    assert resolve(kind, section, preset, {}, extra_fields(words)) == resolve(kind, section, preset, {})
+    flags = {f"--{field.name.replace('_', '-')}" for field in fields(kind)} - {"--preset", "--class-labels"}
+    assert sorted(flag for flag in flags if flag not in done.stdout) == []
+    assert re.search(rf"--preset NAME .*\n?.*\[{preset}", done.stdout)
+
+
+def test_the_console_script_takes_no_train_py_of_the_users_folder(tmp_path):
+    """`facepipe-train` is `python -m train`, in a folder that has a train.py of its own too."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    module, name = scripts["facepipe-train"].split(":")
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "facepipe-train"  # as pip writes it
+    script.write_text(f"import sys\nfrom {module} import {name}\nsys.exit({name}())\n")
+    (tmp_path / "train.py").write_text("raise SystemExit(1)\n")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(script), "presets"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("v1 ")
 
 
 def test_a_line_each():
