@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
@@ -19,6 +20,7 @@ from train.models.autoencoder import build_model
 from train.models.waves import start_at_means
 from train.runs import MODEL, Run
 from train.shards import find_shards, need, parts_of_a_pass
+from train.verdict import where_to_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,7 +59,7 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
         run.write(MODEL, json.dumps(json.loads(model.to_json()), indent=1))
         progress = _restore(run, config, model, say)
         if progress.stopped or progress.epoch >= config.epochs:
-            say(f"{run.folder} is trained: {progress.epoch} epochs, the best was {progress.best_epoch}")
+            say(f"nothing is left to do: the best was epoch {progress.best_epoch} of {progress.epoch}")
         else:
             _fit(run, config, model, progress, shards, say)
         _finish(run, config, shards, say)
@@ -227,4 +229,12 @@ def _finish(run: Run, config: AutoencoderConfig, shards: Shards, say: Callable[[
     if shards.lengths.get("validation"):
         evaluate(run, config.shards, "validation", "best", say)
     write_summary(run)
-    say(f"summary: {run.folder}/summary.html")
+    say(f"{config.preset} is trained; everything is in {run.folder}")
+    folder = shlex.quote(str(run.folder))
+    places = [
+        ("look at, in a browser", f"{run.folder}/summary.html"),
+        ("on a photograph", f"python -m train reconstruct {folder} PHOTOGRAPH"),
+        ("for use elsewhere", f"python -m train export {folder} --format onnx"),
+    ]
+    for line in where_to_look(places):
+        say(line)

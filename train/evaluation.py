@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe.errors import UsageError
 from train.data import ImageView, View, fit_image, load_arrays, read_columns, read_examples, read_image
 from train.metrics.identity import MOST_TARGETS, identification, principal_components, similarities
 from train.metrics.reconstruction import bands_of, by_band, measures
-from train.shards import find_shards, need
+from train.shards import find_shards, need, need_subset
 from train.trained import Trained
+from train.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,9 +43,7 @@ def evaluate(run: Run, folder: str, subset: str, checkpoint: str, say: Callable[
     """
     trained = Trained(run, checkpoint)
     shards = find_shards(folder, "pairs")
-    if subset not in shards.files:
-        raise UsageError(f"--subset is {subset!r}; {shards.place} has {', '.join(shards.files)}")
-    need(shards, subset)
+    need_subset(shards, subset)
     view = _view(trained.config)
     shards.check_fits(view)
     faces = load_arrays(shards, subset, view)
@@ -157,3 +155,4 @@ def lines_of(report: dict[str, Any]) -> Iterator[str]:
         for band, row in table.items():
             if isinstance(row, dict):
                 yield f"{title:<16} {band:>7} {row['probes']:>7,} {row['rank1']:8.3f} {row['auc']:8.3f}"
+    yield verdict(report)

@@ -48,6 +48,13 @@ def png(image: NDArray[np.uint8]) -> bytes:
     return bytes(cv2.imencode(".png", ordered)[1])
 
 
+def whole_epochs(axes: Any, last: int) -> None:
+    """Ticks at whole epochs alone, of a single epoch too."""
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    if last <= 1:
+        axes.set_xlim(0.5, 1.5)
+
+
 def loss_plot(curves: Mapping[str, Sequence[float]], marks: Mapping[str, float], title: str) -> bytes:
     """Curves over epochs (from 1), and marks: level lines with their names."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -60,9 +67,9 @@ def loss_plot(curves: Mapping[str, Sequence[float]], marks: Mapping[str, float],
     for number, (name, level) in enumerate(marks.items()):
         axes.axhline(level, linestyle=("--", ":", "-.")[number % 3], color="gray", label=f"{name} {level:.4f}")
     axes.set(xlabel="epoch", ylabel="loss", title=title)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    whole_epochs(axes, max(map(len, curves.values())))
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=len(curves) + len(marks), frameon=False)
     out = io.BytesIO()
     FigureCanvasAgg(figure).print_png(out)
     return out.getvalue()

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facepipe.errors import DamagedFile, InputError
+from facepipe.errors import DamagedFile, InputError, UsageError
 from facepipe.storage import place
 
 if TYPE_CHECKING:
@@ -178,6 +178,24 @@ def need(shards: Shards, subset: str) -> int:
     if not count:
         raise InputError(f"{shards.place} has no {subset} records; `facepipe split` sets the shares of the subsets")
     return count
+
+
+def need_subset(shards: Shards, subset: str) -> None:
+    """Checks the --subset of a command that measures.
+
+    Raises:
+        UsageError: The shards hold no such subset; the ways out are in it.
+    """
+    if shards.lengths.get(subset):
+        return
+    ways = [f"give --subset {name}" for name in sorted(shards.lengths, key=shards.lengths.__getitem__)[-1:]]
+    if subset in {"validation", "test"}:
+        examples = " --examples faces" if shards.examples == "faces" else ""
+        ways.append(
+            f"hold people back (`facepipe split --{subset} 0.3 --overwrite`, "
+            f"`facepipe shard{examples} --overwrite`) and train again"
+        )
+    raise UsageError(f"--subset is {subset!r}; {shards.place} has {', '.join(shards.files)}: {', or '.join(ways)}")
 
 
 def parts_of_a_pass(count: int, batch_size: int) -> tuple[int, int]:

@@ -8,6 +8,8 @@ import html
 import json
 from typing import TYPE_CHECKING, Any
 
+from train.verdict import HOLD_BACK, IDENTITY_TERMS, RECONSTRUCTION_TERMS, verdict
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -16,20 +18,27 @@ if TYPE_CHECKING:
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}img{max-width:100%}"""
+td:first-child,th:first-child{text-align:left}img{max-width:100%}figure{margin:1em 0}
+dl{font-size:.9em;color:#555}dl div{display:flex;gap:1em}dt{flex:0 0 9em}dd{margin:0}.verdict{font-weight:600}"""
+
+NOBODY = f"Nobody was held back, so nothing tells what it has learned: {HOLD_BACK}."
+LOSS = "Loss over epochs; level: that of the mean target, which takes no learning. Below it, something was learned."
 
 
 def write_summary(run: Run) -> None:
     """Writes summary.html from what the run's folder holds."""
     settings = run.settings
     parts = [f"<h1>{html.escape(str(settings['preset']))}</h1>", _story(run)]
-    parts += [_picture(run.folder / "loss.png", "Loss over epochs")]
+    report = run.folder / "evaluation.json"
+    evaluation = json.loads(report.read_text()) if report.exists() and run.kind == "autoencoder" else {}
+    if run.kind == "autoencoder":
+        parts += [f'<p class="verdict">{html.escape(verdict(evaluation) if evaluation else NOBODY)}</p>']
+    parts += [_picture(run.folder / "loss.png", LOSS)]
     if grids := sorted((run.folder / "grids").glob("*.png")):
         caption = "Rows from the top: feature, output, target" if run.kind == "autoencoder" else "Samples"
         parts += [_picture(grids[-1], caption)]
-    report = run.folder / "evaluation.json"
-    if report.exists() and run.kind == "autoencoder":
-        parts += _tables(json.loads(report.read_text()))
+    if evaluation:
+        parts += _tables(evaluation)
     parts += ["<h2>Settings</h2>", table(("setting", "value"), settings.items())]
     page = f"<!doctype html><meta charset=utf-8><title>{html.escape(run.folder.name)}</title><style>{STYLE}</style>"
     run.write("summary.html", page + "\n".join(parts) + "\n")
@@ -54,7 +63,8 @@ def _story(run: Run) -> str:
     last = rows[-1]
     figures = [f"{name} {float(last[name]):.4f}" for name in ("loss", "val_loss") if last.get(name)]
     seconds = sum(float(row["seconds"]) for row in rows)
-    return f"<p>{len(rows)} epochs in {seconds / 60:.1f} minutes; at the end {html.escape(', '.join(figures))}.</p>"
+    epochs = f"{len(rows)} epoch{'s' * (len(rows) != 1)}"
+    return f"<p>{epochs} in {seconds / 60:.1f} minutes; at the end {html.escape(', '.join(figures))}.</p>"
 
 
 def _picture(path: Path, caption: str) -> str:
@@ -80,7 +90,14 @@ def _tables(report: dict[str, Any]) -> list[str]:
     ]
     return [
         f"<h2>Reconstruction, {html.escape(report['subset'])}: {of}</h2>",
+        _terms(RECONSTRUCTION_TERMS),
         table(("answer", "yaw, degrees", "images", "MSE", "MAE", "PSNR, dB", "SSIM"), rebuilt),
         "<h2>Identification from one frontal picture each</h2>",
+        _terms(IDENTITY_TERMS),
         table(("vectors", "yaw, degrees", "probes", "rank-1", "AUC"), known),
     ]
+
+
+def _terms(terms: Iterable[tuple[str, str]]) -> str:
+    lines = [f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(said)}</dd></div>" for name, said in terms]
+    return "<dl>" + "".join(lines) + "</dl>"

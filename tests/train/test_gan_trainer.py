@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,6 +59,16 @@ def assert_same(first, second):
     first, second = arrays_of(first), arrays_of(second)
     assert first.keys() == second.keys()
     assert [key for key in first if not np.array_equal(first[key], second[key])] == []
+
+
+def test_the_end_says_where_the_results_are(shards, tmp_path):
+    """The files it names are there, and the commands take this run."""
+    said = []
+    folder = run(tmp_path / "a run", shards, said.append, epochs=1).folder
+    (start,) = [number for number, line in enumerate(said) if "is trained; everything is in" in line]
+    assert len(re.findall(r"\S.*?(?:grids\.gif|loss\.png)", "\n".join(said[start:]))) == 2
+    assert f"python -m train sample '{folder}' --count 64 --grid" in "\n".join(said[start:])
+    assert (folder / "grids.gif").exists()
 
 
 def test_folder_of_a_run(finished):

@@ -11,9 +11,10 @@ import pytest
 from facepipe.errors import DamagedFile, InputError, OutputError, SettingsChanged
 from train.config import AutoencoderConfig
 from train.events import EventFile
-from train.pictures import grid, loss_plot, png
+from train.pictures import grid, loss_plot, png, whole_epochs
 from train.runs import Run, whole_file
 from train.summary import write_summary
+from train.verdict import verdict
 
 
 def config(folder, **options):
@@ -120,15 +121,61 @@ def test_summary(tmp_path):
     run.write("loss.png", loss_plot({"training": [0.5]}, {"mean target": 0.4}, "v4"))
     measured = {"images": 3, "mse": 0.1, "mae": 0.2, "psnr": 10.0, "ssim": 0.3}
     person = {"dimension": 256, "gallery": 2, "all": {"probes": 3, "rank1": 0.5, "auc": 0.75}}
-    report = {"pairs": 3, "identities": 2, "subset": "validation", "reconstruction": {"model": {"all": measured}}}
+    rebuilt = {"model": {"all": measured}, "mean target": {"all": {**measured, "mse": 0.125}}}
+    report = {"pairs": 3, "identities": 2, "subset": "validation", "reconstruction": rebuilt}
     (tmp_path / "evaluation.json").write_text(json.dumps({**report, "identity": {"fingerprints": person}}))
     write_summary(run)
     page = (tmp_path / "summary.html").read_text()
     for text in (
         "&lt;v4&gt;",
-        "1 epochs in 0.5 minutes",
+        "1 epoch in 0.5 minutes",
+        "20 % under the mean target&#x27;s",
+        "<dt>rank-1</dt>",
         "data:image/png;base64",
         "fingerprints, 256 numbers",
         "0.7500",
     ):
         assert text in page
+
+
+@pytest.mark.parametrize(
+    ("mse", "people", "subset", "said"),
+    [
+        (
+            0.0445,
+            40,
+            "validation",
+            "11 % under the mean target's (0.0445 against 0.0500), on 40 people it was not taught",
+        ),
+        (0.0445, 1, "validation", "on 1 person it was not taught with: so few that it may be chance."),
+        (0.0445, 40, "train", "on the very people it was taught with"),
+        (0.0500, 40, "validation", "is not below the mean target's (0.0500 against 0.0500): train longer"),
+        (float("nan"), 40, "validation", "is not below"),
+    ],
+)
+def test_the_verdict_follows_the_figures(mse, people, subset, said):
+    """Better than the mean target or not, on whom, and whether they are many enough."""
+    rebuilt = {"model": {"all": {"mse": mse}}, "mean target": {"all": {"mse": 0.05}}}
+    assert said in verdict({"reconstruction": rebuilt, "subset": subset, "identities": people})
+
+
+def test_a_run_without_anybody_held_back_has_no_verdict(tmp_path):
+    """Its page says how to hold people back."""
+    run = Run.start(config(tmp_path), "autoencoder")
+    run.write_log([{"epoch": 1, "loss": 0.5, "seconds": 30.0}])
+    write_summary(run)
+    assert "facepipe split --validation 0.3 --overwrite" in (tmp_path / "summary.html").read_text()
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 60])
+def test_the_plots_ticks_are_whole_epochs(epochs):
+    """Of a single epoch too; at least one of those that were run has one."""
+    from matplotlib.figure import Figure
+
+    axes = Figure().add_subplot()
+    axes.plot(range(1, epochs + 1), [0.5] * epochs)
+    whole_epochs(axes, epochs)
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert ticks == [round(tick) for tick in ticks]
+    assert any(1 <= tick <= epochs for tick in ticks)

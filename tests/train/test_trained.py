@@ -246,6 +246,15 @@ def test_evaluation_with_known_answers(make_pairs, tmp_path, monkeypatch):
         evaluate(run, str(shards), "tset", "best", print)
 
 
+def test_evaluation_without_anybody_held_back_names_the_ways_out(runs, make_pairs):
+    """The subset that is there, and the commands that hold people back."""
+    from train.evaluation import evaluate
+
+    shards = str(make_pairs(subsets={"train": 16}))
+    with pytest.raises(UsageError, match=r"has train: give --subset train, or .*split --validation 0.3 .* train again"):
+        evaluate(runs("v4"), shards, "validation", "best", print)
+
+
 def test_the_mean_target(runs, pairs):
     """The baseline is the pixelwise mean of the training targets, measured on the people held back."""
     from train.data import ImageView, View, load_arrays

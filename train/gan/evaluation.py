@@ -18,7 +18,7 @@ from train.metrics.diversity import mean_ms_ssim, pairwise_distance
 from train.metrics.inception import file_features
 from train.presets import from_json
 from train.runs import Run
-from train.shards import find_shards, need
+from train.shards import find_shards, need_subset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,9 +88,7 @@ def _real_faces(config: GanConfig, folder: str, subset: str, say: Callable[[str]
     if subset == "validation" and subset not in shards.files and "train" in shards.files:
         say(f"{shards.place} holds nobody back: the reference are faces that the run has learned from")
         subset = "train"
-    if subset not in shards.files:
-        raise UsageError(f"--subset is {subset!r}; {shards.place} has {', '.join(shards.files)}")
-    need(shards, subset)
+    need_subset(shards, subset)
     view = replace(face_view(config), mirror=False)
     shards.check_fits(view)
     faces = load_arrays(shards, subset, view).images[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from dataclasses import replace
@@ -20,6 +21,7 @@ from train.gan.watcher import Watcher
 from train.metrics.distribution import sliced_wasserstein
 from train.runs import Run
 from train.shards import find_shards
+from train.verdict import where_to_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +69,20 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
         real, others = batches.real_faces(config, shards, feed, config.measured)
         steps = batches.step_batches(config, feed, frequencies, state["step"])
         Training(config, started, real, others, state, say).go(steps, batches.steps_of_an_epoch(config, feed))
+    say(f"{config.preset} is trained; everything is in {started.folder}")
+    for line in where_to_look(_places(started)):
+        say(line)
     return started
+
+
+def _places(run: Run) -> list[tuple[str, str]]:
+    folder = shlex.quote(str(run.folder))
+    return [
+        ("look at", f"{run.folder}/grids.gif: faces of the same latents, epoch by epoch (single ones in grids/)"),
+        ("losses, scores, distance", f"{run.folder}/loss.png"),
+        ("more faces", f"python -m train sample {folder} --count 64 --grid"),
+        ("how near to real ones", f"python -m train evaluate {folder}"),
+    ]
 
 
 class Training:
