@@ -24,16 +24,30 @@ def find_doubts(targets: Sequence[dict[str, Any]], count: int) -> list[Doubt]:
     """The most doubtful choices, worst first: half of them turned away, the others nearly tied.
 
     A target is turned away beyond 10 degrees; a near-tie has a runner-up within half a degree, and the farther both
-    are from frontal the more it matters.
+    are from frontal the more it matters. What a person chose is no tie.
     """
     chosen = [row for row in targets if row["target_key"]]
     turned = sorted((row for row in chosen if row["target_angle"] > TURNED_DEG), key=lambda row: -row["target_angle"])
     away = turned[: (count + 1) // 2]
     taken = {id(row) for row in away}
-    ties = sorted((row for row in chosen if _gap(row) < NEAR_TIE_DEG and id(row) not in taken), key=_tie_order)
-    found = [Doubt(row, f"turned away: even the most frontal frame is at {row['target_angle']:.1f}°") for row in away]
+    near = (row for row in chosen if _gap(row) < NEAR_TIE_DEG and id(row) not in taken and not _by_hand(row))
+    ties = sorted(near, key=_tie_order)
+    found = [Doubt(row, _told_turned(row)) for row in away]
     found += [Doubt(row, f"a near-tie: the runner-up is {_told(_lead(row))}") for row in ties[: count - len(away)]]
     return found
+
+
+def _by_hand(row: dict[str, Any]) -> bool:
+    return str(row["reason"]).startswith("chosen by a person")
+
+
+def _told_turned(row: dict[str, Any]) -> str:
+    angle = f"{row['target_angle']:.1f}°"
+    if not _by_hand(row):
+        return f"turned away: even the most frontal frame is at {angle}"
+    nearest = min(row["runner_up_angles"], default=float("inf"))
+    other = f"{nearest:.1f}° was there" if nearest < row["target_angle"] else "no other is more frontal"
+    return f"turned away by {angle}: chosen by hand; {other}"
 
 
 def _lead(row: dict[str, Any]) -> float:

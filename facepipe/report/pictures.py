@@ -58,13 +58,13 @@ def crop_uri(picture: bytes, side: int = 96) -> str:
 
 
 def show_examples(readings: Readings, status: str, count: int = 6) -> list[Shown]:
-    """Some rows of a status: the crop where there is one, else the input made small, else only its name."""
+    """Some rows of a status: the crop where there is one, else the input made small, else only its key."""
     workspace = place(readings.data)
     shown = []
     for example in readings.sample.examples.get(status, [])[:count]:
         picture = _crop_of(workspace.join("faces"), example)
         uri = crop_uri(picture) if picture else _thumbnail(workspace.join("images"), example.path)
-        shown.append(Shown(uri, example.path, example.error))
+        shown.append(Shown(uri, example.key, example.error))
     return shown
 
 

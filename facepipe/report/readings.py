@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 100_000
 """Distributions of larger sets come from about so many rows, in whole parts at even distances."""
 _EXAMPLES = 8
-_COLUMNS = ("path", "status", "error", "bbox", "score", "yaw", "pitch", "frontal_angle", "sharpness")
+_COLUMNS = ("key", "path", "status", "error", "bbox", "score", "yaw", "pitch", "frontal_angle", "sharpness")
 _SHARE = re.compile(r"run\.\d+-of-\d+\.json")
 _NUMBERS = ("score", "yaw", "pitch", "frontal_angle", "sharpness")
 
@@ -36,6 +36,7 @@ _NUMBERS = ("score", "yaw", "pitch", "frontal_angle", "sharpness")
 class Example:
     """One row of a status. part, row: where it lies in `faces`."""
 
+    key: str
     path: str
     error: str
     part: int
@@ -184,5 +185,5 @@ def _measure(
 
 def _note_examples(kept: list[Example], table: parquet.Table, rows: NDArray[np.int64], part: int) -> None:
     for row in rows[: _EXAMPLES - len(kept)].tolist():
-        path, error = table.column("path")[row].as_py(), table.column("error")[row].as_py()
-        kept.append(Example(path, error or "", part, row))
+        key, path, error = (table.column(name)[row].as_py() for name in ("key", "path", "error"))
+        kept.append(Example(key, path, error or "", part, row))

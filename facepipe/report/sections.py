@@ -43,11 +43,11 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class StatusLine:
-    """One status. share: of all rows, 0..1. command: prints every row of it."""
+    """One status. share: of the inputs, 0..1; None for faces beside the identity's. command: prints every row of it."""
 
     status: str
     count: int
-    share: float
+    share: float | None
     meaning: str
     advice: str
     command: str
@@ -93,14 +93,20 @@ def _pairs_note(targets: int, everyone: int, duplicates: int) -> str:
 
 
 def list_statuses(readings: Readings) -> list[StatusLine]:
-    """Every status that came up, the most frequent first."""
-    counts = readings.counts("extract")
-    total = max(sum(counts.values()), 1)
-    ordered = sorted(((name, n) for name, n in counts.items() if n), key=lambda item: (-item[1], item[0]))
+    """Every status that came up, the most frequent first; last the faces beside the identity's, which are no inputs."""
+    counts = {name: n for name, n in readings.counts("extract").items() if n and name in set(Status)}
+    inputs = sum(counts.values()) - counts.get(Status.OTHER_FACE, 0)
+    ordered = sorted(counts.items(), key=lambda item: (item[0] == Status.OTHER_FACE, -item[1], item[0]))
     return [
-        StatusLine(name, n, n / total, *_STATUSES.get(Status(name), ("", "")), command=make_command(readings, name))
+        StatusLine(
+            status=name,
+            count=n,
+            share=None if name == Status.OTHER_FACE else n / inputs,
+            meaning=_STATUSES[Status(name)][0],
+            advice=_STATUSES[Status(name)][1],
+            command=make_command(readings, name),
+        )
         for name, n in ordered
-        if name in set(Status)
     ]
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from facepipe.storage import Place
 
 LISTED = 24
+OF_A_VIDEO = 3
+"""Frames of one video are much alike: more of them would hide the rest."""
 _MOST_FACES = 5_000
 _FEWEST_OF_A_PERSON = 3
 _BLOCK = 4096
@@ -29,13 +31,17 @@ _BLOCK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """A crop to look at. nearest: whom it looks like. margin: how much more, in cosine similarity. picture: encoded."""
+    """A crop to look at. nearest: whom it looks like. margin: how much more, in cosine similarity. picture: encoded.
+
+    more: how many further frames of its video are not shown, told with the last that is.
+    """
 
     key: str
     identity: str
     nearest: str
     margin: float
     picture: bytes
+    more: int = 0
 
 
 def show_strangers(data: str, fingerprints: str = "", embedder: str = "") -> list[Stranger]:
@@ -46,13 +52,32 @@ def show_strangers(data: str, fingerprints: str = "", embedder: str = "") -> lis
     """
     faces = place(data).join("faces")
     known = read_fingerprints(fingerprints) if fingerprints else _embed(faces, Embedder(embedder))
-    found = find_strangers(known, LISTED)
-    pictures = _read_pictures(faces, [known.keys[row] for row, _, _ in found])
-    return [
-        Stranger(known.keys[row], known.identities[row], nearest, margin, pictures[known.keys[row]])
-        for row, nearest, margin in found
-        if known.keys[row] in pictures
+    found = find_strangers(known, _MOST_FACES)
+    videos = _read_videos(faces, [known.keys[row] for row, _, _ in found])
+    # A key that is not among the faces is of another workspace.
+    found = [entry for entry in found if known.keys[entry[0]] in videos]
+    kept = thin_out([(known.identities[row], videos[known.keys[row]]) for row, _, _ in found])[:LISTED]
+    pictures = _read_pictures(faces, [known.keys[found[at][0]] for at, _ in kept])
+    strangers = []
+    for at, more in kept:
+        row, nearest, margin = found[at]
+        if known.keys[row] in pictures:
+            picture = pictures[known.keys[row]]
+            strangers.append(Stranger(known.keys[row], known.identities[row], nearest, margin, picture, more))
+    return strangers
+
+
+def thin_out(videos: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:
+    """Places of at most three of each (identity, video), with how many more follow; stills, of no video, all stay."""
+    of: dict[tuple[str, str], list[int]] = {}
+    for at, name in enumerate(videos):
+        of.setdefault(name if name[1] else (name[0], f"\0{at}"), []).append(at)
+    kept = [
+        (at, len(places) - OF_A_VIDEO if number == OF_A_VIDEO - 1 else 0)
+        for places in of.values()
+        for number, at in enumerate(places[:OF_A_VIDEO])
     ]
+    return sorted(kept)
 
 
 def find_strangers(known: Fingerprints, count: int) -> list[tuple[int, str, float]]:
@@ -115,6 +140,16 @@ def _embed(faces: Place, embedder: Embedder) -> Fingerprints:
         identities += [row["identity"] for row in rows]
         vectors += [embedder.embed(decode_crop(row["crop"]["bytes"], embedder.side)) for row in rows]
     return Fingerprints(keys, identities, np.array(vectors, dtype=np.float32).reshape(len(keys), -1))
+
+
+def _read_videos(faces: Place, keys: Sequence[str]) -> dict[str, str]:
+    """The videos of some keys; keys that are not among the faces are left out."""
+    videos: dict[str, str] = {}
+    for _, table in parquet.iterate_parts(faces, ("key", "video")) if keys else ():
+        at = tables.find(table, "key", keys)
+        names = table.column("video")
+        videos |= {key: names[row].as_py() for key, row in zip(keys, at.tolist(), strict=True) if row >= 0}
+    return videos
 
 
 def _read_pictures(faces: Place, keys: Sequence[str]) -> dict[str, bytes]:

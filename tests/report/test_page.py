@@ -17,7 +17,7 @@ import pytest
 
 from facepipe.errors import InputError
 from facepipe.parquet import part_name
-from facepipe.report import page, readings
+from facepipe.report import page, readings, sections
 from facepipe.report.doubts import find_doubts
 
 VOID = {"meta", "link", "img", "br"}
@@ -158,6 +158,7 @@ def target(name, angle, *runners):
         "target_key": f"{name}#0",
         "target_angle": angle,
         "runner_up_angles": list(runners),
+        "reason": "the most frontal of 9 frames",
     }
 
 
@@ -172,6 +173,78 @@ def test_doubts_come_worst_first():
     ]
     assert [doubt.target["identity"] for doubt in find_doubts(rows, 4)] == ["both", "away", "farther tie", "tie"]
     assert find_doubts([{**target("none", 50), "target_key": ""}], 4) == []
+
+
+@pytest.mark.parametrize(
+    ("runners", "told"),
+    [((4.8, 12), "chosen by hand; 4.8° was there"), ((), "chosen by hand; no other"), ((12,), "no other is more")],
+)
+def test_a_target_chosen_by_hand_is_told_as_such(runners, told):
+    """Not as the most frontal frame there was; and what a person chose is no near-tie."""
+    by_hand = {"reason": "chosen by a person (--overrides)"}
+    (doubt,) = find_doubts([{**target("turned", 11, *runners), **by_hand}], 4)
+    assert doubt.why.startswith("turned away by 11.0°: ")
+    assert told in doubt.why
+    assert find_doubts([{**target("tie", 3, 3.2), **by_hand}], 4) == []
+
+
+def test_what_a_person_chooses_is_known_by_its_reason(workspace, tmp_path):
+    """`select --overrides` writes the reason that the page looks for."""
+    from facepipe.config import Execution, SelectConfig
+    from facepipe.progress import QuietProgress
+    from facepipe.report.people import read_targets
+    from facepipe.stages import select
+    from facepipe.storage import place
+
+    before = next(row for row in read_targets(place(str(workspace))) if row["identity"] == "astronaut")
+    (tmp_path / "overrides.csv").write_text(f"key,action\n{before['runner_up_keys'][-1]},target\n")
+    config = SelectConfig(
+        input=str(workspace / "faces"),
+        output=str(tmp_path / "targets"),
+        refine="none",
+        overrides=str(tmp_path / "overrides.csv"),
+        execution=Execution(workers=1),
+    )
+    select.run(config, QuietProgress())
+    after = next(row for row in read_targets(place(str(tmp_path))) if row["identity"] == before["identity"])
+    told = [doubt.why for doubt in find_doubts([{**after, "target_angle": 40.0}], 4)]
+    assert "chosen by hand" in told[0]
+
+
+def test_shares_are_of_the_inputs(workspace):
+    """Faces beside the identity's own are no inputs: they come last and have no share."""
+    found = readings.read_workspace(str(workspace))
+    found.runs["extract"] = {"counts": {"ok": 3, "no_face": 1, "other_face": 5}}
+    lines = sections.list_statuses(found)
+    assert [(line.status, line.share) for line in lines] == [("ok", 0.75), ("no_face", 0.25), ("other_face", None)]
+
+
+def test_what_is_empty_is_left_out(workspace, tmp_path):
+    """Of a workspace that holds no usable face and no run file there are neither headings nor links to them."""
+    from facepipe import parquet, tables
+    from facepipe.storage import place
+
+    faces = place(str(workspace / "faces"))
+    everything = tables.concatenate([table for _, table in parquet.iterate_parts(faces)])
+    failed = [at for at, status in enumerate(everything.column("status").to_pylist()) if status == "no_face"]
+    (tmp_path / "faces").mkdir()
+    parquet.write_table(place(str(tmp_path / "faces")), part_name(0), tables.take(everything, failed))
+    page.build(str(tmp_path), str(tmp_path / "report.html"))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r'<section id="(\w+)"', text) == ["funnel", "statuses"]
+    assert re.findall(r'<li><a href="#(\w+)"', text) == ["funnel", "statuses"]
+
+
+def test_examples_stand_under_their_keys(workspace):
+    """What a correction names, with the frame's number in videos."""
+    from facepipe import open_faces
+    from facepipe.report.pictures import show_examples
+
+    found = readings.read_workspace(str(workspace))
+    keys = set(open_faces(str(workspace / "faces")).to_table(columns=["key"]).column("key").to_pylist())
+    shown = show_examples(found, "ok", 8)
+    assert len(shown) == 8
+    assert {example.caption for example in shown} <= keys
 
 
 @pytest.mark.parametrize(

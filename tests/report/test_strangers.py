@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from facepipe.errors import InputError
-from facepipe.report.strangers import find_strangers, show_strangers
+from facepipe.report.strangers import find_strangers, show_strangers, thin_out
 from facepipe.sources.fingerprints import Fingerprints, read_fingerprints
 
 
@@ -37,6 +37,37 @@ def test_identities_of_few_faces_say_nothing():
     few = Fingerprints([known.keys[n] for n in rows], [known.identities[n] for n in rows], known.vectors[rows])
     assert all(few.identities[row] != "p0" and nearest != "p0" for row, nearest, _ in find_strangers(few, 10))
     assert find_strangers(Fingerprints([], [], np.empty((0, 4), np.float32)), 10) == []
+
+
+def test_at_most_three_of_a_video_are_shown():
+    """The clearest ones; the third says how many more there are. Stills stay, and so does another person's video."""
+    film = ("anna", "talk.mp4")
+    videos = [film, ("berta", ""), film, film, ("berta", ""), film, ("berta", "talk.mp4"), film, ("berta", "")]
+    assert thin_out(videos) == [(0, 0), (1, 0), (2, 0), (3, 2), (4, 0), (6, 0), (8, 0)]
+    assert thin_out([film] * 3) == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_the_frames_of_one_video_take_three_tiles(workspace):
+    """A video of faces that look like somebody else's: three of them and a count."""
+    from facepipe import open_faces
+
+    rows = open_faces(str(workspace / "faces")).to_table(columns=["key", "identity", "video", "status"]).to_pylist()
+    rows = [row for row in rows if row["status"] == "ok"]
+    rng = np.random.default_rng(0)
+    names = sorted({row["identity"] for row in rows})
+    centre = {name: rng.normal(0, 1, 8) for name in names}
+    other = next(name for name in names if name != "astronaut")
+    wrong = [row for row in rows if row["identity"] == "astronaut" and row["video"]][:5]
+    vectors = [list(centre[other if row in wrong else row["identity"]] + rng.normal(0, 0.1, 8)) for row in rows]
+    file = write(
+        workspace / "of_a_video.parquet",
+        key=[r["key"] for r in rows],
+        identity=[r["identity"] for r in rows],
+        fingerprint=vectors,
+    )
+    found = show_strangers(str(workspace), fingerprints=file)
+    assert [stranger.more for stranger in found] == [0, 0, 2]
+    assert {stranger.key for stranger in found} < {row["key"] for row in wrong}
 
 
 def write(path, **columns):
