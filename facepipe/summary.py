@@ -74,9 +74,10 @@ def print_demo(folder: str) -> None:
     figures = compare_with_truth(join(folder, "faces"), join(folder, "truth.csv"))
     print("demo: " + "\n      ".join(figures.sentences()))
     sheet = join(folder, "contact_sheet.png")
-    write_contact_sheet(folder, sheet)
+    rows = write_contact_sheet(folder, sheet)
+    people = f"{rows} {'person' if rows == 1 else 'people'}"
     places = [
-        ("look at", f"{sheet}: the chosen frame of eight people, and the others by the way they look"),
+        ("look at", f"{sheet}: the chosen frame of {people}, and the others by the way they look"),
         ("photographs", join(folder, "images")),
         ("faces found, with pose", join(folder, "faces")),
         ("training shards", join(folder, "shards")),

@@ -53,3 +53,14 @@ def test_without_pairs_it_says_what_to_run(tmp_path):
     """An empty workspace is an error with the command."""
     with pytest.raises(InputError, match="facepipe split"):
         write_contact_sheet(str(tmp_path), str(tmp_path / "sheet.png"))
+
+
+def test_the_demo_says_how_many_people_its_picture_shows(workspace, tmp_path, capsys):
+    """As many as there are, not as many as there may be."""
+    import shutil
+
+    from facepipe.summary import print_demo
+
+    shutil.copytree(workspace, tmp_path / "demo")
+    print_demo(str(tmp_path / "demo"))
+    assert "contact_sheet.png: the chosen frame of 4 people, and" in capsys.readouterr().out

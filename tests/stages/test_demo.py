@@ -118,7 +118,8 @@ def test_the_estimates_follow_the_turn(made):
     assert figures.yaw_correlation >= 0.95
     assert 0.75 <= figures.yaw_slope <= 1.2  # the whole demo's median lies above 0.8
     assert figures.pitch_correlation >= 0.8
-    assert len(figures.sentences()) == 4
+    assert len(figures.sentences()) == 6
+    assert "degrees estimated for a degree of turn" in figures.sentences()[-2]
 
 
 def write_faces(folder: Path, rows: list[tuple[str, str, float, float]]) -> None:
