@@ -111,10 +111,10 @@ def list_statuses(readings: Readings) -> list[StatusLine]:
 
 
 def make_command(readings: Readings, status: str) -> str:
-    """A command that prints path and sentence of every row of a status."""
+    """A command that prints key and sentence of every row of a status."""
     code = (
         "import sys, facepipe, pyarrow.compute as pc; "
-        'print(*facepipe.open_faces(sys.argv[1]).to_table(columns=["path", "error"], '
+        'print(*facepipe.open_faces(sys.argv[1]).to_table(columns=["key", "error"], '
         'filter=pc.field("status") == sys.argv[2]).to_pylist(), sep="\\n")'
     )
     return shlex.join(["python", "-c", code, join(readings.data, "faces"), status])
