@@ -5,8 +5,6 @@ Keras reads its backend when it is imported: everything heavy is imported inside
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +37,7 @@ from train.arguments import (
 )
 from train.config import AutoencoderConfig
 from train.gan.config import GanConfig
+from train.interruption import end_when_interrupted
 
 if TYPE_CHECKING:
     from train.config import TrainConfig
@@ -226,22 +225,18 @@ def _opened(folder: str, kind: str = "", backend: str = "") -> Any:
     return run
 
 
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
+RESUMABLE = ("autoencoder", "dcgan")
 
 
 def main() -> None:
     """Runs a command; a known error becomes one line and its exit code, an interruption 130."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    kept = "; every finished epoch is kept: the same command with --resume goes on"
+    end_when_interrupted("interrupted" + kept * (any(name in sys.argv[1:2] for name in RESUMABLE)))
     try:
         app(standalone_mode=True)
     except FacepipeError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted; every finished epoch is kept: the same command with --resume goes on", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(130)  # TensorFlow's threads may be in a step that takes seconds
 
 
 if __name__ == "__main__":
