@@ -55,6 +55,7 @@ def make_parts(images: str, output: str) -> None:
     from facepipe.checksums import Journal
     from facepipe.config import ExtractConfig
     from facepipe.stages import extract
+    from facepipe.stages.extract_output import prepare
     from facepipe.stages.extract_part import FINGERPRINT
     from facepipe.storage import place
 
@@ -66,7 +67,7 @@ def make_parts(images: str, output: str) -> None:
     plan = extract._plan(config, settings)
     out, start = place(output), 0
     journal = Journal(out)
-    extract._prepare(config, out, settings, plan, journal)
+    prepare(config, out, settings, plan, journal)
     for number, rows in enumerate(plan.groups):
         sources = plan.table.slice(start, rows)
         start += rows

@@ -84,6 +84,11 @@ def _read_hash(place: Place) -> str:
         return ""
 
 
+def is_plan(place: Place) -> bool:
+    """Whether a plan lies there that reads back."""
+    return _read_hash(place) != ""
+
+
 def removed_sources(place: Place, plan: Plan) -> int:
     """How many files the plan that lies there would have read and this one would not."""
     if _read_hash(place) in ("", plan.hash):

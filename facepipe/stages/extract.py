@@ -8,17 +8,16 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from facepipe import parquet
-from facepipe.checksums import Journal, file_sha256
+from facepipe.checksums import Journal
 from facepipe.config import settings_of
-from facepipe.cores import usable_cores
-from facepipe.errors import DamagedFile, InputError, SettingsChanged, TooManyFailed
+from facepipe.errors import InputError, TooManyFailed
 from facepipe.locks import share_lock
-from facepipe.readahead import in_order
 from facepipe.records import FAILED, StageReport, Status
-from facepipe.settings import check_settings, encode_settings, write_settings
+from facepipe.settings import encode_settings
 from facepipe.sources import list_sources
-from facepipe.sources.plan import PLAN_FILE, Plan, make_plan, removed_sources, write_plan
-from facepipe.stages.extract_part import FINGERPRINT, ExtractJob
+from facepipe.sources.plan import Plan, make_plan
+from facepipe.stages.extract_output import missing_parts, prepare
+from facepipe.stages.extract_part import ExtractJob
 from facepipe.stages.runfile import write_run_file
 from facepipe.storage import place
 from facepipe.workers import run_parts
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from facepipe.storage import Place
 
 STAGE = "extract"
-INPUT_KEYS = ("parts", "images", "plan")
-"""What `settings.json` says of the input: for its readers; images that were added are no change of settings."""
 
 
 def run(config: ExtractConfig, progress: Progress) -> StageReport:
@@ -44,7 +41,7 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
     Raises:
         InputError: there is no image.
         SettingsChanged: the output was made with other settings, or images have gone since.
-        OutputError: the output can't be written, or another run is writing it.
+        OutputError: the output can't be written, another run is writing it, or it holds other programs' files.
         TooManyFailed: more images failed than `max_failed` allows (all parts are kept).
     """
     started = time.monotonic()
@@ -55,8 +52,8 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
         return _dry_report(config, plan)
     with share_lock(out, config.part_of.k, config.part_of.n):
         journal = Journal(out, config.part_of.k, config.part_of.n)
-        _prepare(config, out, settings, plan, journal)
-        missing = _missing_parts(config, out, plan, journal)
+        prepare(config, out, settings, plan, journal)
+        missing = missing_parts(config, out, plan, journal)
         report = StageReport(STAGE, done_before=_owned(config, plan) - len(missing))
         steps = _make_parts(config, settings, plan, missing, journal, progress)
         report.counts, complete = _count(config, out, plan)
@@ -79,65 +76,8 @@ def _settings_hash(settings: dict[str, Any]) -> str:
     return hashlib.sha256(encode_settings(settings)).hexdigest()
 
 
-def _prepare(config: ExtractConfig, out: Place, settings: dict[str, Any], plan: Plan, journal: Journal) -> None:
-    """Leaves the output holding nothing that doesn't belong to these settings and this input."""
-    shown = settings | {"parts": len(plan), "images": plan.sources, "plan": plan.hash}
-    overwrite = config.execution.overwrite
-    if overwrite:
-        for number in parquet.list_parts(out):
-            out.delete(parquet.part_name(number))
-    else:
-        check_settings(out, shown, overwrite=False, ignore=INPUT_KEYS)
-        _refuse_fewer_images(config, out, plan)
-    out.clean_leftovers()
-    known = journal.known().get(PLAN_FILE)
-    digest = write_plan(out, plan, known)
-    if digest != known:
-        journal.add(PLAN_FILE, digest)
-    write_settings(out, shown)
-    for number in parquet.list_parts(out):
-        if number >= len(plan):
-            out.delete(parquet.part_name(number))
-
-
-def _refuse_fewer_images(config: ExtractConfig, out: Place, plan: Plan) -> None:
-    """A mount that is missing must not cost what was made from it."""
-    removed = removed_sources(out, plan)
-    if removed:
-        raise SettingsChanged(
-            f"{config.input} has lost {removed:,} images that {config.output} was made from; bring them back, give "
-            "another --output, or --overwrite to go on with those that are there"
-        )
-
-
 def _owned(config: ExtractConfig, plan: Plan) -> int:
     return sum(config.part_of.owns(number) for number in range(len(plan)))
-
-
-def _missing_parts(config: ExtractConfig, out: Place, plan: Plan, journal: Journal) -> list[int]:
-    """This share's parts that are not there, not of this plan, or not as they were written."""
-    known = journal.known()
-    there = set(parquet.list_parts(out))
-
-    def is_missing(number: int) -> bool:
-        if number not in there:
-            return True
-        name = parquet.part_name(number)
-        try:
-            if parquet.read_metadata(out, name).get(FINGERPRINT) != plan.fingerprints[number]:
-                return True
-            if name in known:
-                return file_sha256(out, name) != known[name]
-            parquet.read_table(out, name)  # every page's checksum
-            journal.add(name, file_sha256(out, name))
-        except DamagedFile:
-            return True
-        return False
-
-    owned = [number for number in range(len(plan)) if config.part_of.owns(number)]
-    # Of a store's parts more at once: what each takes is waiting.
-    checked = in_order(is_missing, owned, usable_cores() if out.is_local else parquet.PARTS_AHEAD)
-    return [number for number, missing in zip(owned, checked, strict=True) if missing]
 
 
 def _make_parts(

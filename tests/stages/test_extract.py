@@ -8,11 +8,13 @@ import os
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig, PartOf
-from facepipe.errors import InputError, SettingsChanged, TooManyFailed, UsageError
+from facepipe.errors import InputError, OutputError, SettingsChanged, TooManyFailed, UsageError
 from facepipe.progress import QuietProgress
 from facepipe.stages import extract
 from facepipe.storage import place
@@ -109,6 +111,43 @@ def test_other_settings_are_refused_with_the_difference(photographs, tmp_path):
     run(photographs, tmp_path / "faces", crop_size=64, execution=Execution(workers=1, overwrite=True))
     crop = next(row["crop"]["bytes"] for row in rows_of(tmp_path / "faces") if row["crop"])
     assert cv2.imdecode(np.frombuffer(crop, np.uint8), 1).shape == (64, 64, 3)
+
+
+def tree_bytes(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith(".")}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["part-00000.parquet", "part-00005.parquet", "settings.json"])
+def test_other_programs_files_are_not_written_over(photographs, tmp_path, name, overwrite):
+    """Parts that Spark wrote, or an editor's settings, are neither replaced nor removed: one line names them."""
+    spark = tmp_path / "spark"
+    spark.mkdir()
+    if name == "settings.json":
+        (spark / name).write_text('{"editor.fontSize": 12}')
+    else:
+        pq.write_table(pa.table({"x": [1, 2]}), spark / name)
+    before = tree_bytes(spark)
+    with pytest.raises(OutputError, match=f"holds {name}, which facepipe did not write; give another --output"):
+        run(photographs, spark, execution=Execution(workers=1, overwrite=overwrite))
+    assert tree_bytes(spark) == before
+
+
+@pytest.mark.parametrize("left", ["part-00001.parquet", "plan.pq", "checksums.sha256"])
+def test_one_sign_of_ours_is_enough_to_go_on(photographs, tmp_path, left):
+    """With its settings damaged and all else gone, one intact file of a run tells that the folder is facepipe's."""
+    out = tmp_path / "faces"
+    run(photographs, out)
+    before = tree_bytes(out)
+    for path in out.iterdir():
+        if path.name in ("settings.json", "part-00000.parquet"):
+            path.write_bytes(path.read_bytes()[:100])
+        elif path.name != left:
+            path.unlink()
+    run(photographs, out)
+    after = tree_bytes(out)
+    before.pop("run.json"), after.pop("run.json")
+    assert after == before
 
 
 def test_images_that_were_added_are_extracted_and_images_that_went_are_refused(photographs, tmp_path, astronaut):

@@ -1,0 +1,110 @@
+"""The output folder of `extract` before parts are made: ours, of these settings, and what of it is finished."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from facepipe import parquet, settings
+from facepipe.checksums import file_sha256
+from facepipe.cores import usable_cores
+from facepipe.errors import DamagedFile, OutputError, SettingsChanged
+from facepipe.readahead import in_order
+from facepipe.sources.plan import PLAN_FILE, Plan, is_plan, removed_sources, write_plan
+from facepipe.stages.extract_part import FINGERPRINT
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from facepipe.checksums import Journal
+    from facepipe.config import ExtractConfig
+    from facepipe.storage import Place
+
+INPUT_KEYS = ("parts", "images", "plan")
+"""What `settings.json` says of the input: for its readers; images that were added are no change of settings."""
+
+
+def prepare(config: ExtractConfig, out: Place, chosen: dict[str, Any], plan: Plan, journal: Journal) -> None:
+    """Leaves the output holding nothing that doesn't belong to these settings and this input.
+
+    Raises:
+        OutputError: there are files of other programs that would be written over.
+        SettingsChanged: the output was made with other settings, or images have gone since.
+    """
+    _refuse_foreign(out, journal)
+    shown = chosen | {"parts": len(plan), "images": plan.sources, "plan": plan.hash}
+    overwrite = config.execution.overwrite
+    if overwrite:
+        for number in parquet.list_parts(out):
+            out.delete(parquet.part_name(number))
+    else:
+        settings.check_settings(out, shown, overwrite=False, ignore=INPUT_KEYS)
+        _refuse_fewer_images(config, out, plan)
+    out.clean_leftovers()
+    known = journal.known().get(PLAN_FILE)
+    digest = write_plan(out, plan, known)
+    if digest != known:
+        journal.add(PLAN_FILE, digest)
+    settings.write_settings(out, shown)
+    for number in parquet.list_parts(out):
+        if number >= len(plan):
+            out.delete(parquet.part_name(number))
+
+
+def _refuse_foreign(out: Place, journal: Journal) -> None:
+    """Spark, Hugging Face and others name their files as parts too: theirs are neither replaced nor removed."""
+    parts = [parquet.part_name(number) for number in parquet.list_parts(out)]
+    threatened = [*parts, *([settings.NAME] if out.exists(settings.NAME) else [])]
+    if threatened and not _is_ours(out, parts, journal):
+        raise OutputError(f"{out} holds {threatened[0]}, which facepipe did not write; give another --output")
+
+
+def _is_ours(out: Place, parts: list[str], journal: Journal) -> bool:
+    """Whether `extract` has been here: one sign is enough, because the others may be damaged."""
+    try:
+        settings.read_settings(out)
+    except DamagedFile:
+        return PLAN_FILE in journal.known() or is_plan(out) or any(_has_fingerprint(out, name) for name in parts)
+    return True
+
+
+def _has_fingerprint(out: Place, name: str) -> bool:
+    try:
+        return FINGERPRINT in parquet.read_metadata(out, name)
+    except DamagedFile:
+        return False
+
+
+def _refuse_fewer_images(config: ExtractConfig, out: Place, plan: Plan) -> None:
+    """A mount that is missing must not cost what was made from it."""
+    removed = removed_sources(out, plan)
+    if removed:
+        raise SettingsChanged(
+            f"{config.input} has lost {removed:,} images that {config.output} was made from; bring them back, give "
+            "another --output, or --overwrite to go on with those that are there"
+        )
+
+
+def missing_parts(config: ExtractConfig, out: Place, plan: Plan, journal: Journal) -> list[int]:
+    """This share's parts that are not there, not of this plan, or not as they were written."""
+    known = journal.known()
+    there = set(parquet.list_parts(out))
+
+    def is_missing(number: int) -> bool:
+        if number not in there:
+            return True
+        name = parquet.part_name(number)
+        try:
+            if parquet.read_metadata(out, name).get(FINGERPRINT) != plan.fingerprints[number]:
+                return True
+            if name in known:
+                return file_sha256(out, name) != known[name]
+            parquet.read_table(out, name)  # every page's checksum
+            journal.add(name, file_sha256(out, name))
+        except DamagedFile:
+            return True
+        return False
+
+    owned = [number for number in range(len(plan)) if config.part_of.owns(number)]
+    # Of a store's parts more at once: what each takes is waiting.
+    checked = in_order(is_missing, owned, usable_cores() if out.is_local else parquet.PARTS_AHEAD)
+    return [number for number, missing in zip(owned, checked, strict=True) if missing]
