@@ -32,12 +32,10 @@ def prepare(config: ExtractConfig, out: Place, chosen: dict[str, Any], plan: Pla
     """
     _refuse_foreign(out, journal)
     shown = chosen | {"parts": len(plan), "images": plan.sources, "plan": plan.hash}
-    overwrite = config.execution.overwrite
-    if overwrite:
-        for number in parquet.list_parts(out):
-            out.delete(parquet.part_name(number))
+    settings.check_settings(out, shown, config.execution.overwrite, ignore=INPUT_KEYS)
+    if config.execution.overwrite:
+        _remove_unfit(out, plan)
     else:
-        settings.check_settings(out, shown, overwrite=False, ignore=INPUT_KEYS)
         _refuse_fewer_images(config, out, plan)
     out.clean_leftovers()
     known = journal.known().get(PLAN_FILE)
@@ -84,18 +82,39 @@ def _refuse_fewer_images(config: ExtractConfig, out: Place, plan: Plan) -> None:
         )
 
 
+def _remove_unfit(out: Place, plan: Plan) -> None:
+    """Before `settings.json` says otherwise: a run that is killed leaves no rows of other settings or images."""
+    numbers = parquet.list_parts(out)
+    checked = in_order(lambda number: _is_of(out, plan, number), numbers, _at_once(out))
+    for number, fits in zip(numbers, checked, strict=True):
+        if not fits:
+            out.delete(parquet.part_name(number))
+
+
+def _is_of(out: Place, plan: Plan, number: int) -> bool:
+    """Whether a part that is there was made from what the plan says of it."""
+    try:
+        made_from = parquet.read_metadata(out, parquet.part_name(number)).get(FINGERPRINT)
+    except DamagedFile:
+        return False
+    return number < len(plan) and made_from == plan.fingerprints[number]
+
+
+def _at_once(out: Place) -> int:
+    """Of a store's parts more than there are cores: what each takes is waiting."""
+    return usable_cores() if out.is_local else parquet.PARTS_AHEAD
+
+
 def missing_parts(config: ExtractConfig, out: Place, plan: Plan, journal: Journal) -> list[int]:
     """This share's parts that are not there, not of this plan, or not as they were written."""
     known = journal.known()
     there = set(parquet.list_parts(out))
 
     def is_missing(number: int) -> bool:
-        if number not in there:
+        if number not in there or not _is_of(out, plan, number):
             return True
         name = parquet.part_name(number)
         try:
-            if parquet.read_metadata(out, name).get(FINGERPRINT) != plan.fingerprints[number]:
-                return True
             if name in known:
                 return file_sha256(out, name) != known[name]
             parquet.read_table(out, name)  # every page's checksum
@@ -105,6 +124,5 @@ def missing_parts(config: ExtractConfig, out: Place, plan: Plan, journal: Journa
         return False
 
     owned = [number for number in range(len(plan)) if config.part_of.owns(number)]
-    # Of a store's parts more at once: what each takes is waiting.
-    checked = in_order(is_missing, owned, usable_cores() if out.is_local else parquet.PARTS_AHEAD)
+    checked = in_order(is_missing, owned, _at_once(out))
     return [number for number, missing in zip(owned, checked, strict=True) if missing]

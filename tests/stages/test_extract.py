@@ -150,6 +150,18 @@ def test_one_sign_of_ours_is_enough_to_go_on(photographs, tmp_path, left):
     assert after == before
 
 
+def test_overwriting_keeps_the_parts_that_fit(photographs, tmp_path):
+    """With the same settings nothing is extracted again; of images that went, only their part is."""
+    out, again = tmp_path / "faces", Execution(workers=1, overwrite=True)
+    run(photographs, out)
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
+    assert run(photographs, out, execution=again).done_before == len(before) == 2
+    assert {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")} == before
+    (photographs / "clara" / "4.jpg").unlink()
+    assert run(photographs, out, execution=again).done_before == 1
+    assert [row["path"] for row in rows_of(out)][-1] == "clara/3.jpg"
+
+
 def test_images_that_were_added_are_extracted_and_images_that_went_are_refused(photographs, tmp_path, astronaut):
     """A growing folder goes on; a folder that lost images (a missing mount) costs nothing."""
     run(photographs, tmp_path / "faces", limit=3)
