@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow.compute as pc
 
 from facepipe import parquet
@@ -46,6 +47,11 @@ class Plan:
     def sources(self) -> int:
         """The number of files to read."""
         return int(self.table.num_rows)
+
+    def films(self) -> list[int]:
+        """How many of each part's files are videos."""
+        flags = self.table.column("is_video").to_numpy()
+        return [int(part.sum()) for part in np.split(flags, np.cumsum(self.groups)[:-1])]
 
 
 def make_plan(table: parquet.Table, groups: Sequence[int], settings_hash: str) -> Plan:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 from facepipe import parquet
 from facepipe.checksums import Journal
 from facepipe.config import settings_of
-from facepipe.errors import InputError, TooManyFailed
+from facepipe.errors import InputError
 from facepipe.locks import share_lock
-from facepipe.records import FAILED, StageReport, Status
+from facepipe.records import StageReport, Status
 from facepipe.settings import encode_settings
 from facepipe.sources import list_sources
 from facepipe.sources.plan import Plan, make_plan
 from facepipe.stages.extract_output import missing_parts, prepare
 from facepipe.stages.extract_part import ExtractJob
 from facepipe.stages.runfile import write_run_file
+from facepipe.stages.tally import Tally
 from facepipe.storage import place
 from facepipe.workers import run_parts
 
@@ -54,9 +55,16 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
         journal = Journal(out, config.part_of.k, config.part_of.n)
         prepare(config, out, settings, plan, journal)
         missing = missing_parts(config, out, plan, journal)
-        report = StageReport(STAGE, done_before=_owned(config, plan) - len(missing))
-        steps = _make_parts(config, settings, plan, missing, journal, progress)
-        report.counts, complete = _count(config, out, plan)
+        kept = sorted(_owned(config, plan) - set(missing))
+        tally = Tally(config, plan, missing)
+        tally.read(out, kept)
+        steps = _make_parts(config, settings, plan, missing, journal, tally, progress)
+        there = parquet.list_parts(out)
+        tally.read(out, there)
+        tally.refuse_failures()
+        complete = len(there) == len(plan)
+        counts = tally.count()
+        report = StageReport(STAGE, {s.value: counts[s] for s in Status if counts[s]}, done_before=len(kept))
         journal.finish(complete=complete)
         report.steps_s, report.wall_s = steps, time.monotonic() - started
         _write_run_file(config, out, plan, report, missing, complete)
@@ -76,8 +84,8 @@ def _settings_hash(settings: dict[str, Any]) -> str:
     return hashlib.sha256(encode_settings(settings)).hexdigest()
 
 
-def _owned(config: ExtractConfig, plan: Plan) -> int:
-    return sum(config.part_of.owns(number) for number in range(len(plan)))
+def _owned(config: ExtractConfig, plan: Plan) -> set[int]:
+    return {number for number in range(len(plan)) if config.part_of.owns(number)}
 
 
 def _make_parts(
@@ -86,6 +94,7 @@ def _make_parts(
     plan: Plan,
     missing: list[int],
     journal: Journal,
+    tally: Tally,
     progress: Progress,
 ) -> dict[str, float]:
     """Runs the job over the missing parts; gives the seconds by step, added up over all workers."""
@@ -93,13 +102,14 @@ def _make_parts(
     counts: Counter[str] = Counter()
     steps: Counter[str] = Counter()
 
-    def on_done(_number: int, part: PartReport) -> None:
+    def on_done(number: int, part: PartReport) -> None:
         for name, digest in part.files.items():
             journal.add(name, digest)
         counts.update(part.counts)
         steps.update(part.steps_s)
         progress.advance(part.items, counts)
-        _refuse_failures(config, counts, max(total, 1))
+        tally.add_made(number, part.counts)
+        tally.refuse_failures()
 
     if missing:
         progress.start(STAGE, total, "images")
@@ -115,29 +125,6 @@ def _make_parts(
             progress.finish()
         place(config.output).clean_leftovers()  # of workers that were killed
     return dict(steps)
-
-
-def _refuse_failures(config: ExtractConfig, counts: Counter[str], images: int) -> None:
-    failed = sum(counts[status] for status in FAILED)
-    if failed > config.max_failed * images:
-        worst = ", ".join(f"{counts[s]:,} {s.value}" for s in sorted(FAILED) if counts[s])
-        raise TooManyFailed(
-            f"{failed:,} of {images:,} images failed ({worst}), more than --max-failed {config.max_failed:g}; "
-            f"the rows in {config.output} say why; what is finished is kept"
-        )
-
-
-def _count(config: ExtractConfig, out: Place, plan: Plan) -> tuple[dict[str, int], bool]:
-    """Rows by status over all parts that are there, and whether that is all of them."""
-    counts: Counter[str] = Counter()
-    there = parquet.list_parts(out)
-    for _, table in parquet.iterate_parts(out, ["status"], there):
-        counts.update(table.column("status").to_pylist())
-    images = sum(n for status, n in counts.items() if status != Status.OTHER_FACE)
-    complete = len(there) == len(plan)
-    if complete:
-        _refuse_failures(config, counts, images)
-    return {status.value: counts[status] for status in Status if counts[status]}, complete
 
 
 def _write_run_file(

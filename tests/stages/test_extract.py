@@ -247,6 +247,57 @@ def test_clear_errors(tmp_path, photographs):
     assert len(rows_of(tmp_path / "faces2")) == 3
 
 
+def test_one_failure_among_many_is_no_reason_to_end_however_the_run_is_cut(tmp_path, astronaut):
+    """A broken picture added to eight good ones is one of nine, also where its part alone is new."""
+    for number in range(8):
+        write_jpeg(tmp_path / "images" / "anna" / f"{number}.jpg", astronaut[::2, ::2])
+    run(tmp_path / "images", tmp_path / "faces")
+    (tmp_path / "images" / "zoe").mkdir()
+    (tmp_path / "images" / "zoe" / "torn.jpg").write_bytes(b"nothing")
+    for _ in range(2):
+        assert run(tmp_path / "images", tmp_path / "faces").counts == {"ok": 8, "decode_error": 1}
+    for _ in range(2):
+        with pytest.raises(TooManyFailed, match=r"1 of 9 images failed.*the first: zoe/torn\.jpg: .*facepipe report"):
+            run(tmp_path / "images", tmp_path / "faces", max_failed=0.1)
+
+
+def write_film(path, astronaut, frames):
+    """An AVI that is cut off at its end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (256, 256))
+    for shift in range(frames):
+        writer.write(np.ascontiguousarray(astronaut[shift : shift + 256, 100:356, ::-1]))
+    writer.release()
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def test_the_frames_of_a_film_count_as_images(tmp_path, astronaut):
+    """Two films that break off after many good frames are not two failures of two."""
+    for name in ("a", "b"):
+        write_film(tmp_path / "images" / name / "film.avi", astronaut, 30)
+    counts = run(tmp_path / "images", tmp_path / "faces", part_size=1).counts
+    assert counts["decode_error"] == 2
+    assert counts["ok"] > 20
+    with pytest.raises(TooManyFailed, match=f"2 of {sum(counts.values())} images failed"):
+        run(tmp_path / "images", tmp_path / "faces", part_size=1, max_failed=0.01)
+
+
+def test_a_run_is_not_ended_for_failures_that_later_images_may_outweigh(tmp_path, astronaut):
+    """A share of failures is of all its images; a hopeless run ends as soon as nothing to come can save it."""
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(6):
+        (images / f"{number}.jpg").write_bytes(b"nothing")
+    write_film(images / "film.avi", astronaut, 30)
+    assert run(images, tmp_path / "faces", part_size=1, max_failed=0.4).counts["ok"] > 10
+    (images / "film.avi").unlink()
+    with pytest.raises(TooManyFailed, match="3 of 6 images failed"):
+        run(images, tmp_path / "fewer", part_size=1, max_failed=0.4)
+    assert len(rows_of(tmp_path / "fewer")) == 3
+    with pytest.raises(TooManyFailed, match="2 of 3 images failed"):
+        run(images, tmp_path / "share", part_size=1, max_failed=0.4, part_of=PartOf(1, 2))
+
+
 def test_a_dry_run_writes_nothing(photographs, tmp_path):
     """It only counts."""
     report = run(photographs, tmp_path / "faces", execution=Execution(dry_run=True))
