@@ -52,6 +52,15 @@ def _split(folder: Folder, identity: str, video: str) -> Iterator[Group]:
         yield Group(identity, f"{video}/{name}" if video else name, folder.path, [name], is_video=True)
 
 
+def _person(folder: Folder, identity: str, video: str) -> Iterator[Group]:
+    """A folder of one person; files that lie in no person's folder (identity "") are people of their own."""
+    if identity:
+        yield from _split(folder, identity, video)
+        return
+    for name in folder.files:
+        yield Group(stem(name), name if is_video(name) else "", folder.path, [name], is_video=is_video(name))
+
+
 class Identity:
     """A folder a person; folders in it are that person's videos. A file beside the folders is a person of its own."""
 
@@ -64,12 +73,7 @@ class Identity:
     def groups(self, tree: Tree, label: str) -> Iterator[Group]:  # noqa: ARG002 - it has no labels
         """In the order of the folders."""
         for folder in tree.walk():
-            identity, _, video = folder.path.partition("/")
-            if identity:
-                yield from _split(folder, identity, video)
-                continue
-            for name in folder.files:
-                yield Group(stem(name), name if is_video(name) else "", "", [name], is_video=is_video(name))
+            yield from _person(folder, *folder.path.partition("/")[::2])
 
 
 class Flat:
@@ -191,7 +195,10 @@ def _has_people(folders: Sequence[str]) -> bool:
 
 
 class LFW:
-    """`<Name>/<Name>_0001.jpg`, in the input or in the one folder that it holds."""
+    """`<Name>/<Name>_0001.jpg`, in the input or in the folders that the archive unpacks to.
+
+    A file beside the people's folders is a person of its own.
+    """
 
     name = "lfw"
 
@@ -204,25 +211,29 @@ class LFW:
         return len(named) > 0 and all(named)
 
     def groups(self, tree: Tree, label: str) -> Iterator[Group]:  # noqa: ARG002 - it has no labels
-        """A group a person."""
+        """In the order of the folders."""
         top = self._top(tree)
-        for folder in tree.walk(top):
-            identity, _, video = folder.path[len(top) :].lstrip("/").partition("/")
-            if identity:
-                yield from _split(folder, identity, video)
+        for folder in tree.walk():
+            inner = folder.path[len(top) :].lstrip("/") if folder.path.startswith(top) else ""
+            yield from _person(folder, *inner.partition("/")[::2])
 
     def _pictures(self, tree: Tree, path: str) -> list[str]:
         return [name for name in tree.level(path).files if extension(name) in MEDIA]
 
     def _top(self, tree: Tree) -> str:
-        """Unpacked archives hold the people's folders in one more, some in two."""
+        """Unpacked archives (lfw, lfw-deepfunneled, lfw_funneled) hold the people's folders in one more, some in two.
+
+        Any other folder that is alone in the input is one person's, with albums in it.
+        """
         top = ""
         for _ in range(2):
-            level = tree.level(top)
-            inner = tree.level(f"{top}/{level.folders[0]}" if top else level.folders[0]) if level.folders else level
-            if len(level.folders) != 1 or not inner.folders:
+            folders = tree.level(top).folders
+            if len(folders) != 1 or not folders[0].lower().startswith("lfw"):
                 break
-            top = f"{top}/{level.folders[0]}" if top else level.folders[0]
+            inner = f"{top}/{folders[0]}" if top else folders[0]
+            if not tree.level(inner).folders:
+                break
+            top = inner
         return top
 
 

@@ -99,6 +99,26 @@ def test_lfw(tmp_path):
     assert rows(listing) == [(f"lfw-deepfunneled/lfw-deepfunneled/{path}", *rest) for path, *rest in expected]
 
 
+@pytest.mark.parametrize("wrapper", ["lfw", "LFW", "lfw_funneled", "lfw-deepfunneled/lfw-deepfunneled", "lfwa/lfw2"])
+def test_lfw_as_unpacked_leaves_no_picture_out(tmp_path, wrapper):
+    """In each archive's folder people are people; a picture that somebody put beside them has a row too."""
+    files = [f"{wrapper}/Ann_B/Ann_B_0001.jpg", f"{wrapper}/Zed/Zed_0001.jpg"]
+    write(tmp_path, dict.fromkeys([*files, f"{wrapper}/extra.jpg", "cover.png"]))
+    listing = listed(tmp_path)
+    assert listing.layout == "lfw"
+    assert {row[0]: row[1] for row in rows(listing)} == {
+        files[0]: "Ann_B", files[1]: "Zed", f"{wrapper}/extra.jpg": "extra", "cover.png": "cover",
+    }  # fmt: skip
+
+
+def test_one_persons_albums_are_no_lfw(tmp_path):
+    """Albums whose pictures are named after them are that person's videos: the first level is the person."""
+    write(tmp_path, dict.fromkeys(["anna/paris/paris_1.jpg", "anna/rome/rome_1.jpg"]))
+    listing = listed(tmp_path)
+    assert listing.layout == "identity"
+    assert [row[1:3] for row in rows(listing)] == [("anna", "paris"), ("anna", "rome")]
+
+
 CELEBA = {
     "img_align_celeba/000001.jpg": None,
     "img_align_celeba/000002.jpg": None,
