@@ -54,6 +54,7 @@ def make_parts(images: str, output: str) -> None:
     from facepipe import parquet
     from facepipe.checksums import Journal
     from facepipe.config import ExtractConfig
+    from facepipe.sources import list_sources
     from facepipe.stages import extract
     from facepipe.stages.extract_output import prepare
     from facepipe.stages.extract_part import FINGERPRINT
@@ -63,11 +64,11 @@ def make_parts(images: str, output: str) -> None:
         extract.run(ExtractConfig(input=images, output=small, limit=1), extract_progress())
         row = parquet.read_table(place(small), parquet.part_name(0))
     config = ExtractConfig(input=images, output=output)
-    settings = {name: value for name, value in extract.settings_of(config).items() if name != "limit"}
-    plan = extract._plan(config, settings)
+    settings, listing = extract.chosen_settings(config), list_sources(place(images), config)
+    plan = extract.plan_parts(config, listing, settings)
     out, start = place(output), 0
     journal = Journal(out)
-    prepare(config, out, settings, plan, journal)
+    prepare(config, out, settings, plan, listing.layout, journal)
     for number, rows in enumerate(plan.groups):
         sources = plan.table.slice(start, rows)
         start += rows

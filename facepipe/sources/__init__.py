@@ -8,13 +8,14 @@ from facepipe.errors import UsageError
 from facepipe.sources.layouts import find_layout
 from facepipe.sources.listing import Group, Listing, ListingBuilder
 from facepipe.sources.manifest import read_manifest
+from facepipe.sources.notes import describe
 from facepipe.sources.tree import open_tree
 
 if TYPE_CHECKING:
     from facepipe.config import ExtractConfig
     from facepipe.storage import Place
 
-__all__ = ["Group", "Listing", "list_sources"]
+__all__ = ["Group", "Listing", "describe", "list_sources"]
 
 _DEFAULT_LABEL = "label"
 

@@ -14,7 +14,7 @@ from facepipe.errors import InputError
 from facepipe.locks import share_lock
 from facepipe.records import StageReport, Status
 from facepipe.settings import encode_settings
-from facepipe.sources import list_sources
+from facepipe.sources import describe, list_sources
 from facepipe.sources.plan import Plan, make_plan
 from facepipe.stages.extract_output import missing_parts, prepare
 from facepipe.stages.extract_part import ExtractJob
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from facepipe.config import ExtractConfig
     from facepipe.parts import PartReport
     from facepipe.progress import Progress
+    from facepipe.sources import Listing
     from facepipe.storage import Place
 
 STAGE = "extract"
@@ -47,13 +48,15 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
     """
     started = time.monotonic()
     out = place(config.output)
-    settings = {name: value for name, value in settings_of(config).items() if name != "limit"}
-    plan = _plan(config, settings)
+    settings = chosen_settings(config)
+    listing = list_sources(place(config.input), config)
+    plan = plan_parts(config, listing, settings)
+    notes = describe(listing, config)
     if config.execution.dry_run:
-        return _dry_report(config, plan)
+        return _dry_report(config, plan, notes)
     with share_lock(out, config.part_of.k, config.part_of.n):
         journal = Journal(out, config.part_of.k, config.part_of.n)
-        prepare(config, out, settings, plan, journal)
+        prepare(config, out, settings, plan, listing.layout, journal)
         missing = missing_parts(config, out, plan, journal)
         kept = sorted(_owned(config, plan) - set(missing))
         tally = Tally(config, plan, missing)
@@ -64,16 +67,27 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
         tally.refuse_failures()
         complete = len(there) == len(plan)
         counts = tally.count()
-        report = StageReport(STAGE, {s.value: counts[s] for s in Status if counts[s]}, done_before=len(kept))
+        report = StageReport(
+            STAGE, {s.value: counts[s] for s in Status if counts[s]}, done_before=len(kept), notes=notes
+        )
         journal.finish(complete=complete)
         report.steps_s, report.wall_s = steps, time.monotonic() - started
-        _write_run_file(config, out, plan, report, missing, complete)
+        _write_run_file(config, out, plan, listing.layout, report, missing, complete)
     _tell(config, plan, report, complete)
     return report
 
 
-def _plan(config: ExtractConfig, settings: dict[str, Any]) -> Plan:
-    listing = list_sources(place(config.input), config)
+def chosen_settings(config: ExtractConfig) -> dict[str, Any]:
+    """What decides the rows of a given file; which files there are, and whose, says the plan."""
+    return {name: value for name, value in settings_of(config).items() if name not in ("limit", "layout")}
+
+
+def plan_parts(config: ExtractConfig, listing: Listing, settings: dict[str, Any]) -> Plan:
+    """Cuts what was listed into parts.
+
+    Raises:
+        InputError: there is no image.
+    """
     if not len(listing):
         raise InputError(f"{config.input} holds no image or video; give another --input, or a --manifest")
     groups = [len(rows) for rows in listing.parts(config.part_size)]
@@ -128,11 +142,18 @@ def _make_parts(
 
 
 def _write_run_file(
-    config: ExtractConfig, out: Place, plan: Plan, report: StageReport, missing: list[int], complete: bool
+    config: ExtractConfig,
+    out: Place,
+    plan: Plan,
+    layout: str,
+    report: StageReport,
+    missing: list[int],
+    complete: bool,
 ) -> None:
     images = sum(plan.groups[number] for number in missing)
     facts = {
         "plan": plan.hash,
+        "layout": layout,
         "images": plan.sources,
         "parts": len(plan),
         "parts_made": len(missing),
@@ -149,7 +170,7 @@ def _tell(config: ExtractConfig, plan: Plan, report: StageReport, complete: bool
         report.notes.append(f"share {config.part_of} of the {len(plan)} parts is done; the others are still missing")
 
 
-def _dry_report(config: ExtractConfig, plan: Plan) -> StageReport:
-    report = StageReport(STAGE, counts={"images": plan.sources, "parts": len(plan)})
+def _dry_report(config: ExtractConfig, plan: Plan, notes: list[str]) -> StageReport:
+    report = StageReport(STAGE, counts={"images": plan.sources, "parts": len(plan)}, notes=notes)
     report.notes.append(f"dry run: would read {config.input} and write {config.output}")
     return report

@@ -19,23 +19,27 @@ if TYPE_CHECKING:
     from facepipe.config import ExtractConfig
     from facepipe.storage import Place
 
-INPUT_KEYS = ("parts", "images", "plan")
+INPUT_KEYS = ("layout", "parts", "images", "plan")
 """What `settings.json` says of the input: for its readers; images that were added are no change of settings."""
 
 
-def prepare(config: ExtractConfig, out: Place, chosen: dict[str, Any], plan: Plan, journal: Journal) -> None:
+def prepare(
+    config: ExtractConfig, out: Place, chosen: dict[str, Any], plan: Plan, layout: str, journal: Journal
+) -> None:
     """Leaves the output holding nothing that doesn't belong to these settings and this input.
 
     Raises:
         OutputError: there are files of other programs that would be written over.
-        SettingsChanged: the output was made with other settings, or images have gone since.
+        SettingsChanged: the output was made with other settings, from an input that was taken for something else, or
+            images have gone since.
     """
     _refuse_foreign(out, journal)
-    shown = chosen | {"parts": len(plan), "images": plan.sources, "plan": plan.hash}
+    shown = chosen | {"layout": layout, "parts": len(plan), "images": plan.sources, "plan": plan.hash}
     settings.check_settings(out, shown, config.execution.overwrite, ignore=INPUT_KEYS)
     if config.execution.overwrite:
         _remove_unfit(out, plan)
     else:
+        _refuse_another_layout(config, out, layout)
         _refuse_fewer_images(config, out, plan)
     out.clean_leftovers()
     known = journal.known().get(PLAN_FILE)
@@ -70,6 +74,19 @@ def _has_fingerprint(out: Place, name: str) -> bool:
         return FINGERPRINT in parquet.read_metadata(out, name)
     except DamagedFile:
         return False
+
+
+def _refuse_another_layout(config: ExtractConfig, out: Place, layout: str) -> None:
+    """A file more can make a folder look like another data set: its people would be others without a word."""
+    try:
+        before = settings.read_settings(out).get("layout")
+    except DamagedFile:
+        return
+    if before != layout:
+        raise SettingsChanged(
+            f"{config.input} was listed as {before} when {config.output} was made, now as {layout}: give --layout "
+            f"{before}, another --output, or --overwrite to go on with {layout}"
+        )
 
 
 def _refuse_fewer_images(config: ExtractConfig, out: Place, plan: Plan) -> None:

@@ -298,6 +298,42 @@ def test_a_run_is_not_ended_for_failures_that_later_images_may_outweigh(tmp_path
         run(images, tmp_path / "share", part_size=1, max_failed=0.4, part_of=PartOf(1, 2))
 
 
+def test_the_layout_that_was_found_is_told_and_kept_to(tmp_path, astronaut):
+    """The report and run.json name it; a file that makes the folder look like another data set is no silent change."""
+    images, faces = tmp_path / "images", tmp_path / "faces"
+    for name in ("anna/anna_1.jpg", "anna/anna_2.jpg", "berta/berta_1.jpg"):
+        write_jpeg(images / name, astronaut[::2, ::2])
+    told = "layout lfw (found): 2 people, 3 files"
+    assert told in run(images, faces).notes
+    assert told in run(images, faces, execution=Execution(dry_run=True)).notes
+    described = json.loads((faces / "run.json").read_text())
+    assert (described["layout"], described["notes"]) == ("lfw", [told])
+    write_jpeg(images / "anna" / "party.jpg", astronaut[::2, ::2])
+    with pytest.raises(SettingsChanged, match=r"was listed as lfw when .* now as identity: give --layout lfw"):
+        run(images, faces)
+    assert run(images, faces, layout="lfw").notes == ["layout lfw: 2 people, 4 files"]
+    again = Execution(workers=1, overwrite=True)
+    assert run(images, faces, execution=again).notes == ["layout identity (found): 2 people, 4 files"]
+    assert run(images, tmp_path / "flat", layout="flat").notes == [
+        "layout flat: every file is a person of its own, 4 files"
+    ]
+
+
+def test_one_person_of_many_subfolders_is_pointed_out(tmp_path, astronaut):
+    """Who gives the folder above the people's gets everybody as one person, and is told what to give."""
+    for name in ("a/1.jpg", "b/1.jpg", "b/2.jpg"):
+        write_jpeg(tmp_path / "images" / "photos" / name, astronaut[::2, ::2])
+    dry = Execution(dry_run=True)
+    assert run(tmp_path / "images", tmp_path / "faces", execution=dry).notes[:2] == [
+        "layout identity (found): 1 person, 3 files",
+        f"one person, photos, in 2 subfolders: if these are people, give --input {tmp_path}/images/photos",
+    ]
+    assert len(run(tmp_path / "images" / "photos", tmp_path / "faces", execution=dry).notes) == 2
+    (tmp_path / "people.csv").write_text("path,identity\nphotos/a/1.jpg,Ada\n")
+    report = run(tmp_path / "images", tmp_path / "faces", execution=dry, manifest=str(tmp_path / "people.csv"))
+    assert report.notes[0] == "manifest people.csv: 1 person, 1 file"
+
+
 def test_a_dry_run_writes_nothing(photographs, tmp_path):
     """It only counts."""
     report = run(photographs, tmp_path / "faces", execution=Execution(dry_run=True))

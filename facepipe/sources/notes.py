@@ -1,0 +1,43 @@
+"""What a user should know of a listing: how the input was taken, and what of it was left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow.compute as pc
+
+from facepipe.config import join
+from facepipe.sources.names import shown
+
+if TYPE_CHECKING:
+    from facepipe.config import ExtractConfig
+    from facepipe.sources.listing import Listing
+
+def describe(listing: Listing, config: ExtractConfig) -> list[str]:
+    """How the input was taken, how many people and files that gives, and what looks unlike what was meant."""
+    people = int(pc.count_distinct(listing.to_arrow().column("identity")).as_py())
+    counted = f"{people:,} {'person' if people == 1 else 'people'}, {_files(len(listing))}"
+    if listing.layout == "manifest":
+        notes = [f"manifest {shown(config.manifest.replace(chr(92), '/').rpartition('/')[2])}: {counted}"]
+    else:
+        found = " (found)" if config.layout == "auto" else ""
+        told = f"every file is a person of its own, {_files(len(listing))}" if listing.layout == "flat" else counted
+        notes = [f"layout {listing.layout}{found}: {told}"]
+    if listing.layout == "identity" and people == 1:
+        notes += _one_person(listing, config)
+    return notes
+
+
+def _files(count: int) -> str:
+    return f"{count:,} {'file' if count == 1 else 'files'}"
+
+
+def _one_person(listing: Listing, config: ExtractConfig) -> list[str]:
+    """A folder of people in one folder more than expected reads as one person's videos."""
+    pieces = [path.split("/", 2) for path in listing.to_arrow().column("path").to_pylist()]
+    folders = {piece[1] for piece in pieces if len(piece) > 2}
+    if len(folders) < 2:
+        return []
+    name = pieces[0][0]
+    inner = join(config.input, name)
+    return [f"one person, {name}, in {len(folders):,} subfolders: if these are people, give --input {inner}"]
