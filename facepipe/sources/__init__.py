@@ -8,7 +8,8 @@ from facepipe.errors import UsageError
 from facepipe.sources.layouts import find_layout
 from facepipe.sources.listing import Group, Listing, ListingBuilder
 from facepipe.sources.manifest import read_manifest
-from facepipe.sources.notes import describe
+from facepipe.sources.names import natural_key
+from facepipe.sources.notes import describe, left_out
 from facepipe.sources.tree import open_tree
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def list_sources(place: Place, config: ExtractConfig) -> Listing:
         return builder.finish("manifest", [])
     tree = open_tree(place)
     layout = find_layout(config.layout, tree)
+    tree.start_over()
     label = "" if config.label == _DEFAULT_LABEL else config.label
     if label and layout.name != "celeba":
         raise UsageError(
@@ -48,4 +50,4 @@ def list_sources(place: Place, config: ExtractConfig) -> Listing:
         builder.add(group)
         if builder.is_full:
             break
-    return builder.finish(layout.name, list(tree.notes))
+    return builder.finish(layout.name, left_out(tree.unread()) + sorted(tree.notes, key=natural_key))

@@ -14,6 +14,12 @@ IMAGES = frozenset({
 VIDEOS = frozenset({
     "mp4", "m4v", "avi", "mov", "webm", "mkv", "mpg", "mpeg", "wmv", "flv", "3gp", "ogv", "mts", "m2ts",
 })
+UNREAD = frozenset({
+    "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "hif", "iiq", "kdc", "mrw", "nef", "nrw", "orf", "pef",
+    "raf", "raw", "rw2", "sr2", "srf", "srw", "x3f",
+    "3g2", "asf", "divx", "f4v", "m2v", "mxf", "rm", "rmvb", "ts", "vob",
+})
+"""Pictures as cameras keep them, and films, that nothing here reads: they are counted, so that nobody misses them."""
 # fmt: on
 MEDIA = IMAGES | VIDEOS
 SKIPPED_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})

@@ -10,8 +10,19 @@ from facepipe.config import join
 from facepipe.sources.names import shown
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from facepipe.config import ExtractConfig
     from facepipe.sources.listing import Listing
+
+SHOWN_NOTES = 5
+
+
+def left_out(unread: Counter[str]) -> list[str]:
+    """`left out: 12 .dng, 3 .ts (no reader)`, the most frequent first; nothing where nothing was left out."""
+    kinds = sorted(unread.items(), key=lambda kind: (-kind[1], kind[0]))
+    return [f"left out: {', '.join(f'{count:,} .{name}' for name, count in kinds)} (no reader)"] if kinds else []
+
 
 def describe(listing: Listing, config: ExtractConfig) -> list[str]:
     """How the input was taken, how many people and files that gives, and what looks unlike what was meant."""
@@ -25,7 +36,8 @@ def describe(listing: Listing, config: ExtractConfig) -> list[str]:
         notes = [f"layout {listing.layout}{found}: {told}"]
     if listing.layout == "identity" and people == 1:
         notes += _one_person(listing, config)
-    return notes
+    more = len(listing.notes) - SHOWN_NOTES
+    return notes + listing.notes[:SHOWN_NOTES] + ([f"... and {more:,} more"] if more > 0 else [])
 
 
 def _files(count: int) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facepipe.errors import InputError
-from facepipe.sources.names import MEDIA, SKIPPED_FOLDERS, extension, natural_key, shown
+from facepipe.sources.names import MEDIA, SKIPPED_FOLDERS, UNREAD, extension, natural_key, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,16 @@ class Tree(ABC):
         self.place = place
         self.notes: dict[str, None] = {}
         """What the user should know, each once."""
+        self._unread: dict[str, Counter[str]] = {}
+
+    def start_over(self) -> None:
+        """Forgets what was met so far: who looks for a layout starts at other folders than who lists."""
+        self.notes.clear()
+        self._unread.clear()
+
+    def unread(self) -> Counter[str]:
+        """How many pictures and films of which extension were met that nothing here reads."""
+        return sum(self._unread.values(), Counter())
 
     @abstractmethod
     def walk(self, top: str = "") -> Iterator[Folder]:
@@ -133,7 +143,7 @@ class LocalTree(Tree):
             waiting += [(f"{path}/{name}" if path else name, chain) for name in reversed(folders)]
 
     def _scan(self, path: str, chain: tuple[Identifier, ...]) -> tuple[list[str], list[str]]:
-        files, folders = [], []
+        files, folders, unread = [], [], []
         with os.scandir(self._full(path)) as entries:
             for entry in entries:
                 name = entry.name
@@ -148,6 +158,10 @@ class LocalTree(Tree):
                         files.append(name)
                 elif media:
                     files.append(name)
+                elif dot and ending.lower() in UNREAD:
+                    unread.append(ending.lower())
+        if unread:
+            self._unread[path] = Counter(unread)
         return sorted(files, key=natural_key), sorted(folders, key=natural_key)
 
     def _may_enter(self, entry: os.DirEntry[str], path: str, chain: tuple[Identifier, ...]) -> bool:
@@ -215,6 +229,9 @@ class StoreTree(Tree):
             path = waiting.pop()
             level = self.level(path)
             files = sorted((name for name in level.files if extension(name) in MEDIA), key=natural_key)
+            unread = Counter(extension(name) for name in level.files if extension(name) in UNREAD)
+            if unread:
+                self._unread[path] = unread
             if files:
                 yield Folder(path, files)
             waiting += [f"{path}/{name}" if path else name for name in reversed(level.folders)]

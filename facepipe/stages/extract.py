@@ -89,7 +89,8 @@ def plan_parts(config: ExtractConfig, listing: Listing, settings: dict[str, Any]
         InputError: there is no image.
     """
     if not len(listing):
-        raise InputError(f"{config.input} holds no image or video; give another --input, or a --manifest")
+        said = "".join(f"; {note}" for note in listing.notes[:1])
+        raise InputError(f"{config.input} holds no image or video; give another --input, or a --manifest{said}")
     groups = [len(rows) for rows in listing.parts(config.part_size)]
     return make_plan(listing.to_arrow(), groups, _settings_hash(settings))
 

@@ -17,6 +17,8 @@ from facepipe.errors import InputError, UsageError
 from facepipe.parquet import PLAN
 from facepipe.sources import list_sources
 from facepipe.sources.listing import VIDEO_WEIGHT, Group, ListingBuilder
+from facepipe.sources.notes import left_out
+from facepipe.sources.tree import StoreTree
 from facepipe.storage import place
 
 PEOPLE = ["Zoe", "ann", "Ann", "Émile", "9", "10", "J. R. Smith"]
@@ -222,6 +224,29 @@ def test_links_are_followed_and_circles_noticed(tmp_path):
     assert paths(listing) == ["a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg"]
     assert len(listing.notes) == 2
     assert all("circle" in note for note in listing.notes)
+
+
+def test_pictures_and_films_that_nothing_reads_are_counted(tmp_path):
+    """Cameras' own formats are left out and told, those of the whole tree together, on a store as on a disk."""
+    names = [
+        "a/1.jpg",
+        "a/2.DNG",
+        "a/3.dng",
+        "b/c/4.dng",
+        "b/film.ts",
+        "b/film.vob",
+        "b/notes.txt",
+        ".hidden/5.dng",
+        "ts",
+    ]
+    make(tmp_path, names)
+    told = ["left out: 3 .dng, 1 .ts, 1 .vob (no reader)"]
+    assert listed(tmp_path).notes == told
+    tree = StoreTree(place(str(tmp_path)))
+    assert [folder.files for folder in tree.walk()] == [["1.jpg"]]
+    assert left_out(tree.unread()) == told
+    (tmp_path / "a/1.jpg").unlink()
+    assert listed(tmp_path).notes == told
 
 
 def test_links_to_folders_of_links_end(tmp_path):

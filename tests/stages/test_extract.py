@@ -334,6 +334,23 @@ def test_one_person_of_many_subfolders_is_pointed_out(tmp_path, astronaut):
     assert report.notes[0] == "manifest people.csv: 1 person, 1 file"
 
 
+def test_what_was_left_out_is_told(tmp_path, astronaut):
+    """Links that lead in circles and formats that nothing reads are in the report and in run.json, the first five."""
+    images, faces = tmp_path / "images", tmp_path / "faces"
+    write_jpeg(images / "anna" / "1.jpg", astronaut[::2, ::2])
+    (images / "anna" / "2.cr2").write_bytes(b"raw")
+    for number in range(6):
+        (images / "anna" / f"up{number}").symlink_to("..")
+    notes = run(images, faces).notes
+    assert notes[1] == "left out: 1 .cr2 (no reader)"
+    assert notes[2] == "the link anna/up0 leads in a circle; it is not followed"
+    assert (len(notes), notes[-1]) == (7, "... and 2 more")
+    assert json.loads((faces / "run.json").read_text())["notes"] == notes
+    (images / "anna" / "1.jpg").unlink()
+    with pytest.raises(InputError, match=r"no image or video.*left out: 1 \.cr2"):
+        run(images, tmp_path / "none")
+
+
 def test_a_dry_run_writes_nothing(photographs, tmp_path):
     """It only counts."""
     report = run(photographs, tmp_path / "faces", execution=Execution(dry_run=True))
