@@ -99,6 +99,8 @@ class Execution(_Checked):
     scheduler: str = ""
     overwrite: bool = False
     dry_run: bool = False
+    retry_failed: bool = False
+    """`extract` alone."""
 
     def __post_init__(self) -> None:
         """Checks every option."""

@@ -39,7 +39,7 @@ class Option:
 
 
 FILES, FACES, WHICH, SPEED, LIMITS = "Files", "Faces", "Which images", "Speed", "Limits"
-EXECUTION_FIELDS = ("workers", "engine", "scheduler", "overwrite", "dry_run")
+EXECUTION_FIELDS = ("workers", "engine", "scheduler", "overwrite", "dry_run", "retry_failed")
 
 OPTIONS: tuple[Option, ...] = (
     Option("layout", str, (EXTRACT,), "How the folder is laid out: auto, identity (a folder a person), youtube-faces, "
@@ -69,6 +69,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("max-pixels", int, (EXTRACT,), "Refuse larger images unread.", "200 million", group=LIMITS, metavar="N"),
     Option("max-failed", float, (EXTRACT,), "End with an error when more than this share of the images failed.", "0.5",
            group=LIMITS, metavar="F"),
+    Option("retry-failed", bool, (EXTRACT,), "Read images again that failed in an earlier run.", group=LIMITS),
     Option("per", str, (SELECT,), "One target per identity, or per video.", "identity"),
     Option("max-angle", float, (SELECT,), "Refuse targets turned further than this, in degrees.", "none", metavar="DEG"),
     Option("min-frames", int, (SELECT,), "Leave out identities with fewer frames.", "1", metavar="N"),

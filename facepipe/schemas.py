@@ -68,5 +68,6 @@ PLAN = {
     "label": "int64",
     "is_video": "bool",
     "repeat": "int32",
+    "size": "int64",
 }
 """`faces/plan.pq`: a row a file to read, a row group a part."""

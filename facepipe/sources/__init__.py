@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from facepipe.errors import UsageError
 from facepipe.sources.layouts import find_layout
-from facepipe.sources.listing import Group, Listing, ListingBuilder
+from facepipe.sources.listing import Group, Listing, ListingBuilder, local_sizes
 from facepipe.sources.manifest import read_manifest
 from facepipe.sources.names import natural_key
 from facepipe.sources.notes import describe, left_out
@@ -31,14 +31,15 @@ def list_sources(place: Place, config: ExtractConfig) -> Listing:
         InputError: the input is missing, or not what its layout says.
         UsageError: a manifest or label file that can't be meant.
     """
-    builder = ListingBuilder(config.limit)
     if config.manifest:
+        builder = ListingBuilder(config.limit, local_sizes(place.local_path()) if place.is_local else None)
         for group in read_manifest(config.manifest, config.label, optional_label=config.label == _DEFAULT_LABEL):
             builder.add(group)
             if builder.is_full:
                 break
         return builder.finish("manifest", [])
     tree = open_tree(place)
+    builder = ListingBuilder(config.limit, tree.sizes)
     layout = find_layout(config.layout, tree)
     tree.start_over()
     label = "" if config.label == _DEFAULT_LABEL else config.label

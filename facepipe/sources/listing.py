@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from facepipe.parquet import PLAN, table_to_sources
+from facepipe.parquet import PLAN, UNKNOWN_SIZE, table_to_sources
 from facepipe.sources.names import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from facepipe.records import Box, Source
 
@@ -103,6 +104,8 @@ class ListingBuilder:
     """Collects groups in order, up to `limit` files (0: all)."""
 
     limit: int = 0
+    sizes: Callable[[Sequence[str]], list[int]] | None = None
+    """Gives files' sizes in bytes, where those are to be known."""
     rows: int = 0
     _groups: list[tuple[int, int]] = field(default_factory=list)
     """Rows, and the weight of each when parts are cut; 0: they stay together."""
@@ -130,6 +133,7 @@ class ListingBuilder:
         columns["label"] += group.labels or [None] * count
         columns["repeat"] += group.repeats or [0] * count
         columns["is_video"] += [group.is_video] * count
+        columns["size"] += self.sizes(files) if self.sizes else [UNKNOWN_SIZE] * count
         self.rows += count
         self._groups.append((count, VIDEO_WEIGHT if group.is_video else 0 if group.video else 1))
         if len(columns["file"]) >= _CHUNK_ROWS:
@@ -168,6 +172,19 @@ class ListingBuilder:
         """The listing."""
         self._flush()
         return Listing(pa.concat_tables(self._chunks), self._groups, layout, notes)
+
+
+def local_sizes(root: str) -> Callable[[Sequence[str]], list[int]]:
+    """Gives the sizes of files below a local folder; of what is no regular file, none."""
+
+    def size(file: str) -> int:
+        try:
+            found = os.stat(f"{root}/{file}")
+        except (OSError, ValueError):
+            return UNKNOWN_SIZE
+        return found.st_size if stat.S_ISREG(found.st_mode) else UNKNOWN_SIZE
+
+    return lambda files: [size(file) for file in files]
 
 
 def _texts(texts: list[str]) -> Any:

@@ -38,7 +38,8 @@ STAGE = "extract"
 def run(config: ExtractConfig, progress: Progress) -> StageReport:
     """Makes `config.output`: `part-*.parquet`, `plan.pq`, `settings.json`, `checksums.sha256`, `run.json`.
 
-    A rerun makes only the parts that are missing, damaged, or whose inputs have changed.
+    A rerun makes only the parts that are missing, damaged, or whose inputs have changed; with `retry_failed` those too
+    that hold images that failed.
 
     Raises:
         InputError: there is no image.
@@ -58,9 +59,11 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
         journal = Journal(out, config.part_of.k, config.part_of.n)
         prepare(config, out, settings, plan, listing.layout, journal)
         missing = missing_parts(config, out, plan, journal)
-        kept = sorted(_owned(config, plan) - set(missing))
         tally = Tally(config, plan, missing)
+        kept = sorted(_owned(config, plan) - set(missing))
         tally.read(out, kept)
+        again = _failed_before(config, tally, kept, notes)
+        missing, kept = sorted([*missing, *again]), [number for number in kept if number not in again]
         steps = _make_parts(config, settings, plan, missing, journal, tally, progress)
         there = parquet.list_parts(out)
         tally.read(out, there)
@@ -101,6 +104,21 @@ def _settings_hash(settings: dict[str, Any]) -> str:
 
 def _owned(config: ExtractConfig, plan: Plan) -> set[int]:
     return {number for number in range(len(plan)) if config.part_of.owns(number)}
+
+
+def _failed_before(config: ExtractConfig, tally: Tally, kept: list[int], notes: list[str]) -> set[int]:
+    """The finished parts that `--retry-failed` makes again; without it, a note says what it would do."""
+    failed = tally.failed_in(kept)
+    if config.execution.retry_failed:
+        for number in failed:
+            tally.reopen(number)
+        return set(failed)
+    if failed:
+        notes.append(
+            f"{sum(failed.values()):,} images that failed in an earlier run are kept as failed; --retry-failed reads "
+            "them again"
+        )
+    return set()
 
 
 def _make_parts(

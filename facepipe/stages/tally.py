@@ -63,6 +63,17 @@ class Tally:
         self._add(number, PartRows(Counter(counts), most if self._films[number] else self._sizes[number]))
         self._made.add(number)
 
+    def failed_in(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Which of these parts hold images that failed, and how many."""
+        return {number: self._parts[number].failed for number in numbers if self._parts[number].failed}
+
+    def reopen(self, number: int) -> None:
+        """A part of this share that is to be made again."""
+        rows = self._parts.pop(number)
+        self._failed -= rows.failed
+        self._images += self._sizes[number] - rows.images
+        self._waiting.add(number)
+
     def _add(self, number: int, rows: PartRows) -> None:
         before = self._parts.get(number)
         self._parts[number] = rows

@@ -351,6 +351,36 @@ def test_what_was_left_out_is_told(tmp_path, astronaut):
         run(images, tmp_path / "none")
 
 
+def test_a_photograph_that_was_repaired_is_read_again_when_asked_for(photographs, tmp_path, astronaut):
+    """A failed image stays failed, and the report says so, until --retry-failed makes its part anew, alone."""
+    run(photographs, tmp_path / "faces")
+    write_jpeg(photographs / "clara" / "4.jpg", astronaut)
+    report = run(photographs, tmp_path / "faces")
+    assert report.counts["decode_error"] == 1
+    assert "1 images that failed in an earlier run are kept as failed; --retry-failed reads them again" in report.notes
+    report = run(photographs, tmp_path / "faces", execution=Execution(workers=1, retry_failed=True))
+    assert (report.counts, report.done_before) == ({"ok": 7, "no_face": 1}, 1)
+    assert not [note for note in report.notes if "failed" in note]
+    run(photographs, tmp_path / "fresh")
+    assert [row["status"] for row in rows_of(tmp_path / "fresh")] == [r["status"] for r in rows_of(tmp_path / "faces")]
+
+
+def test_a_file_of_another_size_is_read_again(tmp_path, astronaut):
+    """A manifest's file that is replaced under its name makes its part anew; no row tells the size."""
+    images, faces = tmp_path / "images", tmp_path / "faces"
+    for name in ("a.jpg", "b.jpg"):
+        write_jpeg(images / name, astronaut)
+    (tmp_path / "list.csv").write_text("path,identity\na.jpg,Ada\nb.jpg,Bea\n")
+    options = {"manifest": str(tmp_path / "list.csv"), "part_size": 1}
+    run(images, faces, **options)
+    before = (faces / "part-00000.parquet").read_bytes()
+    write_jpeg(images / "b.jpg", astronaut[400:, :100])
+    assert run(images, faces, **options).done_before == 1
+    assert [row["status"] for row in rows_of(faces)] == ["ok", "no_face"]
+    assert (faces / "part-00000.parquet").read_bytes() == before
+    assert run(images, faces, **options).done_before == 2
+
+
 def test_a_dry_run_writes_nothing(photographs, tmp_path):
     """It only counts."""
     report = run(photographs, tmp_path / "faces", execution=Execution(dry_run=True))
