@@ -36,6 +36,7 @@ class ManifestRows:
         self._lines = array("q")
         self._known: dict[str, str] = {}
         self._seen: dict[str, int] = {}
+        self._films: set[tuple[str, str]] = set()
 
     def __len__(self) -> int:
         """How many rows."""
@@ -44,7 +45,18 @@ class ManifestRows:
     def add(
         self, path: str, identity: str, video: str, frame: int, box: Box | None, label: int | None, line: int
     ) -> None:
-        """Appends a row; `frame` is -1 where the manifest gives none."""
+        """Appends a row; `frame` is -1 where the manifest gives none.
+
+        Raises:
+            UsageError: a row of one frame of a film, or a film's second row for one person.
+        """
+        if is_video(path):
+            if frame > 0 or (path, identity) in self._films:
+                raise UsageError(
+                    f"{self._where}, line {line}: {shown(path)} is a film and taken whole: list it once, without "
+                    "frame_index"
+                )
+            self._films.add((path, identity))
         self._paths.append(path)
         self._identities.append(self._known.setdefault(identity, identity))
         self._videos.append(self._known.setdefault(video, video))
