@@ -227,10 +227,10 @@ class LFW:
         """
         top = ""
         for _ in range(2):
-            folders = tree.level(top).folders
-            if len(folders) != 1 or not folders[0].lower().startswith("lfw"):
+            folders = [f"{top}/{name}" if top else name for name in tree.level(top).folders[:20]]
+            inner, *others = [folder for folder in folders if not tree.is_output(folder)] or [""]
+            if others or not inner.rpartition("/")[2].lower().startswith("lfw"):
                 break
-            inner = f"{top}/{folders[0]}" if top else folders[0]
             if not tree.level(inner).folders:
                 break
             top = inner

@@ -8,18 +8,22 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facepipe.errors import InputError
+from facepipe import settings
+from facepipe.checksums import CHECKSUMS
+from facepipe.errors import DamagedFile, InputError
 from facepipe.parquet import UNKNOWN_SIZE
 from facepipe.sources.names import MEDIA, SKIPPED_FOLDERS, UNREAD, extension, natural_key, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from facepipe.storage import Place
 
 Identifier = tuple[int, int]
 """Device and inode of a folder."""
 _KEPT_LEVELS = 64
+_OWN = frozenset({settings.NAME, CHECKSUMS})
+"""Files that lie in every output of ours."""
 MAX_VISITS = 16
 """How often one folder is entered through different links: links to folders of links would otherwise never end."""
 
@@ -68,11 +72,35 @@ class Tree(ABC):
 
     @abstractmethod
     def walk(self, top: str = "") -> Iterator[Folder]:
-        """Every folder from `top` down that holds pictures, a folder before those in it, in natural order."""
+        """Every folder from `top` down that holds pictures, a folder before those in it, in natural order.
+
+        Folders that facepipe wrote are left out, and noted.
+        """
 
     @abstractmethod
     def level(self, path: str = "") -> Level:
         """Names of all folders (in natural order) and files (of any kind, in no order) directly in a folder."""
+
+    def is_output(self, path: str) -> bool:
+        """Whether a folder is one that facepipe wrote: `split --images` writes pictures, which are nobody's albums."""
+        return _OWN.issubset(self.level(path).files) and self._has_settings(path)
+
+    def _has_settings(self, path: str) -> bool:
+        try:
+            settings.read_settings(self.place.join(path))
+        except (DamagedFile, InputError):
+            return False
+        return True
+
+    def _notice(self, path: str, others: Collection[str]) -> bool:
+        """Notes what a folder's files that are no media say; whether it is not to be entered (the input always is)."""
+        if path and _OWN.issubset(others) and self._has_settings(path):
+            self.notes[f"the folder {shown(path)} is left out: facepipe wrote it"] = None
+            return False
+        unread = Counter(ending for ending in map(extension, others) if ending in UNREAD)
+        if unread:
+            self._unread[path] = unread
+        return True
 
     def read_text(self, path: str) -> str:
         """A label file. Bytes that are no UTF-8 become surrogate escapes, as in file names."""
@@ -152,7 +180,7 @@ class LocalTree(Tree):
             waiting += [(f"{path}/{name}" if path else name, chain) for name in reversed(folders)]
 
     def _scan(self, path: str, chain: tuple[Identifier, ...]) -> tuple[list[str], list[str]]:
-        files, folders, unread = [], [], []
+        files, folders, others = [], [], []
         with os.scandir(self._full(path)) as entries:
             for entry in entries:
                 name = entry.name
@@ -167,10 +195,10 @@ class LocalTree(Tree):
                         files.append(name)
                 elif media:
                     files.append(name)
-                elif dot and ending.lower() in UNREAD:
-                    unread.append(ending.lower())
-        if unread:
-            self._unread[path] = Counter(unread)
+                else:
+                    others.append(name)
+        if not self._notice(path, others):
+            return [], []
         return sorted(files, key=natural_key), sorted(folders, key=natural_key)
 
     def _may_enter(self, entry: os.DirEntry[str], path: str, chain: tuple[Identifier, ...]) -> bool:
@@ -242,10 +270,9 @@ class StoreTree(Tree):
         while waiting:
             path = waiting.pop()
             level = self.level(path)
+            if not self._notice(path, level.files):
+                continue
             files = sorted((name for name in level.files if extension(name) in MEDIA), key=natural_key)
-            unread = Counter(extension(name) for name in level.files if extension(name) in UNREAD)
-            if unread:
-                self._unread[path] = unread
             if files:
                 yield Folder(path, files)
             waiting += [f"{path}/{name}" if path else name for name in reversed(level.folders)]

@@ -9,6 +9,8 @@ import pytest
 from facepipe.config import ExtractConfig
 from facepipe.errors import InputError, UsageError
 from facepipe.sources import list_sources
+from facepipe.sources.tree import StoreTree
+from facepipe.stages.output import open_output
 from facepipe.storage import place
 
 
@@ -117,6 +119,21 @@ def test_one_persons_albums_are_no_lfw(tmp_path):
     listing = listed(tmp_path)
     assert listing.layout == "identity"
     assert [row[1:3] for row in rows(listing)] == [("anna", "paris"), ("anna", "rome")]
+
+
+def test_what_facepipe_wrote_into_the_input_is_nobody(tmp_path):
+    """The pictures of `split --images` are left out and noted, on a disk and on a store; given as input they are read."""
+    write(tmp_path, dict.fromkeys(["lfw/Ann_B/Ann_B_0001.jpg", "lfw/Zed/Zed_0001.jpg"]))
+    with open_output(str(tmp_path / "png"), {"inputs": "1", "seed": 0}, False, lambda _: True) as out:
+        out.write("train/Ann_B/features/1.png", b"picture")
+        out.finish()
+    listing = listed(tmp_path)
+    assert (listing.layout, [row[1] for row in rows(listing)]) == ("lfw", ["Ann_B", "Zed"])
+    assert listing.notes == ["the folder png is left out: facepipe wrote it"]
+    assert [folder.path for folder in StoreTree(place(str(tmp_path))).walk()] == ["lfw/Ann_B", "lfw/Zed"]
+    assert len(listed(tmp_path / "png")) == 1
+    (tmp_path / "png" / "settings.json").write_text("{}")
+    assert len(listed(tmp_path)) == 3
 
 
 CELEBA = {
