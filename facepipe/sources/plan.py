@@ -95,12 +95,12 @@ def is_plan(place: Place) -> bool:
     return _read_hash(place) != ""
 
 
-def removed_sources(place: Place, plan: Plan) -> int:
-    """How many files the plan that lies there would have read and this one would not."""
+def removed_sources(place: Place, plan: Plan) -> tuple[int, int]:
+    """How many files the plan that lies there would have read and this one would not, and how many it would have."""
     if _read_hash(place) in ("", plan.hash):
-        return 0
+        return 0, plan.sources
     before = parquet.read_table(place, PLAN_FILE, ["path"]).column("path")
-    return int(pc.sum(pc.invert(pc.is_in(before, plan.table.column("path")))).as_py() or 0)
+    return int(pc.sum(pc.invert(pc.is_in(before, plan.table.column("path")))).as_py() or 0), len(before)
 
 
 def read_part(place: Place, number: int, settings_hash: str) -> tuple[list[Source], str]:

@@ -91,7 +91,12 @@ def _refuse_another_layout(config: ExtractConfig, out: Place, layout: str) -> No
 
 def _refuse_fewer_images(config: ExtractConfig, out: Place, plan: Plan) -> None:
     """A mount that is missing must not cost what was made from it."""
-    removed = removed_sources(out, plan)
+    removed, before = removed_sources(out, plan)
+    if removed and 0 < config.limit < before:
+        raise SettingsChanged(
+            f"--limit {config.limit} takes fewer images than {config.output} was made from ({before:,}): leave it out, "
+            "or give another --output"
+        )
     if removed:
         raise SettingsChanged(
             f"{config.input} has lost {removed:,} images that {config.output} was made from; bring them back, give "

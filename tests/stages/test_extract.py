@@ -168,6 +168,9 @@ def test_images_that_were_added_are_extracted_and_images_that_went_are_refused(p
     assert run(photographs, tmp_path / "faces").counts["ok"] == 6
     write_jpeg(photographs / "zoe" / "1.jpg", astronaut)
     assert run(photographs, tmp_path / "faces").counts["ok"] == 7
+    said = r"--limit 3 takes fewer images than .*faces was made from \(9\): leave it out, or give another --output"
+    with pytest.raises(SettingsChanged, match=said):
+        run(photographs, tmp_path / "faces", limit=3)
     (photographs / "anna" / "1.jpg").unlink()
     with pytest.raises(SettingsChanged, match="lost 1 images"):
         run(photographs, tmp_path / "faces")
