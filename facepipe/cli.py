@@ -183,7 +183,9 @@ def bench(
     images: Annotated[
         int | None, typer.Option(min=1, help="How many images to time; without it, five seconds' worth.")
     ] = None,
-    count: Annotated[int, typer.Option("--for", metavar="N", help="Say what this many images will take.")] = 621_126,
+    count: Annotated[
+        int, typer.Option("--for", min=1, metavar="N", help="Say what this many images will take.")
+    ] = 621_126,
     workers: WorkersOption = None,
 ) -> None:
     """Time extract on your files and your machine: images a second, time by step, and what a large set will take."""

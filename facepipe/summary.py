@@ -48,6 +48,8 @@ def print_bench(bench: Bench, count: int) -> None:
         ("rate", f"{bench.rate:,.1f} images a second, {bench.rate / bench.workers:,.1f} a worker"),
         ("start", f"{bench.start_s:.1f} s, once"),
     ]
+    if bench.failed:
+        rows.insert(1, ("failed", ", ".join(f"{n:,} {name}" for name, n in bench.failed.items())))
     total = sum(bench.steps_s.values()) or 1.0
     done = sum(bench.counts.values()) or 1
     for step, seconds in sorted(bench.steps_s.items(), key=lambda item: -item[1]):

@@ -58,6 +58,7 @@ def test_help_costs_little():
         (["extract", "--workers", "many"], 2, "--workers"),
         (["extract", "--scheduler", "tcp://x"], 2, "--scheduler needs --engine dask"),
         (["extract", "--nonsense"], 2, "No such option"),
+        (["bench", "images", "--for", "0"], 2, "--for"),
         (["run", "nonsense"], 2, "there is no recipe 'nonsense'"),
         (["run", "--part-of", "1/2"], 2, "--part-of is for `facepipe extract`"),
         (["shard", "--noise", "gausian:0.1"], 2, "gaussian"),

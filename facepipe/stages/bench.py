@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from facepipe.config import Execution, ExtractConfig
 from facepipe.cores import default_workers
 from facepipe.progress import QuietProgress
+from facepipe.records import FAILED, Status
 from facepipe.stages import extract
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ class Bench:
     start_s: float
     steps_s: dict[str, float]
     counts: dict[str, int]
+    """Images by status."""
+
+    @property
+    def failed(self) -> dict[str, int]:
+        """The images that could not be read, by status: they take other times than photographs do."""
+        return {status: n for status, n in self.counts.items() if status in FAILED}
 
     @property
     def rate(self) -> float:
@@ -67,15 +74,21 @@ def run(images: str, limit: int | None, workers: int | None) -> Bench:
 
 def measured(first: StageReport, second: StageReport, workers: int) -> Bench:
     """What two runs tell, the first one over few images, the second one over many."""
-    small, large = sum(first.counts.values()), sum(second.counts.values())
+    counts = _images(second)
+    small, large = sum(_images(first).values()), sum(counts.values())
     busy_s = _work_s(second, workers)
     if large <= 2 * small:  # too few to tell the two runs apart: the workers' own clocks must do
-        return Bench(large, busy_s, workers, max(second.wall_s - busy_s, 0.0), second.steps_s, second.counts)
+        return Bench(large, busy_s, workers, max(second.wall_s - busy_s, 0.0), second.steps_s, counts)
     # No run is faster than its workers' clocks say: where the work is short, the start's ups and downs could say so.
     least_s = busy_s - _work_s(first, workers)
     seconds = max(second.wall_s - first.wall_s, least_s, 1e-3)
     start_s = max(first.wall_s - seconds * small / (large - small), 0.0)
-    return Bench(large - small, seconds, workers, start_s, second.steps_s, second.counts)
+    return Bench(large - small, seconds, workers, start_s, second.steps_s, counts)
+
+
+def _images(report: StageReport) -> dict[str, int]:
+    """By status, without the further faces of a picture."""
+    return {status: n for status, n in report.counts.items() if status != Status.OTHER_FACE}
 
 
 def _work_s(report: StageReport, workers: int) -> float:

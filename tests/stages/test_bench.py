@@ -6,6 +6,7 @@ import pytest
 
 from facepipe.records import StageReport
 from facepipe.stages import bench, demo
+from facepipe.summary import print_bench
 
 
 def report(images: int, wall_s: float, busy_s: float) -> StageReport:
@@ -24,6 +25,18 @@ def test_no_run_is_faster_than_its_workers_clocks_say():
     told = bench.measured(report(32, 1.5, 0.04), report(1032, 1.8, 1.04), workers=2)
     assert told.rate == pytest.approx(1000 / 0.5)
     assert told.is_rough
+
+
+def test_only_images_count_and_those_that_failed_are_told(capsys):
+    """A picture of three faces is one image; broken ones are quick to refuse, so they stand beside the rate."""
+    few = StageReport("extract", {"ok": 30, "other_face": 60, "decode_error": 2}, {"detect": 0.2}, 1.5)
+    many = StageReport("extract", {"ok": 900, "other_face": 1800, "decode_error": 132}, {"detect": 10.2}, 6.5)
+    told = bench.measured(few, many, workers=2)
+    assert (told.images, told.failed) == (1000, {"decode_error": 132})
+    print_bench(told, 10_000)
+    printed = capsys.readouterr().out
+    assert "132 decode_error" in printed
+    assert f"{10_200 / 1032:6.2f} ms an image" in printed
 
 
 def test_without_a_number_it_takes_as_many_images_as_some_seconds_need(tmp_path, monkeypatch):
