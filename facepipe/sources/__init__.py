@@ -39,7 +39,9 @@ def list_sources(place: Place, config: ExtractConfig) -> Listing:
                 break
         return builder.finish("manifest", [])
     tree = open_tree(place)
-    builder = ListingBuilder(config.limit, tree.sizes)
+    # Without sizes: asking a disk for 621,126 takes 1.4 s, on a server minutes; and a bucket's parts, whose listing has
+    # them, are to be those of a folder, byte for byte.
+    builder = ListingBuilder(config.limit)
     layout = find_layout(config.layout, tree)
     tree.start_over()
     label = "" if config.label == _DEFAULT_LABEL else config.label

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 from facepipe import settings
 from facepipe.checksums import CHECKSUMS
 from facepipe.errors import DamagedFile, InputError
-from facepipe.parquet import UNKNOWN_SIZE
 from facepipe.sources.names import MEDIA, SKIPPED_FOLDERS, UNREAD, extension, natural_key, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
     from facepipe.storage import Place
 
@@ -56,10 +55,6 @@ class Tree(ABC):
         self.notes: dict[str, None] = {}
         """What the user should know, each once."""
         self._unread: dict[str, Counter[str]] = {}
-
-    def sizes(self, files: Sequence[str]) -> list[int]:
-        """Files' sizes in bytes, where they are known without a look at each."""
-        return [UNKNOWN_SIZE] * len(files)
 
     def start_over(self) -> None:
         """Forgets what was met so far: who looks for a layout starts at other folders than who lists."""
@@ -117,11 +112,7 @@ def open_tree(place: Place) -> Tree:
 
 
 class LocalTree(Tree):
-    """Local folders. Links are followed; a link back to a folder that leads to it is noted and not entered.
-
-    Files' sizes stay unknown: asking for 621,126 takes 1.4 s where the system holds them all in memory, and minutes on
-    a disk or a server that has to look for each.
-    """
+    """Local folders. Links are followed; a link back to a folder that leads to it is noted and not entered."""
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -242,13 +233,13 @@ class StoreTree(Tree):
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        self._files: dict[str, dict[str, int]] = {}
+        self._files: dict[str, list[str]] = {}
         self._folders: dict[str, set[str]] = {}
         for entry in place.list():
             folder, _, name = entry.path.rpartition("/")
             if any(_is_skipped(piece) for piece in entry.path.split("/")):
                 continue
-            self._files.setdefault(folder, {})[name] = entry.size
+            self._files.setdefault(folder, []).append(name)
             while folder:
                 parent, _, name = folder.rpartition("/")
                 self._folders.setdefault(parent, set()).add(name)
@@ -258,11 +249,6 @@ class StoreTree(Tree):
         """Names of all folders and files directly in a folder."""
         folders, files = self._folders.get(path, ()), self._files.get(path, ())
         return Level(sorted(folders, key=natural_key), list(files))
-
-    def sizes(self, files: Sequence[str]) -> list[int]:
-        """As the store listed them."""
-        places = (file.rpartition("/") for file in files)
-        return [self._files[folder][name] for folder, _, name in places]
 
     def walk(self, top: str = "") -> Iterator[Folder]:
         """Depth first."""
