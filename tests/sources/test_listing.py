@@ -18,6 +18,7 @@ from facepipe.parquet import PLAN
 from facepipe.sources import list_sources
 from facepipe.sources.listing import VIDEO_WEIGHT, Group, ListingBuilder
 from facepipe.sources.notes import left_out
+from facepipe.sources.plan import make_plan
 from facepipe.sources.tree import StoreTree
 from facepipe.storage import place
 
@@ -368,6 +369,19 @@ def test_parts(groups, expected):
     parts = listing.parts(10)
     assert [len(part) for part in parts] == expected
     assert [row for part in parts for row in part] == list(range(len(listing)))
+
+
+def test_a_frame_more_changes_few_parts_of_folders_of_frames():
+    """Videos are not cut: after one that grew, parts soon begin where they began before."""
+    lengths = [random.Random(number).randrange(50, 250) for number in range(200)]
+    before, after = (
+        built(*(video(count + more * (number == 0), f"v{number}") for number, count in enumerate(lengths)))
+        for more in (0, 1)
+    )
+    plans = [make_plan(one.to_arrow(), [len(rows) for rows in one.parts(512)], "s") for one in (before, after)]
+    changed = set(plans[1].fingerprints) - set(plans[0].fingerprints)
+    assert len(plans[0]) > 40
+    assert len(changed) <= 3
 
 
 def test_frames_and_boxes_come_back(tmp_path):
