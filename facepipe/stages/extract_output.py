@@ -33,14 +33,10 @@ def prepare(
         SettingsChanged: the output was made with other settings, from an input that was taken for something else, or
             images have gone since.
     """
-    _refuse_foreign(out, journal)
+    foresee(config, out, chosen, plan, layout, journal)
     shown = chosen | {"layout": layout, "parts": len(plan), "images": plan.sources, "plan": plan.hash}
-    settings.check_settings(out, shown, config.execution.overwrite, ignore=INPUT_KEYS)
     if config.execution.overwrite:
         _remove_unfit(out, plan)
-    else:
-        _refuse_another_layout(config, out, layout)
-        _refuse_fewer_images(config, out, plan)
     out.clean_leftovers()
     known = journal.known().get(PLAN_FILE)
     digest = write_plan(out, plan, known)
@@ -50,6 +46,21 @@ def prepare(
     for number in parquet.list_parts(out):
         if number >= len(plan):
             out.delete(parquet.part_name(number))
+
+
+def foresee(
+    config: ExtractConfig, out: Place, chosen: dict[str, Any], plan: Plan, layout: str, journal: Journal
+) -> None:
+    """What `prepare` would refuse; nothing is written.
+
+    Raises:
+        OutputError, SettingsChanged: as `prepare`.
+    """
+    _refuse_foreign(out, journal)
+    settings.check_settings(out, chosen, config.execution.overwrite, ignore=INPUT_KEYS)
+    if not config.execution.overwrite:
+        _refuse_another_layout(config, out, layout)
+        _refuse_fewer_images(config, out, plan)
 
 
 def _refuse_foreign(out: Place, journal: Journal) -> None:

@@ -61,7 +61,12 @@ def test_a_dry_run_says_what_would_be_refused(tmp_path):
     demo.write_images(str(tmp_path), 0, 2)
     list(pipeline.run_all(str(tmp_path / "images"), str(tmp_path / "data"), {}, {"refine": "none"}, QuietProgress()))
     dry_run(tmp_path)
-    for stage, option in (("targets", {"candidates": 3}), ("pairs", {"validation": 0.2}), ("shards", {"size": 32})):
+    for stage, option in (
+        ("faces", {"margin": 0.5}),
+        ("targets", {"candidates": 3}),
+        ("pairs", {"validation": 0.2}),
+        ("shards", {"size": 32}),
+    ):
         with pytest.raises(SettingsChanged, match=f"{stage}.* was made with other settings"):
             dry_run(tmp_path, **option)
     dry_run(tmp_path, validation=0.2, overwrite=True)
