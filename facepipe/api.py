@@ -104,8 +104,8 @@ def extract(config: ExtractConfig | None = None, **options: Any) -> StageReport:
         **options: as on the command line, with `_` for `-`: `input`, `output`, `layout`, `manifest`, `label`, `every`,
             `limit`, `part_of`, `detector`, `min_face`, `min_score`, `crop_size`, `margin`, `face`, `cropped`, `track`,
             `model`, `part_size`, `timeout_s`, `max_pixels`, `max_failed`; and how it runs: `workers`, `engine`,
-            `scheduler`, `overwrite`, `dry_run`, `retry_failed`, or these as `execution`, a `facepipe.Execution`. Paths are texts or
-            `os.PathLike`. `facepipe extract --help` says what each means.
+            `scheduler`, `overwrite`, `dry_run`, `retry_failed`, or these as `execution`, a `facepipe.Execution`.
+            Paths are texts or `os.PathLike`. `facepipe extract --help` says what each means.
 
     Raises:
         UsageError: an option that can't be meant, or options beside a config.
