@@ -12,6 +12,7 @@ import numpy as np
 
 from facepipe.errors import FacepipeError, MissingExtra, UsageError
 from train.runs import whole_file
+from train.targets import check_folder, file_in, parent_of, put_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,21 +37,21 @@ def export(run: Run, to: str, output: str, checkpoint: str, say: Callable[[str],
     Args:
         run: An autoencoder's or a GAN's (its generator is exported).
         to: keras, saved-model, tflite or onnx.
-        output: The file, or the folder of a SavedModel; "" puts it in the run's folder.
+        output: The file, or a folder to put it in; of a SavedModel its own folder. "" puts it in the run's folder.
         checkpoint: best or last.
         say: Takes the closing line.
 
     Raises:
-        UsageError: An unknown format, or a layer that the format can't say.
+        UsageError: An unknown format, a layer that the format can't say, or a folder that holds something else.
         NotTheSame: The file computes something else; it is removed.
     """
     if to not in FORMATS:
         raise UsageError(f"--format is {to!r}; it can be {', '.join(FORMATS)}")
+    target = _target(run, to, output)
     model = _exportable(run, checkpoint)
-    target = Path(output or run.folder / FORMATS[to])
     batch = _batch(model)
     expected = _numpy(model(batch if len(batch) > 1 else batch[0], training=False))
-    with tempfile.TemporaryDirectory(dir=_existing(target.parent)) as folder:
+    with tempfile.TemporaryDirectory(dir=parent_of(target)) as folder:
         waiting = Path(folder, FORMATS[to])
         WRITERS[to](model, waiting)
         difference = float(np.max(np.abs(RUNNERS[to](waiting, batch, model) - expected)))
@@ -62,9 +63,13 @@ def export(run: Run, to: str, output: str, checkpoint: str, say: Callable[[str],
     return target
 
 
-def _existing(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _target(run: Run, to: str, output: str) -> Path:
+    """Where it goes; checked now, for the model takes a while."""
+    if to != "saved-model":
+        return Path(file_in(output or str(run.folder), FORMATS[to]))
+    target = Path(output or run.folder / FORMATS[to])
+    check_folder(target)
+    return target
 
 
 def _move(waiting: Path, target: Path) -> None:
@@ -72,10 +77,8 @@ def _move(waiting: Path, target: Path) -> None:
     if waiting.is_file():
         with waiting.open("rb") as made, whole_file(target) as file:
             shutil.copyfileobj(made, file)
-        return
-    if target.exists():
-        shutil.rmtree(target)
-    waiting.rename(target)
+    else:
+        put_folder(waiting, target, waiting.with_name("earlier"))
 
 
 def _exportable(run: Run, checkpoint: str) -> keras.Model:

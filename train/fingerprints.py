@@ -18,6 +18,7 @@ from facepipe.errors import InputError, UsageError
 from facepipe.storage import place
 from train.data import ImageView, fit_image, read_examples, read_image
 from train.shards import find_shards
+from train.targets import file_in
 from train.trained import Trained
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     """Keys, identities, yaws, and the faces (n, s, s, c) as the model takes them."""
 
 BATCH = 1024
+NAME = "fingerprints.parquet"
+"""In a folder, unless another one is given."""
 
 
 def write_fingerprints(
@@ -43,7 +46,7 @@ def write_fingerprints(
         run: An autoencoder's.
         faces: What `facepipe extract` wrote; used where `shards` is empty.
         shards: What `facepipe shard` wrote, or "".
-        output: The Parquet file, a path or URI.
+        output: The Parquet file, or a folder to put it in; a path or URI.
         checkpoint: best or last.
         say: Takes the closing line.
 
@@ -52,6 +55,7 @@ def write_fingerprints(
     """
     trained = Trained(run, checkpoint)
     groups = _of_shards(shards, trained.config) if shards else _of_crops(faces, trained.config)
+    output = file_in(output, NAME)
     folder, _, name = output.rpartition("/")
     count = 0
     with place(folder or ".").open_output(name) as file:

@@ -122,6 +122,68 @@ def test_export_refused(runs, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("kept", ["sub/thesis.txt", "variables/thesis.txt", "saved_model.pb/thesis.txt"])
+def test_a_saved_model_takes_no_other_folders_place(runs, tmp_path, kept):
+    """What a user keeps in the folder stays, and the line names it before the model is read; so of a run's own folder,
+    of the folder one is in, and of a file."""
+    from train.export import export
+
+    file = tmp_path / "keep" / kept
+    file.parent.mkdir(parents=True)
+    file.write_text("years of work")
+    (tmp_path / "file").touch()
+    run = Run(runs("v4").folder, "autoencoder", {})  # without settings no model can be read
+    with pytest.raises(UsageError, match=rf"keep holds {kept.split('/')[0]}, which no export wrote; give another"):
+        export(run, "saved-model", str(tmp_path / "keep"), "best", print)
+    assert file.read_text() == "years of work"
+    before = sorted(run.folder.rglob("*"))
+    with pytest.raises(UsageError, match="which no export wrote"):
+        export(run, "saved-model", str(run.folder), "best", print)
+    assert sorted(run.folder.rglob("*")) == before
+    with pytest.raises(UsageError, match="is a file"):
+        export(run, "saved-model", str(tmp_path / "file"), "best", print)
+
+
+def test_a_saved_model_does_not_replace_the_folder_one_is_in(runs, tmp_path, monkeypatch):
+    """Even an empty one: the shell would stay in a folder that is gone."""
+    from train.export import export
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="the folder that you are in"):
+        export(runs("v4"), "saved-model", ".", "best", print)
+
+
+def test_a_saved_model_takes_an_earlier_ones_place(runs, tmp_path):
+    """Where the folder is empty, or an earlier export's: the new one is there whole, and nothing beside it."""
+    from train.export import export
+
+    target = tmp_path / "made"
+    target.mkdir()
+    for preset in ("v4", "frontal-1"):
+        export(runs(preset), "saved-model", str(target), "best", lambda _: None)
+        faces = np.random.default_rng(1).random((2, 16, 16, 1), np.float32)
+        answers = outside_saved_model(target, faces)
+        assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    from train.trained import Trained
+
+    expected = Trained(runs("frontal-1")).model.predict_on_batch(faces)
+    np.testing.assert_allclose(answers, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_files_go_into_a_folder_under_their_usual_names(runs, pairs, tmp_path, there):
+    """Whether the folder is there, or its name ends in a slash."""
+    from train.export import export
+    from train.fingerprints import write_fingerprints
+
+    if there:
+        (tmp_path / "out").mkdir()
+    output = str(tmp_path / "out") + ("" if there else "/")
+    assert export(runs("v4"), "onnx", output, "best", lambda _: None) == tmp_path / "out" / "model.onnx"
+    write_fingerprints(runs("v4"), "", str(pairs), output, "best", lambda _: None)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["fingerprints.parquet", "model.onnx"]
+
+
 def test_fingerprints_of_shards(runs, pairs, tmp_path):
     """A row a feature: its key, its person, its yaw in degrees, and as many finite numbers as the latent has."""
     from train.data import ImageView, View, load_arrays, read_columns
