@@ -7,7 +7,7 @@ import shlex
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -53,15 +53,20 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
     shards = find_shards(config.shards, "pairs")
     for note in shards.check_fits(view_of(config)):
         say(note)
-    run = Run.start(config, "autoencoder")
+    run = Run.of(config, "autoencoder")
     with run.locked():
+        run.check(config)
         model = _assemble(config)
-        run.write(MODEL, json.dumps(json.loads(model.to_json()), indent=1))
         progress = _restore(run, config, model, say)
-        if progress.stopped or progress.epoch >= config.epochs:
+        feeds = None
+        if not progress.stopped and progress.epoch < config.epochs:
+            feeds = _open_feeds(config, shards, progress)
+        run.begin(config)  # whatever can be refused has been by now
+        run.write(MODEL, json.dumps(json.loads(model.to_json()), indent=1))
+        if feeds is None:
             say(f"nothing is left to do: the best was epoch {progress.best_epoch} of {progress.epoch}")
         else:
-            _fit(run, config, model, progress, shards, say)
+            _fit(run, config, model, progress, shards, feeds, say)
         _finish(run, config, shards, say)
     return run
 
@@ -108,14 +113,15 @@ def _restore(run: Run, config: AutoencoderConfig, model: keras.Model, say: Calla
     return progress
 
 
-def _fit(
-    run: Run,
-    config: AutoencoderConfig,
-    model: keras.Model,
-    progress: Progress,
-    shards: Shards,
-    say: Callable[[str], None],
-) -> None:
+class Feeds(NamedTuple):
+    """What a run learns from, what it is judged by, and the steps of an epoch."""
+
+    training: Feed
+    held_back: Feed | None
+    steps: int
+
+
+def _open_feeds(config: AutoencoderConfig, shards: Shards, progress: Progress) -> Feeds:
     view = view_of(config)
     _, whole = parts_of_a_pass(need(shards, "train"), config.batch_size)
     steps = config.steps_per_epoch or whole
@@ -124,7 +130,20 @@ def _fit(
     if shards.lengths.get("validation"):
         held_back = open_feed(shards, "validation", replace(view, mirror=False, swap=0.0), config, training=False)
         check_apart(train=feed.arrays, validation=held_back.arrays)
-    else:
+    return Feeds(feed, held_back, steps)
+
+
+def _fit(
+    run: Run,
+    config: AutoencoderConfig,
+    model: keras.Model,
+    progress: Progress,
+    shards: Shards,
+    feeds: Feeds,
+    say: Callable[[str], None],
+) -> None:
+    feed, held_back, steps = feeds
+    if held_back is None:
         say("no validation records: the best checkpoint is chosen by the training loss")
     where = "held in memory" if feed.in_memory else "streamed"
     held = f"{held_back.count:,} for validation" if held_back else "none for validation"

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 CONFIG, MODEL, LOG = "config.json", "model.json", "log.csv"
+CHECKPOINTS = ("best", "last")
+WRITTEN = (
+    "checkpoints/*.npz", "events/events.*", "grids/epoch-*.png", "grids.gif", "loss.png", "log.csv", "summary.html",
+    "evaluation*.json", "model.json", "discriminator.json", CONFIG,
+)  # fmt: skip
+"""What training and `evaluate` write: all that --overwrite drops."""
 
 
 @contextmanager
@@ -78,26 +84,29 @@ class Run:
             raise DamagedFile(f"{path} does not read back ({error}); train again with --overwrite") from error
 
     @classmethod
-    def start(cls, config: TrainConfig, kind: str) -> Run:
-        """A new run's folder, or with `config.resume` the old one's.
+    def of(cls, config: TrainConfig, kind: str) -> Run:
+        """The run that a configuration describes; nothing is read or written."""
+        return cls(config.run_folder, kind, to_json(config))
+
+    def check(self, config: TrainConfig) -> None:
+        """Whether the folder takes this run. What ended before its first epoch is in nobody's way.
 
         Raises:
             OutputError: There is a run already and neither `resume` nor `overwrite` was asked for.
             SettingsChanged: The run to resume had other settings.
+            InputError, DamagedFile: config.json is missing beside epochs, or is no run's.
         """
-        run = cls(config.run_folder, kind, to_json(config))
-        if (run.folder / CONFIG).exists() and not config.overwrite:
-            run._meet(cls.open(run.folder), config)
-        else:
-            run._clear()
-        run.write_json(CONFIG, {"kind": kind, "settings": run.settings})
-        return run
-
-    def _meet(self, old: Run, config: TrainConfig) -> None:
+        if config.overwrite:
+            return
+        if not self._has_epochs():
+            if (self.folder / CONFIG).exists():
+                self.open(self.folder)  # refuses another program's config.json
+            return
         if not config.resume:
             raise OutputError(
                 f"{self.folder} holds a run already; add --resume to go on with it, --overwrite, or -o FOLDER"
             )
+        old = self.open(self.folder)
         changed = what_differs(old.settings, config) if old.kind == self.kind else [f"kind: {old.kind} -> {self.kind}"]
         if changed:
             raise SettingsChanged(
@@ -105,19 +114,27 @@ class Run:
                 "resume it with its own, or give -o FOLDER"
             )
 
-    def _clear(self) -> None:
-        """Drops what an earlier run wrote here: only the names that runs write."""
-        for pattern in (
-            "checkpoints/*.npz",
-            "events/events.*",
-            "grids/*.png",
-            "*.png",
-            "*.csv",
-            "summary.html",
-            "*.json",
-        ):
-            for path in self.folder.glob(pattern):
-                path.unlink()
+    def begin(self, config: TrainConfig) -> None:
+        """Drops what an earlier run left, unless this one goes on with it, and writes config.json.
+
+        To be called within `locked`, after `check`, and when nothing that the user gave can still be refused.
+        """
+        if config.overwrite or not self._has_epochs():
+            for pattern in WRITTEN:
+                for path in self.folder.glob(pattern):
+                    path.unlink()
+        self.write_json(CONFIG, {"kind": self.kind, "settings": self.settings})
+
+    def _has_epochs(self) -> bool:
+        return any(self.checkpoint(name).exists() for name in CHECKPOINTS) or self._logged() > 0
+
+    def _logged(self) -> int:
+        """Finished epochs in log.csv; a GAN's row 0 tells where it started from."""
+        try:
+            lines = (self.folder / LOG).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return 0
+        return sum(row.get("epoch") != "0" for row in csv.DictReader(lines))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -156,5 +173,5 @@ class Run:
         self.write(LOG, text.getvalue())
 
     def checkpoint(self, name: str) -> Path:
-        """The path of a checkpoint: `last`, `best`."""
+        """The path of a checkpoint: `best` or `last`."""
         return self.folder / "checkpoints" / f"{name}.npz"

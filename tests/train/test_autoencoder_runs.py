@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from runfolders import arrays_of, rows_of
 
-from facepipe.errors import DamagedFile, FacepipeError, InputError, OutputError, SettingsChanged
+from facepipe.errors import DamagedFile, FacepipeError, InputError, OutputError, SettingsChanged, UsageError
 
 pytestmark = pytest.mark.tensorflow
 ROOT = Path(__file__).parents[2]
@@ -142,6 +142,35 @@ def test_stops_early(pairs, tmp_path):
 def copied(one_epoch, tmp_path):
     shutil.copytree(one_epoch, tmp_path / "run")
     return tmp_path / "run"
+
+
+def contents(folder):
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_overwrite_drops_the_old_run_only_when_the_new_one_can_begin(one_epoch, pairs, make_pairs, tmp_path):
+    """Another process trains into the folder, there are fewer devices, no training records: the old run stays whole."""
+    from train.runs import Run
+
+    folder = copied(one_epoch, tmp_path)
+    before = contents(folder)
+    with Run.open(folder).locked(), pytest.raises(OutputError, match="another process is training"):
+        run(pairs, folder, overwrite=True)
+    with pytest.raises(UsageError, match="--devices is 64"):
+        run(pairs, folder, overwrite=True, devices=64)
+    with pytest.raises(InputError, match="no train records"):
+        run(make_pairs(subsets={"validation": 16}), folder, overwrite=True)
+    assert contents(folder) == before
+    run(pairs, folder, overwrite=True, learning_rate=0.5)
+    assert json.loads((folder / "config.json").read_text())["settings"]["learning_rate"] == 0.5
+
+
+def test_a_run_that_failed_at_its_start_needs_no_overwrite(pairs, make_pairs, tmp_path):
+    """The corrected command is taken."""
+    with pytest.raises(InputError, match="no train records"):
+        run(make_pairs(subsets={"validation": 16}), tmp_path / "run")
+    assert contents(tmp_path / "run") == {}
+    run(pairs, tmp_path / "run")
 
 
 def test_loss_that_is_no_number(one_epoch, pairs, tmp_path):

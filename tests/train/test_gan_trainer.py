@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from runfolders import arrays_of, rows_of
 
-from facepipe.errors import FacepipeError, InputError, OutputError, SettingsChanged
+from facepipe.errors import FacepipeError, InputError, OutputError, SettingsChanged, UsageError
 from train.gan.config import GanConfig
 
 pytestmark = pytest.mark.tensorflow
@@ -173,6 +173,35 @@ def test_runs_are_not_mixed_up(finished, shards):
         run(finished, shards)
     with pytest.raises(SettingsChanged, match="z_size: 8 -> 9"):
         run(finished, shards, epochs=4, z_size=9, resume=True)
+
+
+def test_overwrite_drops_the_old_run_only_when_the_new_one_can_begin(finished, shards, make_faces):
+    """Another process trains into the folder, there are fewer devices, no training records: the old run stays whole."""
+    from train.runs import Run
+
+    def contents():
+        return {p: p.read_bytes() for p in finished.rglob("*") if p.is_file() and p.name != ".lock"}
+
+    before = contents()
+    with Run.open(finished).locked(), pytest.raises(OutputError, match="another process is training"):
+        run(finished, shards, overwrite=True)
+    with pytest.raises(UsageError, match="--devices is 4"):
+        run(finished, shards, overwrite=True, devices=4)
+    with pytest.raises(InputError, match="no train records"):
+        run(finished, str(make_faces(subsets={"validation": 16})), overwrite=True)
+    assert contents() == before
+
+
+def test_another_kind_of_run_is_not_gone_on_with(pairs, shards, tmp_path):
+    """--resume of a GAN in an autoencoder's folder is refused by name."""
+    from train.autoencoder import train
+    from train.config import AutoencoderConfig
+
+    sizes = {"input_size": 16, "output_size": 16, "encoder": (8, 8), "latent": 8, "batch_size": 8}
+    output = str(tmp_path / "run")
+    train(AutoencoderConfig(shards=str(pairs), output=output, epochs=1, preset="v4", **sizes), lambda _: None)
+    with pytest.raises(SettingsChanged, match="kind: autoencoder -> gan"):
+        run(output, shards, resume=True)
 
 
 def test_labels_make_it_conditional(labelled, tmp_path):

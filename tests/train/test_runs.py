@@ -21,6 +21,15 @@ def config(folder, **options):
     return AutoencoderConfig(preset="v4", output=str(folder), **options)
 
 
+def started(folder, kind="autoencoder", **options):
+    """A run's folder as training makes it."""
+    wanted = config(folder, **options)
+    run = Run.of(wanted, kind)
+    run.check(wanted)
+    run.begin(wanted)
+    return run
+
+
 def test_a_full_disk_leaves_the_old_file(tmp_path):
     """What stood there stands, no leftover lies beside it, and the line says what to do."""
     path = tmp_path / "checkpoints" / "last.npz"
@@ -43,24 +52,53 @@ def test_a_really_full_disk(tmp_path):
 
 def test_start_and_open(tmp_path):
     """config.json says what the run is."""
-    Run.start(config(tmp_path, seed=4), "autoencoder")
+    started(tmp_path, seed=4)
     run = Run.open(tmp_path)
     assert (run.kind, run.settings["seed"], run.settings["encoder"]) == ("autoencoder", 4, [128, 64, 32])
 
 
 def test_a_run_is_not_overwritten_by_chance(tmp_path):
     """Going on, dropping it, or another folder: the user says."""
-    Run.start(config(tmp_path), "autoencoder").write_log([{"epoch": 1}])
+    started(tmp_path).write_log([{"epoch": 1}])
     with pytest.raises(OutputError, match="--resume"):
-        Run.start(config(tmp_path), "autoencoder")
+        started(tmp_path)
     with pytest.raises(SettingsChanged, match="seed: 0 -> 1"):
-        Run.start(config(tmp_path, seed=1, resume=True), "autoencoder")
+        started(tmp_path, seed=1, resume=True)
     with pytest.raises(SettingsChanged, match="kind"):
-        Run.start(config(tmp_path, resume=True), "gan")
-    Run.start(config(tmp_path, resume=True, epochs=99), "autoencoder")
+        started(tmp_path, "gan", resume=True)
+    started(tmp_path, resume=True, epochs=99)
     assert (tmp_path / "log.csv").exists()
-    Run.start(config(tmp_path, seed=1, overwrite=True), "autoencoder")
+    started(tmp_path, seed=1, overwrite=True)
     assert not (tmp_path / "log.csv").exists()
+
+
+def test_a_run_that_ended_before_its_first_epoch_is_in_nobodys_way(tmp_path):
+    """Its folder is taken without --overwrite, whatever its settings were; with an epoch it is not."""
+    started(tmp_path, seed=4)
+    assert started(tmp_path, "gan").kind == Run.open(tmp_path).kind == "gan"
+    Run.open(tmp_path).write_log([{"epoch": 0}])
+    started(tmp_path, seed=5).write_log([{"epoch": 0}, {"epoch": 1}])
+    with pytest.raises(OutputError, match="holds a run already"):
+        started(tmp_path)
+
+
+def test_only_what_runs_write_is_dropped(tmp_path):
+    """A user's own pictures, tables and settings beside the run stay, with --overwrite too."""
+    own = {"face.png", "people.csv", "notes.json", "grids/mine.png"}
+    (tmp_path / "grids").mkdir()
+    for name in own:
+        (tmp_path / name).write_text("mine")
+    started(tmp_path).write_log([{"epoch": 1}])
+    started(tmp_path, overwrite=True)
+    assert {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()} == own | {"config.json"}
+
+
+def test_another_programs_config_stays(tmp_path):
+    """A config.json that no run wrote is not written over, unless --overwrite says so."""
+    (tmp_path / "config.json").write_text('{"mine": 1}')
+    with pytest.raises(DamagedFile):
+        started(tmp_path)
+    assert (tmp_path / "config.json").read_text() == '{"mine": 1}'
 
 
 @pytest.mark.parametrize(("content", "error"), [(None, InputError), ("{", DamagedFile), ("[]", DamagedFile)])
@@ -74,7 +112,7 @@ def test_no_run(tmp_path, content, error):
 
 def test_one_at_a_time(tmp_path):
     """A second process into the same folder is refused."""
-    run = Run.start(config(tmp_path), "autoencoder")
+    run = started(tmp_path)
     with run.locked(), pytest.raises(OutputError, match="another process"), Run.open(tmp_path).locked():
         pass
     with run.locked():
@@ -115,7 +153,7 @@ def test_events_are_tensorboards(tmp_path):
 
 def test_summary(tmp_path):
     """One page with everything in it, names escaped."""
-    run = Run.start(config(tmp_path), "autoencoder")
+    run = started(tmp_path)
     run.settings["preset"] = "<v4>"
     run.write_log([{"epoch": 1, "loss": 0.5, "val_loss": 0.6, "seconds": 30.0}])
     run.write("loss.png", loss_plot({"training": [0.5]}, {"mean target": 0.4}, "v4"))
@@ -161,7 +199,7 @@ def test_the_verdict_follows_the_figures(mse, people, subset, said):
 
 def test_a_run_without_anybody_held_back_has_no_verdict(tmp_path):
     """Its page says how to hold people back."""
-    run = Run.start(config(tmp_path), "autoencoder")
+    run = started(tmp_path)
     run.write_log([{"epoch": 1, "loss": 0.5, "seconds": 30.0}])
     write_summary(run)
     assert "facepipe split --validation 0.3 --overwrite" in (tmp_path / "summary.html").read_text()

@@ -51,28 +51,36 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
     """
     backend.prepare(config)
     shards = find_shards(config.shards, "faces")
-    folder = Run(config.run_folder, "gan", {})
-    begun = config.resume and folder.checkpoint("last").exists()
-    state = (
-        checkpoints.load_state(folder.checkpoint("last"))
-        if begun
-        else {"epoch": 0, "step": 0, "rows": [], "troubles": []}
-    )
     view = batches.face_view(config)
-    feed = open_feed(shards, "train", view, config, start_step=state["step"] * config.d_steps)
-    labels, frequencies = batches.find_labels(config, shards, feed)
-    config = replace(config, class_labels=labels, batch_size=feed.batch_size)
-    started = Run.start(config, "gan")
-    with started.locked():
-        for note in shards.check_fits(view):
+    notes = shards.check_fits(view)
+    run = Run.of(config, "gan")
+    with run.locked():
+        state = _state_of(run, config)
+        feed = open_feed(shards, "train", view, config, start_step=state["step"] * config.d_steps)
+        labels, frequencies = batches.find_labels(config, shards, feed)
+        config = replace(config, class_labels=labels, batch_size=feed.batch_size)
+        run = Run.of(config, "gan")
+        run.check(config)
+        for note in notes:
             say(note)
         real, others = batches.real_faces(config, shards, feed, config.measured)
         steps = batches.step_batches(config, feed, frequencies, state["step"])
-        Training(config, started, real, others, state, say).go(steps, batches.steps_of_an_epoch(config, feed))
-    say(f"{config.preset} is trained; everything is in {started.folder}")
-    for line in where_to_look(_places(started)):
+        training = Training(config, run, real, others, state, say)
+        run.begin(config)  # whatever can be refused has been by now
+        training.go(steps, batches.steps_of_an_epoch(config, feed))
+    say(f"{config.preset} is trained; everything is in {run.folder}")
+    for line in where_to_look(_places(run)):
         say(line)
-    return started
+    return run
+
+
+def _state_of(run: Run, config: GanConfig) -> dict[str, Any]:
+    """Where the run to go on with stands; a new one at the start."""
+    found: dict[str, Any] = {}
+    if config.resume and run.checkpoint("last").exists():
+        found = checkpoints.load_state(run.checkpoint("last"))
+    # An autoencoder's state knows no steps; `Run.check` refuses its folder.
+    return found if "step" in found else {"epoch": 0, "step": 0, "rows": [], "troubles": []}
 
 
 def _places(run: Run) -> list[tuple[str, str]]:
@@ -114,14 +122,14 @@ class Training:
             checkpoints.load(folder.checkpoint("last"), self.networks.groups())
         self.step = make_step(config, self.networks)
         self.watcher = Watcher(config, real)
-        self.events = EventFile(folder.folder / "events")
         self._drawn = 0.0
         noise = np.random.default_rng(0).integers(0, 256, real.shape, dtype=np.uint8)
         # The distance of like sets grows as they get smaller: only sets of one size can stand beside each other.
         self.known = {"swd_real": self._distance(others), "swd_noise": self._distance(noise)}
 
     def go(self, steps: Iterator[dict[str, Any]], steps_of_an_epoch: int) -> None:
-        """All epochs that are left."""
+        """All epochs that are left; nothing is written before."""
+        self.events = EventFile(self.folder.folder / "events")
         self._describe(steps_of_an_epoch)
         if not self.state["epoch"]:
             # The first row tells where it started from.
