@@ -78,9 +78,7 @@ def _opened(path: Path) -> Any:
     except FileNotFoundError:
         raise InputError(f"there is no checkpoint {path}; the run has not finished an epoch") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DamagedFile(
-            f"{path} does not read back ({error}); use the run's other checkpoint, or train again"
-        ) from error
+        raise DamagedFile(f"{path} does not read back ({error}); {_way_out(path)}") from error
 
 
 def _read(archive: Any, name: str, path: Path) -> np.ndarray:
@@ -88,4 +86,17 @@ def _read(archive: Any, name: str, path: Path) -> np.ndarray:
     try:
         return archive[name]
     except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DamagedFile(f"{path} is damaged ({error}); use the run's other checkpoint, or train again") from error
+        raise DamagedFile(f"{path} is damaged ({error}); {_way_out(path)}") from error
+
+
+def _way_out(path: Path) -> str:
+    """What to do without this checkpoint: only what the folder has."""
+    anew = "train again with --overwrite"
+    other = _other(path)
+    return f"read the other one with --checkpoint {other}, or {anew}" if other else anew
+
+
+def _other(path: Path) -> str:
+    """`best` beside a last.npz, `last` beside a best.npz, where it is there."""
+    name = "last" if path.stem == "best" else "best"
+    return name if path.with_name(f"{name}.npz").exists() else ""

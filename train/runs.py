@@ -94,7 +94,8 @@ class Run:
         Raises:
             OutputError: There is a run already and neither `resume` nor `overwrite` was asked for.
             SettingsChanged: The run to resume had other settings.
-            InputError, DamagedFile: config.json is missing beside epochs, or is no run's.
+            InputError: The run to resume has no last checkpoint, or no config.json.
+            DamagedFile: config.json is no run's.
         """
         if config.overwrite:
             return
@@ -113,6 +114,11 @@ class Run:
                 f"{self.folder} was trained with other settings ({'; '.join(changed)}); "
                 "resume it with its own, or give -o FOLDER"
             )
+        if not self.checkpoint("last").exists():
+            raise InputError(
+                f"{self.folder} has {self._told()} but no last.npz to go on from: "
+                "give --overwrite to begin anew, or another -o"
+            )
 
     def begin(self, config: TrainConfig) -> None:
         """Drops what an earlier run left, unless this one goes on with it, and writes config.json.
@@ -124,6 +130,13 @@ class Run:
                 for path in self.folder.glob(pattern):
                     path.unlink()
         self.write_json(CONFIG, {"kind": self.kind, "settings": self.settings})
+
+    def _told(self) -> str:
+        """What is left of the run, for a line."""
+        left = ["best.npz"] if self.checkpoint("best").exists() else []
+        if epochs := self._logged():
+            left.append(f"{epochs} epoch{'s' * (epochs != 1)} in {LOG}")
+        return " and ".join(left)
 
     def _has_epochs(self) -> bool:
         return any(self.checkpoint(name).exists() for name in CHECKPOINTS) or self._logged() > 0

@@ -165,6 +165,16 @@ def test_overwrite_drops_the_old_run_only_when_the_new_one_can_begin(one_epoch, 
     assert json.loads((folder / "config.json").read_text())["settings"]["learning_rate"] == 0.5
 
 
+def test_resuming_without_the_last_checkpoint_keeps_the_best(one_epoch, pairs, tmp_path):
+    """Nothing is trained over it."""
+    folder = copied(one_epoch, tmp_path)
+    (folder / "checkpoints" / "last.npz").unlink()
+    before = contents(folder)
+    with pytest.raises(InputError, match=r"has best.npz and 1 epoch in log.csv but no last.npz"):
+        run(pairs, folder, epochs=2, resume=True)
+    assert contents(folder) == before
+
+
 def test_a_run_that_failed_at_its_start_needs_no_overwrite(pairs, make_pairs, tmp_path):
     """The corrected command is taken."""
     with pytest.raises(InputError, match="no train records"):

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from facepipe.errors import DamagedFile, InputError, OutputError, SettingsChanged
+from train.checkpoints import load_state, save
 from train.config import AutoencoderConfig
 from train.events import EventFile
 from train.pictures import grid, loss_plot, png, whole_epochs
-from train.runs import Run, whole_file
+from train.runs import CHECKPOINTS, Run, whole_file
 from train.summary import write_summary
 from train.verdict import verdict
 
@@ -66,6 +67,8 @@ def test_a_run_is_not_overwritten_by_chance(tmp_path):
         started(tmp_path, seed=1, resume=True)
     with pytest.raises(SettingsChanged, match="kind"):
         started(tmp_path, "gan", resume=True)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.npz").touch()
     started(tmp_path, resume=True, epochs=99)
     assert (tmp_path / "log.csv").exists()
     started(tmp_path, seed=1, overwrite=True)
@@ -77,9 +80,40 @@ def test_a_run_that_ended_before_its_first_epoch_is_in_nobodys_way(tmp_path):
     started(tmp_path, seed=4)
     assert started(tmp_path, "gan").kind == Run.open(tmp_path).kind == "gan"
     Run.open(tmp_path).write_log([{"epoch": 0}])
-    started(tmp_path, seed=5).write_log([{"epoch": 0}, {"epoch": 1}])
+    started(tmp_path, seed=5, resume=True).write_log([{"epoch": 0}, {"epoch": 1}])
     with pytest.raises(OutputError, match="holds a run already"):
         started(tmp_path)
+
+
+def test_resuming_without_the_last_checkpoint_is_refused(tmp_path):
+    """What is left of the run is named and stays; in a folder without epochs there is nothing to lose."""
+    run = started(tmp_path)
+    started(tmp_path, resume=True)
+    run.write("checkpoints/best.npz", b"learned")
+    with pytest.raises(InputError, match=r"has best.npz but no last.npz to go on from: give --overwrite"):
+        started(tmp_path, resume=True)
+    run.write_log([{"epoch": 1}, {"epoch": 2}])
+    with pytest.raises(InputError, match=r"has best.npz and 2 epochs in log.csv but no last.npz"):
+        started(tmp_path, resume=True)
+    assert (tmp_path / "checkpoints" / "best.npz").read_bytes() == b"learned"
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(InputError, match=r"config.json is missing"):
+        started(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("other", [True, False])
+@pytest.mark.parametrize("part", ["whole", "array"])
+def test_the_way_out_of_a_damaged_checkpoint_is_there(tmp_path, other, part):
+    """The other checkpoint is named where there is one; to train again always helps."""
+    run = Run(tmp_path, "autoencoder", {})
+    for name in CHECKPOINTS if other else ("last",):
+        save(run.checkpoint(name), {}, {"epoch": 3})
+    path = run.checkpoint("last")
+    content = path.read_bytes()
+    path.write_bytes(content[:20] if part == "whole" else content.replace(b'"epoch"', b'"epoxh"'))
+    advice = "read the other one with --checkpoint best, or train again with --overwrite"
+    with pytest.raises(DamagedFile, match=f"; {advice if other else advice.split(', or ')[1]}$"):
+        load_state(path)
 
 
 def test_only_what_runs_write_is_dropped(tmp_path):
