@@ -76,7 +76,9 @@ def _opened(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError:
-        raise InputError(f"there is no checkpoint {path}; the run has not finished an epoch") from None
+        other = _other(path)
+        left = f"give --checkpoint {other}" if other else "the run has not finished an epoch"
+        raise InputError(f"there is no checkpoint {path}; {left}") from None
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise DamagedFile(f"{path} does not read back ({error}); {_way_out(path)}") from error
 

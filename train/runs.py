@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from facepipe.errors import DamagedFile, InputError, OutputError, SettingsChanged
+from facepipe.errors import DamagedFile, InputError, OutputError, SettingsChanged, UsageError
 from train.config import TrainConfig, to_json, what_differs
 
 if TYPE_CHECKING:
@@ -186,5 +186,7 @@ class Run:
         self.write(LOG, text.getvalue())
 
     def checkpoint(self, name: str) -> Path:
-        """The path of a checkpoint: `best` or `last`."""
+        """The path of a checkpoint: `best` or `last`, else a `UsageError`."""
+        if name not in CHECKPOINTS:
+            raise UsageError(f"--checkpoint is {name!r}; it can be {' or '.join(CHECKPOINTS)}")
         return self.folder / "checkpoints" / f"{name}.npz"

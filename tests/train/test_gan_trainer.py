@@ -204,6 +204,17 @@ def test_another_kind_of_run_is_not_gone_on_with(pairs, shards, tmp_path):
         run(output, shards, resume=True)
 
 
+def test_the_best_is_the_best_of_the_trained_epochs(shards, tmp_path):
+    """Also where each of them is farther from real faces than the generator was before it learned anything."""
+    from train.checkpoints import load_state
+
+    folder = run(tmp_path / "run", shards, epochs=3, g_learning_rate=0.5, ema=0.0).folder
+    distances = [float(row["swd"]) for row in rows_of(folder)]
+    assert distances[0] < min(distances[1:])
+    best = load_state(folder / "checkpoints" / "best.npz")["epoch"]
+    assert best == 1 + distances[1:].index(min(distances[1:]))
+
+
 def test_labels_make_it_conditional(labelled, tmp_path):
     """With labels in the shards both networks know three classes, also after resuming; `ignore` knows none."""
     from train.gan.sampling import open_run, sample

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from facepipe.errors import DamagedFile, InputError, OutputError, SettingsChanged
+from facepipe.errors import DamagedFile, InputError, OutputError, SettingsChanged, UsageError
 from train.checkpoints import load_state, save
 from train.config import AutoencoderConfig
 from train.events import EventFile
@@ -114,6 +114,18 @@ def test_the_way_out_of_a_damaged_checkpoint_is_there(tmp_path, other, part):
     advice = "read the other one with --checkpoint best, or train again with --overwrite"
     with pytest.raises(DamagedFile, match=f"; {advice if other else advice.split(', or ')[1]}$"):
         load_state(path)
+
+
+def test_a_checkpoint_that_is_not_there(tmp_path):
+    """Another name, the one that is missing beside the other, and a run without an epoch: each says what can be given."""
+    run = Run(tmp_path, "gan", {})
+    with pytest.raises(UsageError, match=r"--checkpoint is 'foo'; it can be best or last"):
+        run.checkpoint("foo")
+    with pytest.raises(InputError, match=r"has not finished an epoch"):
+        load_state(run.checkpoint("best"))
+    save(run.checkpoint("last"), {}, {"epoch": 3})
+    with pytest.raises(InputError, match=r"no checkpoint .*best.npz; give --checkpoint last"):
+        load_state(run.checkpoint("best"))
 
 
 def test_only_what_runs_write_is_dropped(tmp_path):

@@ -221,7 +221,9 @@ class Training:
                 f"try a lower --learning-rate"
             )
         state = {**self.state, "seed": self.config.seed}
-        if row["swd"] <= min(r["swd"] for r in self.state["rows"]):
+        # Row 0 is the untrained generator's, which no checkpoint holds.
+        nearer = any(r["swd"] < row["swd"] for r in self.state["rows"] if r["epoch"])
+        if not nearer or not self.folder.checkpoint("best").exists():
             checkpoints.save(self.folder.checkpoint("best"), groups, state)
         checkpoints.save(self.folder.checkpoint("last"), groups, state)
 
