@@ -112,6 +112,21 @@ def test_export(kind, to, request, tmp_path):
     assert float(said[0].split("within ")[1].split()[0]) <= MOST
 
 
+def test_a_run_of_another_backend_is_exported(folder, tmp_path):
+    """A SavedModel of a run whose settings name JAX, in a process in which Keras runs on TensorFlow."""
+    import shutil
+
+    from train.export import export
+    from train.runs import Run
+
+    shutil.copytree(folder, tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    content = json.loads(path.read_text())
+    content["settings"]["backend"] = "jax"
+    path.write_text(json.dumps(content))
+    assert export(Run.open(tmp_path / "run"), "saved-model", str(tmp_path / "made"), "last", lambda _: None).is_dir()
+
+
 def test_exported_generator_makes_the_samples(folder, tmp_path):
     """The ONNX file turns the seed's latents into the faces that `sample` writes, but for a gray level of rounding."""
     import onnxruntime

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +37,9 @@ def load_generator(run: Run, config: GanConfig, checkpoint: str = "last") -> ker
 
     It takes [z (n, z_size) float32] or [z, classes (n,) int32] and gives (n, h, w, c) float32 in -1..1.
     """
-    backend.prepare(config)
+    # Weights are numbers that every backend reads: Keras stays on the one it runs on, as an export's.
+    running = sys.modules.get("keras")
+    backend.prepare(replace(config, backend=running.backend.backend()) if running else config)
     from train.models.dcgan import build_networks
 
     generator = build_networks(config.networks())[0]
