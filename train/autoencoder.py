@@ -247,7 +247,8 @@ def _finish(run: Run, config: AutoencoderConfig, shards: Shards, say: Callable[[
 
     if shards.lengths.get("validation"):
         evaluate(run, config.shards, "validation", "best", say)
-    write_summary(run)
+    else:
+        write_summary(run)
     say(f"{config.preset} is trained; everything is in {run.folder}")
     folder = shlex.quote(str(run.folder))
     places = [

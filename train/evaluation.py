@@ -10,7 +10,9 @@ import numpy as np
 from train.data import ImageView, View, fit_image, load_arrays, read_columns, read_examples, read_image
 from train.metrics.identity import MOST_TARGETS, identification, principal_components, similarities
 from train.metrics.reconstruction import bands_of, by_band, measures
+from train.runs import REPORT
 from train.shards import find_shards, need, need_subset
+from train.summary import write_summary
 from train.trained import Trained
 from train.verdict import verdict
 
@@ -24,12 +26,11 @@ if TYPE_CHECKING:
     from train.runs import Run
 
 Table = dict[str, dict[str, Any]]
-REPORT = "evaluation.json"
 CHUNK = 512
 
 
 def evaluate(run: Run, folder: str, subset: str, checkpoint: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """Measures a run and writes evaluation.json into it.
+    """Measures a run and writes the report into it, named by `Run.report`; evaluation.json with the page that shows it.
 
     Reconstruction: the model, the mean training target, and the feature itself resized, each against the targets.
     Identity: fingerprints, raw pixels, and PCA of the training targets at the same dimension.
@@ -60,10 +61,14 @@ def evaluate(run: Run, folder: str, subset: str, checkpoint: str, say: Callable[
         "reconstruction": _reconstruction(trained, faces, mean, bands),
         "identity": _identity(trained, faces, angles, known, bands),
     }
-    name = REPORT if subset == "validation" else f"evaluation-{subset}.json"
+    name = run.report(folder, subset, checkpoint)
     run.write_json(name, report)
+    if name == REPORT:
+        write_summary(run)
     for line in lines_of(report):
         say(line)
+    if name != REPORT:
+        say(f"written to {run.folder / name}; {REPORT} is that of the run's own validation by its best checkpoint")
     return report
 
 

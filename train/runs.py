@@ -15,6 +15,7 @@ import errno
 import io
 import json
 import os
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 CONFIG, MODEL, LOG = "config.json", "model.json", "log.csv"
+REPORT = "evaluation.json"
 CHECKPOINTS = ("best", "last")
+LONGEST = 100
+"""Characters of other shards' path in a file's name."""
 WRITTEN = (
     "checkpoints/*.npz", "events/events.*", "grids/epoch-*.png", "grids.gif", "loss.png", "log.csv", "summary.html",
     "evaluation*.json", "model.json", "discriminator.json", CONFIG,
@@ -184,6 +188,19 @@ class Run:
         writer.writeheader()
         writer.writerows(rows)
         self.write(LOG, text.getvalue())
+
+    def report(self, shards: str, subset: str, checkpoint: str) -> str:
+        """The name of an evaluation's file.
+
+        evaluation.json is what the run's page shows: its own shards' validation by its best checkpoint. Every other
+        one's name says what is other: evaluation-test.json, evaluation-last.json, evaluation-data2-shards-test.json.
+        """
+        own = str(self.settings.get("shards", ""))
+        what = []
+        if shards != own and os.path.realpath(shards) != os.path.realpath(own):
+            what.append(re.sub(r"[^\w.]+", "-", shards).strip("-.")[-LONGEST:])
+        what += [subset] * (subset != "validation") + [checkpoint] * (checkpoint != "best")
+        return f"{'-'.join(['evaluation', *what])}.json"
 
     def checkpoint(self, name: str) -> Path:
         """The path of a checkpoint: `best` or `last`, else a `UsageError`."""

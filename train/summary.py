@@ -8,6 +8,7 @@ import html
 import json
 from typing import TYPE_CHECKING, Any
 
+from train.runs import REPORT
 from train.verdict import HOLD_BACK, IDENTITY_TERMS, RECONSTRUCTION_TERMS, verdict
 
 if TYPE_CHECKING:
@@ -29,14 +30,16 @@ def write_summary(run: Run) -> None:
     """Writes summary.html from what the run's folder holds."""
     settings = run.settings
     parts = [f"<h1>{html.escape(str(settings['preset']))}</h1>", _story(run)]
-    report = run.folder / "evaluation.json"
+    report = run.folder / REPORT
     evaluation = json.loads(report.read_text()) if report.exists() and run.kind == "autoencoder" else {}
     if run.kind == "autoencoder":
         parts += [f'<p class="verdict">{html.escape(verdict(evaluation) if evaluation else NOBODY)}</p>']
     parts += [_picture(run.folder / "loss.png", LOSS)]
-    if grids := sorted((run.folder / "grids").glob("*.png")):
+    if grids := sorted((run.folder / "grids").glob("epoch-*.png")):
         caption = "Rows from the top: feature, output, target" if run.kind == "autoencoder" else "Samples"
-        parts += [_picture(grids[-1], caption)]
+        # Each epoch draws its grid with the weights it ends with.
+        epoch = int(grids[-1].stem.rpartition("-")[2])
+        parts += [_picture(grids[-1], f"{caption}; after epoch {epoch}, the last checkpoint's")]
     if evaluation:
         parts += _tables(evaluation)
     parts += ["<h2>Settings</h2>", table(("setting", "value"), settings.items())]
@@ -88,8 +91,10 @@ def _tables(report: dict[str, Any]) -> list[str]:
         for band, row in bands.items()
         if isinstance(row, dict)
     ]
+    by = f"<p>By the {html.escape(report['checkpoint'])} checkpoint, of epoch {report['epoch']}.</p>"
     return [
         f"<h2>Reconstruction, {html.escape(report['subset'])}: {of}</h2>",
+        by,
         _terms(RECONSTRUCTION_TERMS),
         table(("answer", "yaw, degrees", "images", "MSE", "MAE", "PSNR, dB", "SSIM"), rebuilt),
         "<h2>Identification from one frontal picture each</h2>",

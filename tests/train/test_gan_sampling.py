@@ -166,7 +166,7 @@ def test_samples_that_cannot_be(folder, options, message):
 
 
 def test_evaluation_stands_beside_real_and_noise(folder, shards):
-    """evaluation.json has each figure for samples, real faces and noise; real faces are nearest and noise varies most."""
+    """The report has each figure for samples, real faces and noise; real faces are nearest and noise varies most."""
     from train.gan.evaluation import evaluate
     from train.runs import Run
 
@@ -176,7 +176,7 @@ def test_evaluation_stands_beside_real_and_noise(folder, shards):
     assert list(table) == ["samples", "real faces", "noise"]
     assert table["real faces"]["swd"] < min(table["samples"]["swd"], table["noise"]["swd"])
     assert table["noise"]["pairwise distance"] == pytest.approx(np.sqrt(1 / 6), abs=0.01)
-    assert json.loads((folder / "evaluation.json").read_text())["against the reference"] == table
+    assert json.loads((folder / "evaluation-train-last.json").read_text())["against the reference"] == table
     assert any("swd 16 px" in line for line in lines)
 
 

@@ -172,6 +172,22 @@ def test_log(tmp_path):
     assert (tmp_path / "log.csv").read_text() == "epoch,loss,val_loss\n1,0.5,\n2,0.25,1.0\n"
 
 
+@pytest.mark.parametrize(
+    ("shards", "subset", "checkpoint", "name"),
+    [
+        ("data/shards", "validation", "best", "evaluation.json"),
+        ("./data/shards/", "validation", "best", "evaluation.json"),
+        ("data/shards", "train", "best", "evaluation-train.json"),
+        ("data/shards", "validation", "last", "evaluation-last.json"),
+        ("/tmp/data2/shards", "validation", "best", "evaluation-tmp-data2-shards.json"),
+        ("s3://other/shards", "test", "last", "evaluation-s3-other-shards-test-last.json"),
+    ],
+)
+def test_only_the_runs_own_evaluation_is_evaluation_json(shards, subset, checkpoint, name):
+    """Every other one's name says what is other."""
+    assert Run("run", "autoencoder", {"shards": "data/shards"}).report(shards, subset, checkpoint) == name
+
+
 def test_grid():
     """Rows of pictures on white, small ones enlarged by whole pixels."""
     picture = grid([np.zeros((3, 32, 32, 1), np.float32), np.ones((2, 64, 64, 3), np.float32) * 0.5])
@@ -206,7 +222,15 @@ def test_summary(tmp_path):
     measured = {"images": 3, "mse": 0.1, "mae": 0.2, "psnr": 10.0, "ssim": 0.3}
     person = {"dimension": 256, "gallery": 2, "all": {"probes": 3, "rank1": 0.5, "auc": 0.75}}
     rebuilt = {"model": {"all": measured}, "mean target": {"all": {**measured, "mse": 0.125}}}
-    report = {"pairs": 3, "identities": 2, "subset": "validation", "reconstruction": rebuilt}
+    run.write("grids/epoch-0007.png", b"")
+    report = {
+        "checkpoint": "best",
+        "epoch": 4,
+        "pairs": 3,
+        "identities": 2,
+        "subset": "validation",
+        "reconstruction": rebuilt,
+    }
     (tmp_path / "evaluation.json").write_text(json.dumps({**report, "identity": {"fingerprints": person}}))
     write_summary(run)
     page = (tmp_path / "summary.html").read_text()
@@ -218,6 +242,8 @@ def test_summary(tmp_path):
         "data:image/png;base64",
         "fingerprints, 256 numbers",
         "0.7500",
+        "target; after epoch 7, the last checkpoint&#x27;s</figcaption>",
+        "By the best checkpoint, of epoch 4.",
     ):
         assert text in page
 

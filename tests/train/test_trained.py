@@ -317,6 +317,24 @@ def test_evaluation_without_anybody_held_back_names_the_ways_out(runs, make_pair
         evaluate(runs("v4"), shards, "validation", "best", print)
 
 
+def test_the_page_shows_evaluation_json(pairs, make_pairs, tmp_path):
+    """Other evaluations are written beside it, and it is written together with the page."""
+    from train.evaluation import evaluate
+
+    folder = taught("v4", pairs, tmp_path / "run").folder
+    before = [(folder / name).read_bytes() for name in ("evaluation.json", "summary.html")]
+    (other, said), run = (str(make_pairs(subsets={"validation": 8})), []), Run.open(folder)
+    wanted = [(other, "validation", "best"), (str(pairs), "train", "best"), (str(pairs), "validation", "last")]
+    reports = [evaluate(run, *what, said.append) for what in wanted]
+    written = [folder / line.split(";")[0].removeprefix("written to ") for line in said if "written to" in line]
+    assert [json.loads(path.read_text()) for path in written] == reports
+    assert [path.name for path in written[1:]] == ["evaluation-train.json", "evaluation-last.json"]
+    assert [(folder / name).read_bytes() for name in ("evaluation.json", "summary.html")] == before
+    (folder / "summary.html").write_text("of before")
+    evaluate(run, str(pairs), "validation", "best", said.append)
+    assert "By the best checkpoint, of epoch 1." in (folder / "summary.html").read_text()
+
+
 def test_the_mean_target(runs, pairs):
     """The baseline is the pixelwise mean of the training targets, measured on the people held back."""
     from train.data import ImageView, View, load_arrays

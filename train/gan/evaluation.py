@@ -17,7 +17,7 @@ from train.metrics.distribution import frechet, precision_recall, sliced_wassers
 from train.metrics.diversity import mean_ms_ssim, pairwise_distance
 from train.metrics.inception import file_features
 from train.presets import from_json
-from train.runs import Run
+from train.runs import REPORT, Run
 from train.shards import find_shards, need_subset
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     Images = NDArray[np.uint8]
     Figures = dict[str, float]
 
-REPORT = "evaluation.json"
 MOST = 5000
 """Faces a side, at most: the distances' cost grows with their number."""
 FEWEST = 8
@@ -44,7 +43,7 @@ def evaluate(
     encoder: str = "",
     inception: str = "",
 ) -> dict[str, Any]:
-    """Measures a run and writes evaluation.json into it.
+    """Measures a run and writes the report into it, named by `Run.report`.
 
     Half of the subset's faces are the reference. Against them stand as many samples, the other half of the faces, and
     uniform noise: sliced Wasserstein distance by pyramid level, mean pairwise distance and MS-SSIM; on the features
@@ -60,6 +59,7 @@ def evaluate(
         inception: A file with Inception-v3; empty: none.
     """
     config = from_json(GanConfig, run.settings)
+    name = run.report(folder, subset, checkpoint)
     subset, real = _real_faces(config, folder, subset, say)
     reference, others = real[::2], real[1::2]
     sets = {
@@ -76,9 +76,11 @@ def evaluate(
     }
     for title, features in _feature_kinds(encoder, inception):
         report[title] = _on_features(features, reference, sets, title)
-    run.write_json(REPORT, report)
+    run.write_json(name, report)
     for line in lines_of(report):
         say(line)
+    if name != REPORT:
+        say(f"written to {run.folder / name}; {REPORT} is that of the run's own validation by its best checkpoint")
     return report
 
 
