@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PRESETS = Path(__file__).with_name("presets.toml")
 FACTS = ("note", "parameters", "non_trainable", "discriminator", "generator")
 """Keys of a preset's table that tell of it and configure nothing."""
+COMMANDS = {"autoencoder": ("autoencoder", "an autoencoder"), "gan": ("dcgan", "a GAN")}
+"""By section: the command that trains its presets, and what they are."""
 
 Config = TypeVar("Config", bound=TrainConfig)
 
@@ -43,6 +45,9 @@ def preset(section: str, name: str) -> dict[str, Any]:
     """One preset's table, the facts left in."""
     known = tables(section)
     if name not in known:
+        for other, (command, what) in COMMANDS.items():
+            if name in tables(other):
+                raise UsageError(f"{name} is {what}: python -m train {command} --preset {name}")
         raise UsageError(nearest(name, known, "the preset") + " (`python -m train presets` lists them)")
     return known[name]
 

@@ -55,6 +55,19 @@ def finished(shards, tmp_path_factory):
     return run(tmp_path_factory.mktemp("gan") / "run", shards, epochs=3).folder
 
 
+def test_resuming_a_finished_run_says_that_nothing_is_left(finished, shards):
+    """With the best epoch, and where the results are; the folder stays as it is."""
+    from train.checkpoints import load_state
+
+    said = []
+    before = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
+    run(finished, shards, said.append, epochs=3, resume=True)
+    best = load_state(finished / "checkpoints" / "best.npz")["epoch"]
+    assert said[0].startswith(f"nothing is left to do: the best was epoch {best} of 3; everything is in {finished}")
+    assert any(f"python -m train evaluate {finished}" in line for line in said)
+    assert {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()} == before
+
+
 def assert_same(first, second):
     first, second = arrays_of(first), arrays_of(second)
     assert first.keys() == second.keys()

@@ -154,6 +154,14 @@ def test_refused(name, assignments, said):
     assert "\n" not in str(caught.value)
 
 
+def test_a_preset_of_the_other_command():
+    """The line is the command that trains it."""
+    with pytest.raises(UsageError, match="dcgan64 is a GAN: python -m train dcgan --preset dcgan64"):
+        resolve(AutoencoderConfig, "autoencoder", "dcgan64", {})
+    with pytest.raises(UsageError, match="v4 is an autoencoder: python -m train autoencoder --preset v4"):
+        resolve(GanConfig, "gan", "v4", {})
+
+
 def test_round_trip():
     """config.json gives the same configuration back."""
     config = made("v9", assignments=["dropout_rate=0.3"])

@@ -61,6 +61,9 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
         config = replace(config, class_labels=labels, batch_size=feed.batch_size)
         run = Run.of(config, "gan")
         run.check(config)
+        if state["epoch"] >= config.epochs:
+            _tell_end(run, _nothing_left(run, state["epoch"]), say)
+            return run
         for note in notes:
             say(note)
         real, others = batches.real_faces(config, shards, feed, config.measured)
@@ -68,10 +71,20 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
         training = Training(config, run, real, others, state, say)
         run.begin(config)  # whatever can be refused has been by now
         training.go(steps, batches.steps_of_an_epoch(config, feed))
-    say(f"{config.preset} is trained; everything is in {run.folder}")
+    _tell_end(run, f"{config.preset} is trained", say)
+    return run
+
+
+def _tell_end(run: Run, said: str, say: Callable[[str], None]) -> None:
+    say(f"{said}; everything is in {run.folder}")
     for line in where_to_look(_places(run)):
         say(line)
-    return run
+
+
+def _nothing_left(run: Run, epochs: int) -> str:
+    best = run.checkpoint("best")
+    known = f": the best was epoch {checkpoints.load_state(best)['epoch']} of {epochs}" if best.exists() else ""
+    return f"nothing is left to do{known}"
 
 
 def _state_of(run: Run, config: GanConfig) -> dict[str, Any]:
