@@ -28,7 +28,8 @@ def check_folder(target: Path) -> None:
         raise UsageError(f"{target} is a file, and a SavedModel is a folder; give another -o")
     if target.samefile(Path.cwd()):
         raise UsageError(f"{target} is the folder that you are in, which can't be replaced; give another -o")
-    names = sorted(path.name for path in target.iterdir())
+    # A name that a user knows comes first.
+    names = sorted((path.name for path in target.iterdir()), key=lambda name: (name.startswith("."), name))
     foreign = [name for name in names if name not in OF_A_SAVED_MODEL]
     if not foreign and not (target / SAVED_MODEL).is_file():
         foreign = names
