@@ -22,6 +22,8 @@ OPEN_FILES = 16
 BUFFER = 8192
 """Examples a streamed subset is shuffled among."""
 LOAD_BATCH = 256
+MOST_SEED = 2**31 - 1
+"""TensorFlow takes seeds modulo this."""
 
 
 def load(shards: Shards, subset: str, view: View) -> Arrays:
@@ -104,6 +106,9 @@ def streamed(
         return batches.map(lambda at, columns: finished(at, columns), AUTO, deterministic=True)  # noqa: PLW0108
 
     def one_pass(number: tf.Tensor) -> tf.data.Dataset:
+        # Traced into a graph, so this is that graph's seed alone. Where it is 0, TensorFlow compares the shuffle's seed
+        # with 0 in Python, which a tensor can't.
+        tf.random.set_seed(order.seed % MOST_SEED or 1)
         names = tf.numpy_function(lambda n: _permuted(paths, order.seed, int(n)), [number], tf.string)
         names.set_shape((len(paths),))
         records = tf.data.Dataset.from_tensor_slices(names).interleave(

@@ -64,6 +64,25 @@ def test_resumes_mid_stream(make_pairs, backend, cache_bytes):
 
 
 @pytest.mark.tensorflow
+@pytest.mark.parametrize("seed", [0, 1, 2**31 - 1, 2**32 - 1])
+def test_every_seed_streams(pairs, seed):
+    """After `backend.prepare` has set it, each seed gives an order, again the same one, that no global seed changes."""
+    import tensorflow as tf
+
+    from train import backend
+
+    settings = TrainConfig(batch_size=8, seed=seed, cache_bytes=0)
+    shards = find_shards(str(pairs), "pairs")
+    backend.prepare(settings)
+    orders = []
+    for global_seed in (seed, seed, 5):
+        tf.random.set_seed(global_seed)
+        orders.append(first(open_feed(shards, "train", view(), settings), 7))
+    assert same(orders[0], orders[1])
+    assert same(orders[0], orders[2])
+
+
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("cache_bytes", [0, 2**31])
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_every_example_once(make_pairs, backend, cache_bytes):

@@ -139,6 +139,13 @@ def test_resumed_equals_unbroken(finished, shards, tmp_path):
         assert (finished / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
 
 
+def test_streamed_with_the_default_seed(shards, tmp_path):
+    """Seed 0 with more faces than fit in memory: a resumed run is the same as an unbroken one."""
+    for name, epochs, more in (("broken", 1, {}), ("broken", 2, {"resume": True}), ("whole", 2, {})):
+        run(tmp_path / name, shards, epochs=epochs, cache_bytes=0, seed=0, **more)
+    assert_same(tmp_path / "broken", tmp_path / "whole")
+
+
 def command_line(shards, output, epochs, *more):
     words = ["dcgan", "--shards", shards, "-o", str(output), "--epochs", str(epochs)]
     for name, value in SMALL.items():
