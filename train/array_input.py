@@ -115,15 +115,24 @@ def streamed(shards: Shards, subset: str, view: View, order: Order, *, training:
 
 
 def _in_order(shards: Shards, subset: str) -> Iterator[bytes]:
-    for name in shards.files[subset]:
-        yield from open_records(shards, name)
+    one_by_one = (record for name in shards.files[subset] for record in open_records(shards, name))
+    return _complete(shards, subset, one_by_one)
+
+
+def _complete(shards: Shards, subset: str, records: Iterator[bytes]) -> Iterator[bytes]:
+    """The records; a `DamagedFile` behind the last where some are missing."""
+    found = 0
+    for record in records:
+        yield record
+        found += 1
+    shards.check_count(subset, found)
 
 
 def _shuffled(shards: Shards, subset: str, order: Order, number: int) -> Iterator[bytes]:
     rng = np.random.default_rng((order.seed, number))
     names = [shards.files[subset][i] for i in rng.permutation(len(shards.files[subset]))]
     buffer: list[bytes] = []
-    for record in _interleaved(shards, names):
+    for record in _complete(shards, subset, _interleaved(shards, names)):
         if len(buffer) < BUFFER:
             buffer.append(record)
             continue

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -22,7 +23,8 @@ from train.companions import Companions, find_companions
 from train.shards import check_disjoint, need, parts_of_a_pass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -113,9 +115,12 @@ class Feed:
     batch_size: int
     in_memory: bool
     arrays: Arrays | None = field(default=None, repr=False)
+    naming: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Within it, what a backend says of damaged records becomes a `DamagedFile`."""
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.batches)
+        with self.naming():
+            yield from self.batches
 
 
 def open_feed(
@@ -133,7 +138,8 @@ def open_feed(
 
     Raises:
         InputError: The subset is empty or its images can't fit.
-        DamagedFile: A shard's checksum is wrong; the file is named.
+        DamagedFile: A shard's checksum is wrong and the file is named, or records are missing. Of a streamed subset the
+            batches raise it.
     """
     count = need(shards, subset)
     shards.check_fits(view)
@@ -141,8 +147,11 @@ def open_feed(
     steps = steps if training else math.ceil(count / batch_size)
     bytes_each = sum(v.size * v.size * v.channels for v in view.images)
     in_memory = count * bytes_each <= config.cache_bytes
+    naming: Callable[[], AbstractContextManager[None]] = nullcontext
     if config.backend == "tensorflow":
         from train import tensorflow_input as source
+
+        naming = partial(source.naming_damage, shards, subset)
     else:
         from train import array_input as source
     arrays = source.load(shards, subset, view) if in_memory else None
@@ -156,7 +165,7 @@ def open_feed(
         batches = source.from_memory(arrays, view, order, training=training, start_step=start_step)
     else:
         batches = source.streamed(shards, subset, view, order, training=training, start_step=start_step)
-    return Feed(batches, steps, count, batch_size, in_memory, arrays)
+    return Feed(batches, steps, count, batch_size, in_memory, arrays, naming)
 
 
 def check_apart(**subsets: Arrays | None) -> None:
@@ -179,10 +188,13 @@ def open_records(shards: Shards, name: str) -> Iterator[bytes]:
 
 
 def read_examples(shards: Shards, subset: str) -> Iterator[dict[str, list[Any]]]:
-    """Every record of a subset, in the shards' order."""
+    """Every record of a subset, in the shards' order; a `DamagedFile` at the end where some are missing."""
+    found = 0
     for name in shards.files[subset]:
         for record in open_records(shards, name):
             yield decode_example(record)
+            found += 1
+    shards.check_count(subset, found)
 
 
 def read_columns(shards: Shards, subset: str, names: Iterable[str]) -> dict[str, list[Any]]:
@@ -199,6 +211,7 @@ def load_arrays(shards: Shards, subset: str, view: View) -> Arrays:
     files = shards.files[subset]
     with ThreadPoolExecutor() as pool:
         loaded = list(pool.map(lambda name: _load_file(shards, name, view), files))
+    shards.check_count(subset, sum(map(len, loaded)))
     images = [np.concatenate([part.images[i] for part in loaded]) for i in range(len(view.images))]
     labels = np.concatenate([part.labels for part in loaded])
     return Arrays(images, labels, np.concatenate([part.identities for part in loaded]))

@@ -49,6 +49,15 @@ class Shards:
         """The subset's shards as local paths, in order; an `InputError` on an object store."""
         return [self.place.local_path(name) for name in self.files[subset]]
 
+    def check_count(self, subset: str, found: int) -> None:
+        """Raises a `DamagedFile` where the files of a subset hold another number of records than was written."""
+        written = self.lengths.get(subset, 0)
+        if found != written:
+            raise DamagedFile(
+                f"the {subset} shards in {self.place} hold {found:,} of the {written:,} records that were written; "
+                f"run `facepipe shard --examples {self.examples} --overwrite`"
+            )
+
     def check_fits(self, view: View) -> list[str]:
         """What is done to the images so that they fit `view`, a sentence each.
 
@@ -81,7 +90,7 @@ def find_shards(folder: str, examples: str) -> Shards:
 
     Raises:
         InputError: There are none, some are missing, or an identity is in two subsets.
-        DamagedFile: Their description can't be read.
+        DamagedFile: Their description can't be read, or tells of a subset that has no files.
     """
     where = _versioned(place(folder), examples)
     if where is None:
@@ -93,6 +102,12 @@ def find_shards(folder: str, examples: str) -> Shards:
     size, channels, encoding = _image_layout(described[images[0]], where)
     files = _files(where)
     lengths = _lengths(where)
+    for subset, count in lengths.items():
+        if count and subset not in files:
+            raise DamagedFile(
+                f"{where} has lost all its {subset} shards, which held {count:,} records; "
+                f"run `facepipe shard --examples {examples}` again to make them"
+            )
     identities = {name: frozenset(ids) for name, ids in _json(where, "run.json").get("identities", {}).items()}
     check_disjoint(identities)
     lengths = {subset: lengths.get(subset, 0) for subset in files}
@@ -205,14 +220,13 @@ def parts_of_a_pass(count: int, batch_size: int) -> tuple[int, int]:
 
 
 def name_damage(shards: Shards, subsets: Sequence[str]) -> DamagedFile | None:
-    """Reads every record again to tell which file is damaged: TensorFlow's own message names none."""
+    """Reads every record again to tell what is damaged or missing: TensorFlow's own message names no file."""
     from train.data import open_records
 
     for subset in subsets:
-        for name in shards.files.get(subset, ()):
-            try:
-                for _ in open_records(shards, name):
-                    pass
-            except DamagedFile as error:
-                return error
+        try:
+            found = sum(1 for name in shards.files.get(subset, ()) for _ in open_records(shards, name))
+            shards.check_count(subset, found)
+        except DamagedFile as error:
+            return error
     return None

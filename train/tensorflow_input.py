@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from facepipe.errors import DamagedFile, InputError
+from facepipe.errors import DamagedFile
 from train.data import GRAY, HALF, SCALES, Arrays, ImageView, Order, View, load_arrays
 from train.shards import name_damage
 
@@ -30,7 +30,7 @@ def load(shards: Shards, subset: str, view: View) -> Arrays:
     """A whole subset in memory in the shards' order.
 
     Raises:
-        DamagedFile: A checksum is wrong; the file is named.
+        DamagedFile: A checksum is wrong and the file is named, or records are missing.
     """
     if not shards.place.is_local:
         return load_arrays(shards, subset, view)
@@ -44,8 +44,7 @@ def load(shards: Shards, subset: str, view: View) -> Arrays:
     ).map(lambda file, at, record: (file, at, *parse(record)), AUTO, deterministic=False)
     with naming_damage(shards, subset):
         batches = list(rows.batch(LOAD_BATCH).prefetch(AUTO).as_numpy_iterator())
-    if not batches:
-        raise InputError(f"the {subset} shards in {shards.place} hold no records; run `facepipe shard --overwrite`")
+    shards.check_count(subset, sum(len(rows[0]) for rows in batches))
     file, at, *images, labels, identities = (np.concatenate(column) for column in zip(*batches, strict=True))
     order = np.lexsort((at, file))
     return Arrays([stack[order] for stack in images], labels[order], identities[order])
@@ -53,11 +52,16 @@ def load(shards: Shards, subset: str, view: View) -> Arrays:
 
 @contextmanager
 def naming_damage(shards: Shards, subset: str) -> Iterator[None]:
-    """Turns what TensorFlow says of damaged records into an error that names the file."""
+    """Turns what TensorFlow says of damaged or missing records into an error that says where they are.
+
+    `subset` is looked at first: while a model is taught on one, another is read to validate it.
+    """
     try:
         yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        named = name_damage(shards, [subset])
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.FailedPreconditionError) as error:
+        named = name_damage(shards, [subset, *(other for other in shards.files if other != subset)])
+        if named is None and isinstance(error, tf.errors.FailedPreconditionError):
+            raise
         why = str(error.message).splitlines()[0]
         raise named or DamagedFile(f"the {subset} shards in {shards.place} can't be read ({why})") from error
 
@@ -94,6 +98,8 @@ def streamed(
     """Batches of a subset that does not fit in memory: several files at once, through a shuffle buffer."""
     paths = shards.paths(subset)
     parse = _parser(shards, view)
+    # Told how many there are, TensorFlow fails where some are missing, else an empty pass would be followed by another.
+    complete = tf.data.experimental.assert_cardinality(order.count)
 
     def batched(records: tf.data.Dataset, seed: Any, number: tf.Tensor) -> tf.data.Dataset:
         def finished(flip_number: tf.Tensor, columns: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
@@ -114,10 +120,10 @@ def streamed(
         records = tf.data.Dataset.from_tensor_slices(names).interleave(
             tf.data.TFRecordDataset, cycle_length=OPEN_FILES, num_parallel_calls=AUTO, deterministic=True
         )
-        return batched(records.shuffle(BUFFER, seed=order.seed + number), order.seed, number)
+        return batched(records.apply(complete).shuffle(BUFFER, seed=order.seed + number), order.seed, number)
 
     if not training:
-        once = batched(tf.data.TFRecordDataset(paths), 0, tf.constant(0, tf.int64))
+        once = batched(tf.data.TFRecordDataset(paths).apply(complete), 0, tf.constant(0, tf.int64))
         # Told its length, Keras does not warn that the data ran out.
         known = tf.data.experimental.assert_cardinality(-(-order.count // order.batch_size))
         return _tuned(once.apply(known).prefetch(AUTO))

@@ -1,8 +1,9 @@
-"""What a run left in its folder, as tests read it."""
+"""What a run left in its folder, as tests read it; and shards that have lost records."""
 
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,3 +19,16 @@ def rows_of(folder):
     """The rows of log.csv, as text by column."""
     with (Path(folder) / "log.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def without_records(shards, folder, subset, kept):
+    """A copy of shards in `folder` whose files of a subset hold their first `kept` records together, each file whole."""
+    from facepipe.tfrecord import read_records, write_records
+
+    shutil.copytree(shards, folder, dirs_exist_ok=True)
+    for path in sorted(folder.rglob(f"*-{subset}.tfrecord-*")):
+        with path.open("rb") as file:
+            records = list(read_records(file))[:kept]
+        with path.open("wb") as file:
+            kept -= write_records(file, records)
+    return folder

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runfolders import arrays_of, rows_of
+from runfolders import arrays_of, rows_of, without_records
 
 from facepipe.errors import DamagedFile, FacepipeError, InputError, OutputError, SettingsChanged, UsageError
 
@@ -236,10 +236,19 @@ def test_damaged_shard(pairs, tmp_path, cache_bytes):
         run(tmp_path / "shards", tmp_path / "run", cache_bytes=cache_bytes)
 
 
+@pytest.mark.parametrize(("subset", "kept"), [("train", 10), ("train", 0), ("validation", 9)])
+@pytest.mark.parametrize("cache_bytes", [0, 2**31])
+def test_missing_records(pairs, tmp_path, cache_bytes, subset, kept):
+    """Files that lost records, in memory or streamed, of either subset: the run stops and says where."""
+    shards = without_records(pairs, tmp_path / "shards", subset, kept)
+    with pytest.raises(DamagedFile, match=rf"{subset} shards in .* hold {kept} of the .*facepipe shard"):
+        run(shards, tmp_path / "run", cache_bytes=cache_bytes)
+
+
 @pytest.mark.parametrize("said", [True, False])
 def test_identity_in_two_subsets(make_pairs, tmp_path, said):
     """Refused, whether run.json says it or only the records."""
-    shards = make_pairs(subsets={"train": 40, "validation": 16})
+    shards = make_pairs(subsets={"train": 24, "validation": 24})
     described = next(shards.rglob("run.json"))
     identities = json.loads(described.read_text())["identities"]
     if said:

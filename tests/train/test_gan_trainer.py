@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from runfolders import arrays_of, rows_of
+from runfolders import arrays_of, rows_of, without_records
 
-from facepipe.errors import FacepipeError, InputError, OutputError, SettingsChanged, UsageError
+from facepipe.errors import DamagedFile, FacepipeError, InputError, OutputError, SettingsChanged, UsageError
 from train.gan.config import GanConfig
 
 pytestmark = pytest.mark.tensorflow
@@ -266,6 +266,14 @@ def test_labels_that_are_missing(shards, tmp_path):
     """`--labels use` says how many faces have none."""
     with pytest.raises(InputError, match="48 faces have none"):
         run(tmp_path / "run", shards, labels="use")
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 2**31])
+def test_missing_records(shards, tmp_path, cache_bytes):
+    """Files that lost records, in memory or streamed: the run stops and says where."""
+    cut = without_records(shards, tmp_path / "shards", "train", 20)
+    with pytest.raises(DamagedFile, match=r"train shards in .* hold 20 of the 48 .*facepipe shard --examples faces"):
+        run(tmp_path / "run", str(cut), epochs=1, cache_bytes=cache_bytes)
 
 
 def named(lines):

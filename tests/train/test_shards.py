@@ -66,6 +66,16 @@ def test_missing_shard(pairs, tmp_path):
         find_shards(str(tmp_path), "pairs")
 
 
+@pytest.mark.parametrize("subset", ["train", "validation"])
+def test_all_shards_of_a_subset_missing(pairs, tmp_path, subset):
+    """A subset that was written and has no file left is not taken for one that never was."""
+    shutil.copytree(pairs, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.rglob(f"pairs-{subset}*"):
+        path.unlink()
+    with pytest.raises(DamagedFile, match=rf"lost all its {subset} shards.*`facepipe shard --examples pairs` again"):
+        find_shards(str(tmp_path), "pairs")
+
+
 @pytest.mark.parametrize(
     ("size", "channels", "said"),
     [(32, 1, "--size 32 --color gray"), (16, 3, "--size 16 --color rgb"), (32, 3, "--size 32 --color rgb")],
