@@ -14,6 +14,7 @@ import numpy as np
 
 from train import backend, checkpoints
 from train.callbacks import Keeper, Progress, groups_of
+from train.config import in_whole_executions
 from train.data import ImageView, View, check_apart, open_feed, read_columns
 from train.losses import loss_named
 from train.models.autoencoder import build_model
@@ -53,6 +54,10 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
     shards = find_shards(config.shards, "pairs")
     for note in shards.check_fits(view_of(config)):
         say(note)
+    steps = config.steps_per_epoch or parts_of_a_pass(need(shards, "train"), config.batch_size)[1]
+    config, note = in_whole_executions(config, steps)
+    if note:
+        say(note)
     run = Run.of(config, "autoencoder")
     with run.locked():
         run.check(config)
@@ -60,7 +65,7 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
         progress = _restore(run, config, model, say)
         feeds = None
         if not progress.stopped and progress.epoch < config.epochs:
-            feeds = _open_feeds(config, shards, progress)
+            feeds = _open_feeds(config, shards, progress, steps)
         run.begin(config)  # whatever can be refused has been by now
         run.write(MODEL, json.dumps(json.loads(model.to_json()), indent=1))
         if feeds is None:
@@ -121,10 +126,8 @@ class Feeds(NamedTuple):
     steps: int
 
 
-def _open_feeds(config: AutoencoderConfig, shards: Shards, progress: Progress) -> Feeds:
+def _open_feeds(config: AutoencoderConfig, shards: Shards, progress: Progress, steps: int) -> Feeds:
     view = view_of(config)
-    _, whole = parts_of_a_pass(need(shards, "train"), config.batch_size)
-    steps = config.steps_per_epoch or whole
     feed = open_feed(shards, "train", view, config, start_step=progress.epoch * steps)
     held_back = None
     if shards.lengths.get("validation"):

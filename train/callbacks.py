@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from train.runs import Run
 
 LOOK_EVERY = 20
-"""Steps between two looks at the loss: each look waits for the device."""
+"""Steps between two looks at the loss, at least: each look waits for the device."""
 PLOT_EVERY_S = 20.0
 
 
@@ -98,16 +98,19 @@ class Keeper(keras.callbacks.Callback):
         self.fixed, self.marks = fixed, marks
         self.events = EventFile(run.folder / "events")
         self.began = self.plotted = 0.0
+        self.calls = 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
-        self.began = time.perf_counter()
+        self.began, self.calls = time.perf_counter(), 0
         if self.config.schedule == "cosine":
             share = (1 + math.cos(math.pi * epoch / self.config.epochs)) / 2
             self.model.optimizer.learning_rate = self.config.learning_rate * share
 
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
-        if logs and batch % LOOK_EVERY == 0:
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
+        # `batch` is the last step of this execution: of several steps an execution it may never be a round number.
+        if logs and self.calls % max(1, LOOK_EVERY // self.config.steps_per_execution) == 0:
             self._check_finite(float(logs["loss"]), self.progress.epoch + 1)
+        self.calls += 1
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         rates = self.model.optimizer

@@ -7,8 +7,8 @@ have others.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 from facepipe.errors import UsageError
 
@@ -87,6 +87,9 @@ class TrainConfig:
     def run_folder(self) -> str:
         """Where the run's files go."""
         return self.output or f"data/runs/{self.preset}"
+
+
+Config = TypeVar("Config", bound=TrainConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +175,19 @@ class AutoencoderConfig(TrainConfig):
     def decoder_filters(self) -> tuple[int, ...]:
         """The decoder's filters, in the order they are applied."""
         return self.decoder or self.encoder[::-1]
+
+
+def in_whole_executions(config: Config, steps: int) -> tuple[Config, str]:
+    """The configuration with `steps_per_execution` no larger than fits an epoch of `steps` evenly, and a note on it.
+
+    A last execution that is not full would be filled with steps of the next epoch. The note is empty where it fits.
+    """
+    wanted = config.steps_per_execution
+    fitting = max(number for number in range(1, min(wanted, steps) + 1) if steps % number == 0)
+    if fitting == wanted:
+        return config, ""
+    note = f"--steps-per-execution {wanted} does not divide the {steps} steps of an epoch; {fitting} is taken"
+    return replace(config, steps_per_execution=fitting), note
 
 
 def to_json(config: TrainConfig) -> dict[str, Any]:

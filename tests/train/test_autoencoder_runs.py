@@ -149,6 +149,41 @@ def test_stops_early(pairs, tmp_path):
     assert json.loads((folder / "evaluation.json").read_text())["epoch"] == 1 + int(np.argmin(rows))
 
 
+@pytest.mark.parametrize(("wanted", "taken"), [(3, 1), (5, 5), (50, 5)])
+def test_steps_per_execution_change_nothing_computed(pairs, tmp_path, wanted, taken):
+    """An epoch of 5 steps stays one: what does not divide it is brought down, and said; weights and log are the same."""
+    said = []
+    run(pairs, tmp_path / "plain", epochs=2)
+    run(pairs, tmp_path / "run", epochs=1, steps_per_execution=wanted, say=said.append)
+    run(pairs, tmp_path / "run", epochs=2, steps_per_execution=wanted, resume=True)
+    note = f"--steps-per-execution {wanted} does not divide the 5 steps of an epoch; {taken} is taken"
+    assert (note in said) == (wanted != taken)
+    first, second = arrays_of(tmp_path / "plain"), arrays_of(tmp_path / "run")
+    assert sorted(first) == sorted(second)
+    for key, value in first.items():
+        np.testing.assert_allclose(second[key], value, rtol=1e-4, atol=1e-5, err_msg=key)
+    logs = [[[float(row[c]) for c in ("loss", "val_loss")] for row in rows_of(tmp_path / n)] for n in ("plain", "run")]
+    np.testing.assert_allclose(logs[1], logs[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 20, 50])
+def test_loss_that_is_no_number_is_seen_soon(one_epoch, steps):
+    """Within 20 steps or an execution, however many steps an execution takes, the run stops."""
+    from train.callbacks import Diverged, Keeper, Progress
+    from train.runs import Run
+
+    keeper = Keeper(Run.open(one_epoch), config("", one_epoch, steps_per_execution=steps), Progress(), None, {}, print)
+    keeper.on_epoch_begin(0)
+    ends = range(steps - 1, 10 * max(20, steps), steps)
+    keeper.on_train_batch_end(ends[0], {"loss": 0.5})
+    seen = []
+    with pytest.raises(Diverged):
+        for end in ends[1:]:
+            seen.append(end)
+            keeper.on_train_batch_end(end, {"loss": np.nan})
+    assert seen[-1] <= 20 + 2 * steps
+
+
 def copied(one_epoch, tmp_path):
     shutil.copytree(one_epoch, tmp_path / "run")
     return tmp_path / "run"
