@@ -85,6 +85,26 @@ def test_truncation_makes_faces_alike(folder, tmp_path):
     assert distances[2] < 0.005
 
 
+@pytest.mark.parametrize("truncation", [-1.0, float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("kind", ["folder", "labelled"])
+def test_truncation_refused(kind, truncation, request, tmp_path):
+    """Of uniform and of normal latents, by both commands, before anything is written."""
+    from train.gan.sampling import interpolate, sample
+
+    for draw in (sample, interpolate):
+        with pytest.raises(UsageError, match=f"--truncation (is )?{truncation:g}"):
+            draw(request.getfixturevalue(kind), truncation=truncation, output=str(tmp_path / "made"))
+    assert not (tmp_path / "made").exists()
+
+
+def test_normal_latents_are_truncated_however_near_to_0():
+    """All lie within, spread over the whole width, and drawing them ends."""
+    for truncation in (1e-30, 1e-6, 1e-2, 0.7):
+        z = draw_latents(generator_for(0), "normal", (64, 100), truncation)
+        assert 0.99 * truncation < np.abs(z).max() <= np.float32(truncation)
+        assert abs(z.mean()) < 0.05 * truncation
+
+
 def test_interpolation_starts_and_ends_at_faces(folder, tmp_path):
     """A row's first and last pictures are the two latents' own, and the middle lies between."""
     from train.gan.sampling import generate, interpolate, load_generator, open_run

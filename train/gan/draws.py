@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facepipe.errors import UsageError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 AUGMENTS = 7
 """Numbers a picture: brightness, saturation, contrast, shift down and right, the hole's row and column."""
+FLAT = 1e-3
+"""Between minus this and this the normal density is even to 1e-6, and drawing again until all fall there takes long."""
 
 Numbers = dict[str, "NDArray[np.float32] | NDArray[np.int32]"]
 
@@ -40,7 +44,14 @@ def draw_latents(
 
     Returns:
         float32 of `shape`.
+
+    Raises:
+        UsageError: `truncation` is below 0 or not finite.
     """
+    if not 0 <= truncation < float("inf"):
+        raise UsageError(f"--truncation is {truncation:g}; give a number above 0, such as 0.7, or 0 for none")
+    if 0 < truncation < FLAT:
+        kind = "uniform"
     if kind == "uniform":
         return ((rng.random(shape, np.float32) * 2 - 1) * np.float32(truncation or 1)).astype(np.float32)
     z = rng.standard_normal(shape, np.float32)
