@@ -21,6 +21,8 @@ FAMILIES = ("original", "archived-map", "archived-strided", "residual")
 DROPOUTS = ("every", "alternate", "none")
 SCALES = ("unit", "bytes", "signed")
 HOW = {"how": True}
+MOST_SEED = 2**32 - 1
+"""numpy's global generator takes no larger one."""
 
 
 def choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -73,6 +75,8 @@ class TrainConfig:
             at_least(f"--{option.replace('_', '-')}", getattr(self, option), 1)
         for option in ("steps_per_epoch", "devices", "seed", "cache_bytes"):
             at_least(f"--{option.replace('_', '-')}", getattr(self, option), 0)
+        if self.seed > MOST_SEED:
+            raise UsageError(f"--seed is {self.seed}; give 0 to {MOST_SEED}")
         if not 0 < self.learning_rate < float("inf"):
             raise UsageError(f"--learning-rate is {self.learning_rate:g}; give a number above 0, such as 0.001")
         if self.resume and self.overwrite:

@@ -97,6 +97,16 @@ def test_truncation_refused(kind, truncation, request, tmp_path):
     assert not (tmp_path / "made").exists()
 
 
+def test_seed_refused(folder, tmp_path):
+    """One below 0, by both commands, before anything is written."""
+    from train.gan.sampling import interpolate, sample
+
+    for draw in (sample, interpolate):
+        with pytest.raises(UsageError, match="--seed is -1; give 0 or more"):
+            draw(folder, seed=-1, output=str(tmp_path / "made"))
+    assert not (tmp_path / "made").exists()
+
+
 def test_normal_latents_are_truncated_however_near_to_0():
     """All lie within, spread over the whole width, and drawing them ends."""
     for truncation in (1e-30, 1e-6, 1e-2, 0.7):

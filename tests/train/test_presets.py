@@ -143,6 +143,7 @@ def test_the_command_line_wins():
         ("v12", ("swap=0.5",), "output_size must be input_size 128"),
         ("frontal-1", ("encoder=[8]", "input_size=66", "output_size=66"), "no whole quarter"),
         ("v4", ("learning_rate=nan",), "above 0"),
+        ("v4", ("seed=5000000000",), "--seed is 5000000000; give 0 to 4294967295"),
         ("v4", ("resume=true", "overwrite=true"), "give one of them"),
         ("v4", ("steps_per_epoch=5", "steps_per_execution=2"), "no multiple"),
     ],

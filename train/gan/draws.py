@@ -26,7 +26,9 @@ Numbers = dict[str, "NDArray[np.float32] | NDArray[np.int32]"]
 
 
 def generator_for(seed: int, *path: int) -> np.random.Generator:
-    """A stream of its own for each (seed, path)."""
+    """A stream of its own for each (seed, path); a `UsageError` for a seed below 0."""
+    if seed < 0:
+        raise UsageError(f"--seed is {seed}; give 0 or more")
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *path])))
 
 
