@@ -16,8 +16,10 @@ import keras
 from facepipe.errors import FacepipeError
 from train import checkpoints
 from train.backend import devices_in_use, filled
+from train.config import TrainConfig
 from train.events import EventFile
 from train.pictures import grid, loss_plot, png
+from train.presets import tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -135,7 +137,8 @@ class Keeper(keras.callbacks.Callback):
             if self.progress.epoch
             else "nothing was saved yet"
         )
-        lower = self.config.learning_rate / 10
+        own = tables("autoencoder").get(self.config.preset, {}).get("learning_rate", TrainConfig.learning_rate)
+        lower = min(self.config.learning_rate / 10, own)
         precise = ", --precision float32" if self.config.precision != "float32" else ""
         raise Diverged(
             f"the loss is {value} in epoch {epoch}; {kept} in {self.run.folder}. "

@@ -184,6 +184,20 @@ def test_loss_that_is_no_number_is_seen_soon(one_epoch, steps):
     assert seen[-1] <= 20 + 2 * steps
 
 
+@pytest.mark.parametrize(
+    ("preset", "given", "advised"),
+    [("v4", 1e30, "0.001"), ("v4", 0.05, "0.001"), ("v4", 0.001, "0.0001"), ("archived-1", 1e30, "1")],
+)
+def test_advised_learning_rate(one_epoch, preset, given, advised):
+    """A tenth of the one given, and never more than the preset's own."""
+    from train.callbacks import Diverged, Keeper, Progress
+    from train.runs import Run
+
+    wanted = config("", one_epoch, preset, learning_rate=given)
+    with pytest.raises(Diverged, match=rf"Try --learning-rate {advised}, or look"):
+        Keeper(Run.open(one_epoch), wanted, Progress(), None, {}, print).on_train_batch_end(0, {"loss": np.nan})
+
+
 def copied(one_epoch, tmp_path):
     shutil.copytree(one_epoch, tmp_path / "run")
     return tmp_path / "run"
