@@ -12,6 +12,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
+from facepipe.errors import OutputError
 from facepipe.tfrecord import frame_record
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ _numbers = itertools.count()
 
 
 class EventFile:
-    """One file in `folder`; a resumed run adds another, and TensorBoard shows them as one."""
+    """One file in `folder`; a resumed run adds another, and TensorBoard shows them as one.
+
+    All raise an `OutputError` where the disk is full or the folder can't be written.
+    """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
         self.path = folder / name
         self._append(_bytes(3, b"brain.Event:2"))
@@ -41,8 +44,15 @@ class EventFile:
         self._append(_whole(2, step) + _bytes(5, _value(name, _bytes(4, picture))))
 
     def _append(self, event: bytes) -> None:
-        with self.path.open("ab") as file:
-            file.write(frame_record(b"\x09" + struct.pack("<d", time.time()) + event))
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                file.write(frame_record(b"\x09" + struct.pack("<d", time.time()) + event))
+        except OSError as error:
+            raise OutputError(
+                f"{self.path} could not be written ({error.strerror}); free some space or check the folder's "
+                "permissions, then go on with --resume"
+            ) from error
 
 
 def _value(tag: str, content: bytes) -> bytes:

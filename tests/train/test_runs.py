@@ -51,6 +51,18 @@ def test_a_really_full_disk(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_events_on_a_really_full_disk(tmp_path):
+    """TensorBoard's file as the others: one line; so too where its folder can't be made."""
+    events = EventFile(tmp_path / "events")
+    events.path.unlink()
+    events.path.symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=r"events\.out.* could not be written \(No space left.*--resume"):
+        events.scalars({"loss": 0.5}, 1)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="could not be written"):
+        EventFile(tmp_path / "file")
+
+
 def test_start_and_open(tmp_path):
     """config.json says what the run is."""
     started(tmp_path, seed=4)
