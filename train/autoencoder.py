@@ -21,6 +21,7 @@ from train.models.autoencoder import build_model
 from train.models.waves import start_at_means
 from train.runs import MODEL, Run
 from train.shards import find_shards, need, parts_of_a_pass
+from train.trained_people import training_people, write_people
 from train.verdict import where_to_look
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
     config, note = in_whole_executions(config, steps)
     if note:
         say(note)
+    people = training_people(config, shards)
     run = Run.of(config, "autoencoder")
     with run.locked():
         run.check(config)
@@ -67,6 +69,7 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
         if not progress.stopped and progress.epoch < config.epochs:
             feeds = _open_feeds(config, shards, progress, steps)
         run.begin(config)  # whatever can be refused has been by now
+        write_people(run, people)
         run.write(MODEL, json.dumps(json.loads(model.to_json()), indent=1))
         if feeds is None:
             say(f"nothing is left to do: the best was epoch {progress.best_epoch} of {progress.epoch}")

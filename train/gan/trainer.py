@@ -21,6 +21,7 @@ from train.gan.watcher import Watcher
 from train.metrics.distribution import sliced_wasserstein
 from train.runs import Run
 from train.shards import find_shards
+from train.trained_people import training_people, write_people
 from train.verdict import where_to_look
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
     """
     backend.prepare(config)
     shards = find_shards(config.shards, "faces")
+    people = training_people(config, shards)
     view = batches.face_view(config)
     notes = shards.check_fits(view)
     run = Run.of(config, "gan")
@@ -70,6 +72,7 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
         steps = batches.step_batches(config, feed, frequencies, state["step"])
         training = Training(config, run, real, others, state, say)
         run.begin(config)  # whatever can be refused has been by now
+        write_people(run, people)
         training.go(steps, batches.steps_of_an_epoch(config, feed))
     _tell_end(run, f"{config.preset} is trained", say)
     return run
