@@ -14,6 +14,7 @@ from train.runs import REPORT
 from train.shards import find_shards, need, need_subset
 from train.summary import write_summary
 from train.trained import Trained
+from train.trained_people import count_trained, tell_trained
 from train.verdict import verdict
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def evaluate(run: Run, folder: str, subset: str, checkpoint: str, say: Callable[
         "subset": subset,
         "pairs": len(faces),
         "identities": len(set(faces.identities.tolist())),
+        "trained_on": count_trained(run, faces.identities.tolist()),
         "reconstruction": _reconstruction(trained, faces, mean, bands),
         "identity": _identity(trained, faces, angles, known, bands),
     }
@@ -147,7 +149,7 @@ def _gallery(identities: NDArray[Any], angles: NDArray[np.float64]) -> NDArray[n
 
 def lines_of(report: dict[str, Any]) -> Iterator[str]:
     """The report as two tables for a terminal."""
-    of = f"{report['pairs']:,} pairs of {report['identities']:,} people not trained on"
+    of = f"{report['pairs']:,} pairs of {tell_trained(report['identities'], report['trained_on'])}"
     yield f"{report['subset']}: {of if report['subset'] != 'train' else 'the training pairs themselves'}"
     yield f"{'':<16} {'|yaw|':>7} {'images':>7} {'MSE':>8} {'MAE':>8} {'PSNR dB':>8} {'SSIM':>7}"
     for name, table in report["reconstruction"].items():

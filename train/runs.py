@@ -2,6 +2,7 @@
 
 config.json         the resolved configuration, `kind` and versions
 model.json          the architecture (Keras)
+trained_people.json hashes of whom it was trained on
 checkpoints/last.npz, best.npz
 log.csv             one row an epoch
 events/             TensorBoard
@@ -33,7 +34,8 @@ LONGEST = 100
 """Characters of other shards' path in a file's name."""
 WRITTEN = (
     "checkpoints/*.npz", "events/events.*", "grids/epoch-*.png", "grids.gif", "loss.png", "log.csv", "summary.html",
-    "evaluation*.json", "model.json", "discriminator.json", CONFIG,
+    "evaluation*.json", "model.json", "discriminator.json", "trained_people.json",
+    CONFIG,
 )  # fmt: skip
 """What training and `evaluate` write: all that --overwrite drops."""
 

@@ -40,6 +40,8 @@ def verdict(report: dict[str, Any]) -> str:
     told = f"The model's MSE is {100 * (1 - model / mean):.0f} % under the mean target's ({figures})"
     if report["subset"] == "train":
         return f"{told}, on the very people it was taught with: that tells nothing of others."
+    if report["trained_on"]:
+        return f"{told}, but it was taught with {report['trained_on']:,} of these people: that tells little of others."
     few = report["identities"] < FEW
     people = f"{report['identities']:,} {'person' if report['identities'] == 1 else 'people'}"
     return f"{told}, on {people} it was not taught with{': so few that it may be chance' if few else ''}."
