@@ -59,7 +59,6 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
     config, note = in_whole_executions(config, steps)
     if note:
         say(note)
-    people = training_people(config, shards)
     run = Run.of(config, "autoencoder")
     with run.locked():
         run.check(config)
@@ -68,6 +67,7 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
         feeds = None
         if not progress.stopped and progress.epoch < config.epochs:
             feeds = _open_feeds(config, shards, progress, steps)
+        people = training_people(config, shards)
         run.begin(config)  # whatever can be refused has been by now
         write_people(run, people)
         run.write(MODEL, json.dumps(json.loads(model.to_json()), indent=1))

@@ -48,7 +48,7 @@ def read_people(folder: str | Path) -> frozenset[str] | None:
 
 
 def training_people(config: TrainConfig, shards: Shards) -> frozenset[str]:
-    """Whom the shards train on, hashed; call before `Run.start`, which writes.
+    """Whom the shards train on, hashed; call before `Run.begin`, which writes.
 
     Raises:
         SettingsChanged: The run to resume was trained on other people.

@@ -40,7 +40,7 @@ def verdict(report: dict[str, Any]) -> str:
     told = f"The model's MSE is {100 * (1 - model / mean):.0f} % under the mean target's ({figures})"
     if report["subset"] == "train":
         return f"{told}, on the very people it was taught with: that tells nothing of others."
-    if report["trained_on"]:
+    if report.get("trained_on"):
         return f"{told}, but it was taught with {report['trained_on']:,} of these people: that tells little of others."
     few = report["identities"] < FEW
     people = f"{report['identities']:,} {'person' if report['identities'] == 1 else 'people'}"

@@ -281,6 +281,13 @@ def test_the_verdict_follows_the_figures(mse, people, subset, said):
     assert said in verdict({"reconstruction": rebuilt, "subset": subset, "identities": people})
 
 
+def test_the_verdict_tells_that_people_were_trained_on():
+    """Of other shards, some may be: a low error is none of strangers then."""
+    rebuilt = {"model": {"all": {"mse": 0.04}}, "mean target": {"all": {"mse": 0.05}}}
+    report = {"reconstruction": rebuilt, "subset": "validation", "identities": 40, "trained_on": 3}
+    assert verdict(report).endswith("but it was taught with 3 of these people: that tells little of others.")
+
+
 def test_a_run_without_anybody_held_back_has_no_verdict(tmp_path):
     """Its page says how to hold people back."""
     run = started(tmp_path)

@@ -52,7 +52,6 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
     """
     backend.prepare(config)
     shards = find_shards(config.shards, "faces")
-    people = training_people(config, shards)
     view = batches.face_view(config)
     notes = shards.check_fits(view)
     run = Run.of(config, "gan")
@@ -71,6 +70,7 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
         real, others = batches.real_faces(config, shards, feed, config.measured)
         steps = batches.step_batches(config, feed, frequencies, state["step"])
         training = Training(config, run, real, others, state, say)
+        people = training_people(config, shards)
         run.begin(config)  # whatever can be refused has been by now
         write_people(run, people)
         training.go(steps, batches.steps_of_an_epoch(config, feed))
