@@ -116,7 +116,7 @@ def evaluate(
     encoder: EncoderOption = "",
     inception: InceptionOption = "",
 ) -> None:
-    """Measure a run on people it was not taught on, beside simple baselines; writes evaluation.json in RUN."""
+    """Measure a run on people it was not taught on, beside simple baselines; writes evaluation.json in RUN (evaluation-... for other shards, subsets and checkpoints)."""
     opened = _opened(run)
     source = shards or opened.settings["shards"]
     if opened.kind == "gan":
