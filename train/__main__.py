@@ -116,7 +116,10 @@ def evaluate(
     encoder: EncoderOption = "",
     inception: InceptionOption = "",
 ) -> None:
-    """Measure a run on people it was not taught on, beside simple baselines; writes evaluation.json in RUN (evaluation-... for other shards, subsets and checkpoints)."""
+    """Measure a run on people it was not taught on, beside simple baselines; writes evaluation.json in RUN.
+
+    Of other shards, subsets or checkpoints, evaluation-<what>.json.
+    """
     opened = _opened(run)
     source = shards or opened.settings["shards"]
     if opened.kind == "gan":
