@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import http.client
+import itertools
 import os
 import subprocess
 import sys
@@ -45,15 +46,19 @@ sys.stdin.read()
 """
 
 
+RUNS = itertools.count()
+"""Each run writes to a folder of its own."""
+
+
 def seconds(bucket: str, images: int, part_size: int) -> float:
     """Wall time of one run over the first `images`."""
     config = ExtractConfig(
         input=join(bucket, "images"),
-        output=join(bucket, f"faces-{images}"),
+        output=join(bucket, f"faces-{next(RUNS)}"),
         min_face=30,
         limit=images,
         part_size=part_size,
-        execution=Execution(workers=1, overwrite=True),
+        execution=Execution(workers=1),
     )
     started = time.monotonic()
     assert sum(extract.run(config, QuietProgress()).counts.values()) == images
