@@ -56,6 +56,7 @@ def make_plan_table(images: int) -> Any:
             "label": pa.nulls(count, pa.int64()),
             "is_video": pa.repeat(False, count),
             "repeat": pa.repeat(0, count),
+            "size": pa.repeat(-1, count),
         }
         table = pa.table([columns[name] for name in parquet.PLAN.names], names=parquet.PLAN.names)
         chunks.append(table.cast(parquet.PLAN))
