@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 MIN_OVERLAP = 0.3
 """Intersection over union from which a box and a face are taken for the same face."""
 MAX_GROWTH = 1.6
-"""From one frame of a video to the next a face's side changes by less than this factor either way: so it is in 501 of
-502 steps of the YouTube Faces videos, by 0.71 to 1.63. Where it changes by more, another face has taken the place."""
+"""From one frame of a video to the next a face's side changes by less than this factor either way: so it is in nearly
+all steps of the YouTube Faces videos. Where it changes by more, another face has taken the place."""
 
 
 def overlap(a: Sequence[float], b: Sequence[float]) -> float:

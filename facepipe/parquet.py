@@ -59,8 +59,6 @@ FACES = _schema(schemas.FACES, {"huggingface": json.dumps({"info": {"features": 
 TARGETS = _schema(schemas.TARGETS)
 PAIRS = _schema(schemas.PAIRS)
 PLAN = _schema(schemas.PLAN)
-UNKNOWN_SIZE = -1
-"""Of a file to read, where the listing does not tell it."""
 
 _TAIL = struct.Struct("<I4s")
 _HELD_BYTES = 2**24
@@ -281,10 +279,7 @@ def _suffix(picture: bytes) -> str:
 
 
 def sources_to_table(sources: Iterable[Source]) -> Table:
-    """What is to be read, as a table of the schema PLAN; `file` is the name as the file system has it.
-
-    Nobody needs a file's size to read it: it is not told here.
-    """
+    """What is to be read, as a table of the schema PLAN without sizes; `file` is the name as the file system has it."""
     listed = list(sources)
     columns: dict[str, Any] = {
         name: pa.array([getattr(source, name) for source in listed], type=PLAN.field(name).type)
@@ -292,7 +287,7 @@ def sources_to_table(sources: Iterable[Source]) -> Table:
         if name != "raw_path"
     }
     columns["file"] = pa.array([os.fsencode(source.file) for source in listed], type=pa.binary())
-    columns["size"] = pa.array([UNKNOWN_SIZE] * len(listed), type=PLAN.field("size").type)
+    columns["size"] = pa.array([schemas.UNKNOWN_SIZE] * len(listed), type=PLAN.field("size").type)
     return pa.table(columns, schema=PLAN)
 
 

@@ -71,3 +71,5 @@ PLAN = {
     "size": "int64",
 }
 """`faces/plan.pq`: a row a file to read, a row group a part."""
+UNKNOWN_SIZE = -1
+"""`size` of a file whose size the listing can't tell."""

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from facepipe.errors import UsageError
 from facepipe.sources.layouts import find_layout
-from facepipe.sources.listing import Group, Listing, ListingBuilder, local_sizes
+from facepipe.sources.listing import Group, Listing, ListingBuilder
 from facepipe.sources.manifest import read_manifest
 from facepipe.sources.names import natural_key
 from facepipe.sources.notes import describe, left_out
+from facepipe.sources.sizes import local_sizes
 from facepipe.sources.tree import open_tree
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ def list_sources(place: Place, config: ExtractConfig) -> Listing:
                 break
         return builder.finish("manifest", [])
     tree = open_tree(place)
-    # Without sizes: asking a disk for 621,126 takes 1.4 s, on a server minutes; and a bucket's parts, whose listing has
-    # them, are to be those of a folder, byte for byte.
-    builder = ListingBuilder(config.limit)
+    builder = ListingBuilder(config.limit, tree.sizes)
     layout = find_layout(config.layout, tree)
     tree.start_over()
     label = "" if config.label == _DEFAULT_LABEL else config.label

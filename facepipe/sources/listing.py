@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from facepipe.parquet import PLAN, UNKNOWN_SIZE, table_to_sources
+from facepipe.parquet import PLAN, table_to_sources
+from facepipe.schemas import UNKNOWN_SIZE
 from facepipe.sources.names import shown
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from facepipe.records import Box, Source
 
+Sizes: TypeAlias = "Callable[[Sequence[str]], list[int]]"
+"""Gives the sizes, bytes, of files by their names relative to the input; `UNKNOWN_SIZE` of what is no file."""
 _CHUNK_ROWS = 1 << 13
 VIDEO_WEIGHT = 256
 """A video file counts as this many images when parts are cut: a part with one is neither tiny nor endless."""
@@ -104,8 +106,8 @@ class ListingBuilder:
     """Collects groups in order, up to `limit` files (0: all)."""
 
     limit: int = 0
-    sizes: Callable[[Sequence[str]], list[int]] | None = None
-    """Gives files' sizes in bytes, where those are to be known."""
+    sizes: Sizes | None = None
+    """Where those are to be known."""
     rows: int = 0
     _groups: list[tuple[int, int]] = field(default_factory=list)
     """Rows, and the weight of each when parts are cut; 0: they stay together."""
@@ -133,7 +135,6 @@ class ListingBuilder:
         columns["label"] += group.labels or [None] * count
         columns["repeat"] += group.repeats or [0] * count
         columns["is_video"] += [group.is_video] * count
-        columns["size"] += self.sizes(files) if self.sizes else [UNKNOWN_SIZE] * count
         self.rows += count
         self._groups.append((count, VIDEO_WEIGHT if group.is_video else 0 if group.video else 1))
         if len(columns["file"]) >= _CHUNK_ROWS:
@@ -153,7 +154,9 @@ class ListingBuilder:
 
     def _flush(self) -> None:
         columns = self._columns
-        same = columns["path"] == columns["file"]
+        files = columns["file"]
+        columns["size"] = self.sizes(files) if self.sizes else [UNKNOWN_SIZE] * len(files)
+        same = columns["path"] == files
         arrays = {
             name: _texts(columns[name])
             if PLAN.field(name).type == pa.string()
@@ -162,9 +165,7 @@ class ListingBuilder:
             if name != "file"
         }
         # Nearly always the same characters: then both columns are the same memory.
-        arrays["file"] = (
-            arrays["path"].view(pa.binary()) if same else pa.array(map(os.fsencode, columns["file"]), pa.binary())
-        )
+        arrays["file"] = arrays["path"].view(pa.binary()) if same else pa.array(map(os.fsencode, files), pa.binary())
         self._chunks.append(pa.table(arrays, schema=PLAN))
         self._columns = {name: [] for name in PLAN.names}
 
@@ -172,19 +173,6 @@ class ListingBuilder:
         """The listing."""
         self._flush()
         return Listing(pa.concat_tables(self._chunks), self._groups, layout, notes)
-
-
-def local_sizes(root: str) -> Callable[[Sequence[str]], list[int]]:
-    """Gives the sizes of files below a local folder; of what is no regular file, none."""
-
-    def size(file: str) -> int:
-        try:
-            found = os.stat(f"{root}/{file}")
-        except (OSError, ValueError):
-            return UNKNOWN_SIZE
-        return found.st_size if stat.S_ISREG(found.st_mode) else UNKNOWN_SIZE
-
-    return lambda files: [size(file) for file in files]
 
 
 def _texts(texts: list[str]) -> Any:

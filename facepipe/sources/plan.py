@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from facepipe import parquet
 from facepipe.checksums import file_sha256
 from facepipe.errors import DamagedFile
+from facepipe.schemas import UNKNOWN_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,12 +96,24 @@ def is_plan(place: Place) -> bool:
     return _read_hash(place) != ""
 
 
-def removed_sources(place: Place, plan: Plan) -> tuple[int, int]:
-    """How many files the plan that lies there would have read and this one would not, and how many it would have."""
+class Changes(NamedTuple):
+    """How many files the plan that lies in a place would have read, is without now, and reads with another size."""
+
+    before: int
+    removed: int
+    resized: int
+
+
+def changes_since(place: Place, plan: Plan) -> Changes:
+    """What a plan changes of the one that lies there."""
     if _read_hash(place) in ("", plan.hash):
-        return 0, plan.sources
-    before = parquet.read_table(place, PLAN_FILE, ["path"]).column("path")
-    return int(pc.sum(pc.invert(pc.is_in(before, plan.table.column("path")))).as_py() or 0), len(before)
+        return Changes(plan.sources, 0, 0)
+    before = parquet.read_table(place, PLAN_FILE, ["path", "size"])
+    rows = pc.index_in(before.column("path"), value_set=plan.table.column("path"))
+    old, new = before.column("size"), plan.table.column("size").take(rows)
+    known = pc.and_(pc.not_equal(old, UNKNOWN_SIZE), pc.not_equal(new, UNKNOWN_SIZE))
+    resized = pc.sum(pc.and_(known, pc.not_equal(old, new))).as_py() or 0
+    return Changes(before.num_rows, rows.null_count, int(resized))
 
 
 def read_part(place: Place, number: int, settings_hash: str) -> tuple[list[Source], str]:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 from facepipe import settings
 from facepipe.checksums import CHECKSUMS
 from facepipe.errors import DamagedFile, InputError
+from facepipe.schemas import UNKNOWN_SIZE
 from facepipe.sources.names import MEDIA, SKIPPED_FOLDERS, UNREAD, extension, natural_key, shown
+from facepipe.sources.sizes import local_sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from facepipe.storage import Place
 
@@ -97,6 +99,10 @@ class Tree(ABC):
             self._unread[path] = unread
         return True
 
+    @abstractmethod
+    def sizes(self, files: Sequence[str]) -> list[int]:
+        """The files' sizes, bytes, the same on a disk and in a bucket; `UNKNOWN_SIZE` of what is no file."""
+
     def read_text(self, path: str) -> str:
         """A label file. Bytes that are no UTF-8 become surrogate escapes, as in file names."""
         return self.place.read(path).decode("utf-8-sig", "surrogateescape")
@@ -121,8 +127,13 @@ class LocalTree(Tree):
             is_file = os.path.exists(self._root)
             said = "a file, not folder; give" if is_file else "no folder; put a folder a person there, or give"
             raise InputError(f"{shown(self._root)} is {said} another --input")
+        self._sizes = local_sizes(self._root)
         self._visits: Counter[Identifier] = Counter()
         self._levels: dict[str, Level] = {}
+
+    def sizes(self, files: Sequence[str]) -> list[int]:
+        """Asked of the disk."""
+        return self._sizes(files)
 
     def _full(self, path: str) -> str:
         return os.path.join(self._root, path) if path else self._root
@@ -233,13 +244,14 @@ class StoreTree(Tree):
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        self._files: dict[str, list[str]] = {}
+        self._files: dict[str, dict[str, int]] = {}
+        """Sizes by name, by folder."""
         self._folders: dict[str, set[str]] = {}
         for entry in place.list():
             folder, _, name = entry.path.rpartition("/")
             if any(_is_skipped(piece) for piece in entry.path.split("/")):
                 continue
-            self._files.setdefault(folder, []).append(name)
+            self._files.setdefault(folder, {})[name] = entry.size
             while folder:
                 parent, _, name = folder.rpartition("/")
                 self._folders.setdefault(parent, set()).add(name)
@@ -249,6 +261,11 @@ class StoreTree(Tree):
         """Names of all folders and files directly in a folder."""
         folders, files = self._folders.get(path, ()), self._files.get(path, ())
         return Level(sorted(folders, key=natural_key), list(files))
+
+    def sizes(self, files: Sequence[str]) -> list[int]:
+        """As the listing told them."""
+        places = (file.rpartition("/") for file in files)
+        return [self._files.get(folder, {}).get(name, UNKNOWN_SIZE) for folder, _, name in places]
 
     def walk(self, top: str = "") -> Iterator[Folder]:
         """Depth first."""

@@ -16,7 +16,7 @@ from facepipe.records import StageReport, Status
 from facepipe.settings import encode_settings
 from facepipe.sources import describe, list_sources
 from facepipe.sources.plan import Plan, make_plan
-from facepipe.stages.extract_output import foresee, missing_parts, prepare
+from facepipe.stages.extract_output import foresee, missing_parts, prepare, tell_changes
 from facepipe.stages.extract_part import ExtractJob
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.tally import Tally
@@ -52,7 +52,7 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
     settings = chosen_settings(config)
     listing = list_sources(place(config.input), config)
     plan = plan_parts(config, listing, settings)
-    notes = describe(listing, config)
+    notes = describe(listing, config) + tell_changes(out, plan)
     if config.execution.dry_run:
         foresee(config, out, settings, plan, listing.layout, Journal(out))
         return _dry_report(config, plan, notes)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from facepipe import parquet, settings
 from facepipe.checksums import file_sha256
 from facepipe.cores import usable_cores
-from facepipe.errors import DamagedFile, OutputError, SettingsChanged
+from facepipe.errors import DamagedFile, SettingsChanged
 from facepipe.readahead import in_order
-from facepipe.sources.plan import PLAN_FILE, Plan, is_plan, removed_sources, write_plan
+from facepipe.sources.plan import PLAN_FILE, Plan, changes_since, is_plan, write_plan
 from facepipe.stages.extract_part import FINGERPRINT
+from facepipe.stages.output import refuse_foreign
 
 if TYPE_CHECKING:
     from typing import Any
@@ -56,33 +57,24 @@ def foresee(
     Raises:
         OutputError, SettingsChanged: as `prepare`.
     """
-    _refuse_foreign(out, journal)
+    # Spark, Hugging Face and others name their files as parts too.
+    refuse_foreign(out, lambda path: parquet.part_number(path) is not None, lambda: _was_here(out, journal))
     settings.check_settings(out, chosen, config.execution.overwrite, ignore=INPUT_KEYS)
     if not config.execution.overwrite:
         _refuse_another_layout(config, out, layout)
         _refuse_fewer_images(config, out, plan)
 
 
-def _refuse_foreign(out: Place, journal: Journal) -> None:
-    """Spark, Hugging Face and others name their files as parts too: theirs are neither replaced nor removed."""
-    parts = [parquet.part_name(number) for number in parquet.list_parts(out)]
-    threatened = [*parts, *([settings.NAME] if out.exists(settings.NAME) else [])]
-    if threatened and not _is_ours(out, parts, journal):
-        raise OutputError(f"{out} holds {threatened[0]}, which facepipe did not write; give another --output")
-
-
-def _is_ours(out: Place, parts: list[str], journal: Journal) -> bool:
+def _was_here(out: Place, journal: Journal) -> bool:
     """Whether `extract` has been here: one sign is enough, because the others may be damaged."""
-    try:
-        settings.read_settings(out)
-    except DamagedFile:
-        return PLAN_FILE in journal.known() or is_plan(out) or any(_has_fingerprint(out, name) for name in parts)
-    return True
+    if PLAN_FILE in journal.known() or is_plan(out):
+        return True
+    return any(_has_fingerprint(out, number) for number in parquet.list_parts(out))
 
 
-def _has_fingerprint(out: Place, name: str) -> bool:
+def _has_fingerprint(out: Place, number: int) -> bool:
     try:
-        return FINGERPRINT in parquet.read_metadata(out, name)
+        return FINGERPRINT in parquet.read_metadata(out, parquet.part_name(number))
     except DamagedFile:
         return False
 
@@ -102,7 +94,7 @@ def _refuse_another_layout(config: ExtractConfig, out: Place, layout: str) -> No
 
 def _refuse_fewer_images(config: ExtractConfig, out: Place, plan: Plan) -> None:
     """A mount that is missing must not cost what was made from it."""
-    removed, before = removed_sources(out, plan)
+    before, removed, _ = changes_since(out, plan)
     if removed and 0 < config.limit < before:
         raise SettingsChanged(
             f"--limit {config.limit} takes fewer images than {config.output} was made from ({before:,}): leave it out, "
@@ -113,6 +105,12 @@ def _refuse_fewer_images(config: ExtractConfig, out: Place, plan: Plan) -> None:
             f"{config.input} has lost {removed:,} images that {config.output} was made from; bring them back, give "
             "another --output, or --overwrite to go on with those that are there"
         )
+
+
+def tell_changes(out: Place, plan: Plan) -> list[str]:
+    """A note about files that lie there under their old names and are others."""
+    resized = changes_since(out, plan).resized
+    return [f"files of another size than before: {resized:,}; their parts are made again"] if resized else []
 
 
 def _remove_unfit(out: Place, plan: Plan) -> None:

@@ -111,10 +111,15 @@ def foresee(uri: str, settings: Mapping[str, Any], overwrite: bool) -> None:
     check_settings(place(uri), settings, overwrite, ignore=(INPUTS,))
 
 
-def refuse_foreign(root: Place, is_own: Callable[[str], bool]) -> None:
+def refuse_foreign(root: Place, is_own: Callable[[str], bool], was_here: Callable[[], bool] = bool) -> None:
     """Refuses a folder that no stage has written to and that holds files by the names of this stage's.
 
     Where facepipe has been, there are its settings, or where these are damaged, the line about them in the checksums.
+
+    Args:
+        root: The folder.
+        is_own: Whether a path is one of this stage's files.
+        was_here: Looks for the stage's other signs, where these two are missing.
 
     Raises:
         OutputError: names the first such file.
@@ -124,7 +129,7 @@ def refuse_foreign(root: Place, is_own: Callable[[str], bool]) -> None:
     try:
         read_settings(root)
     except DamagedFile:
-        if NAME in Journal(root).known():
+        if NAME in Journal(root).known() or was_here():
             return
         for entry in root.list():
             if entry.path in (NAME, CHECKSUMS) or is_own(entry.path):

@@ -108,18 +108,14 @@ def run_all(
 
 def _foresee(configs: Sequence[StageConfig], progress: Progress) -> Iterator[StageReport]:
     """What each stage would do, as far as what it reads is there."""
-    for stage, config in zip(_stages_of(configs), configs, strict=True):
+    for config in configs:
         try:
             yield run_stage(config, progress)
         except (InputError, Incomplete):
             if isinstance(config, ExtractConfig):
                 raise
+            stage = next(name for name, kind in CONFIGS.items() if isinstance(config, kind))
             yield StageReport(stage, notes=["dry run: would follow; what it reads is not made yet, or anew"])
-
-
-def _stages_of(configs: Sequence[StageConfig]) -> Iterator[str]:
-    for config in configs:
-        yield next(stage for stage, kind in CONFIGS.items() if isinstance(config, kind))
 
 
 def corrections_of(workspace: str) -> dict[str, str]:

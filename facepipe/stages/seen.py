@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 CELLS = 8
 """A picture is remembered by the gray of 8x8 cells."""
 MAX_CHANGE = 23.0
-"""Mean difference of the cells, gray levels, up to which a picture goes on from the one before: so it is in 93 of 100
-steps of the YouTube Faces videos, and with 1 in 100 pairs of unrelated portraits."""
+"""Mean difference of the cells, gray levels, up to which a picture goes on from the one before: so it is in nearly all
+steps of the YouTube Faces videos, and with hardly any pair of unrelated portraits (`tests/stages/test_seen.py`)."""
 _SAMPLED_PX = 64
 MOST_BYTES = 8 * 2**20
 """Of the picture before, kept until the next one."""

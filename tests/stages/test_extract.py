@@ -128,7 +128,7 @@ def test_other_programs_files_are_not_written_over(photographs, tmp_path, name, 
     else:
         pq.write_table(pa.table({"x": [1, 2]}), spark / name)
     before = tree_bytes(spark)
-    with pytest.raises(OutputError, match=f"holds {name}, which facepipe did not write; give another --output"):
+    with pytest.raises(OutputError, match=f"holds {name}, which facepipe did not write there; give another --output"):
         run(photographs, spark, execution=Execution(workers=1, overwrite=overwrite))
     assert tree_bytes(spark) == before
 
@@ -356,8 +356,12 @@ def test_what_was_left_out_is_told(tmp_path, astronaut):
 
 def test_a_photograph_that_was_repaired_is_read_again_when_asked_for(photographs, tmp_path, astronaut):
     """A failed image stays failed, and the report says so, until --retry-failed makes its part anew, alone."""
+    broken = photographs / "clara" / "4.jpg"
+    write_jpeg(broken, astronaut)
+    whole = broken.read_bytes()
+    broken.write_bytes(bytes(len(whole)))
     run(photographs, tmp_path / "faces")
-    write_jpeg(photographs / "clara" / "4.jpg", astronaut)
+    broken.write_bytes(whole)
     report = run(photographs, tmp_path / "faces")
     assert report.counts["decode_error"] == 1
     assert "1 images that failed in an earlier run are kept as failed; --retry-failed reads them again" in report.notes
@@ -368,20 +372,27 @@ def test_a_photograph_that_was_repaired_is_read_again_when_asked_for(photographs
     assert [row["status"] for row in rows_of(tmp_path / "fresh")] == [r["status"] for r in rows_of(tmp_path / "faces")]
 
 
-def test_a_file_of_another_size_is_read_again(tmp_path, astronaut):
-    """A manifest's file that is replaced under its name makes its part anew; no row tells the size."""
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_file_of_another_size_is_read_again(tmp_path, astronaut, listed):
+    """What is replaced under its name makes its part anew, and is told; no row tells the size."""
     images, faces = tmp_path / "images", tmp_path / "faces"
-    for name in ("a.jpg", "b.jpg"):
-        write_jpeg(images / name, astronaut)
-    (tmp_path / "list.csv").write_text("path,identity\na.jpg,Ada\nb.jpg,Bea\n")
-    options = {"manifest": str(tmp_path / "list.csv"), "part_size": 1}
+    for name in ("Ada", "Bea"):
+        write_jpeg(images / name / "1.jpg", astronaut)
+    (tmp_path / "list.csv").write_text("path,identity\nAda/1.jpg,Ada\nBea/1.jpg,Bea\n")
+    options = {"part_size": 1, **({"manifest": str(tmp_path / "list.csv")} if listed else {})}
     run(images, faces, **options)
     before = (faces / "part-00000.parquet").read_bytes()
-    write_jpeg(images / "b.jpg", astronaut[400:, :100])
-    assert run(images, faces, **options).done_before == 1
+    write_jpeg(images / "Bea" / "1.jpg", astronaut[400:, :100])
+    told = "files of another size than before: 1; their parts are made again"
+    assert told in run(images, faces, **options, execution=Execution(dry_run=True)).notes
+    report = run(images, faces, **options)
+    assert report.done_before == 1
+    assert told in report.notes
     assert [row["status"] for row in rows_of(faces)] == ["ok", "no_face"]
     assert (faces / "part-00000.parquet").read_bytes() == before
-    assert run(images, faces, **options).done_before == 2
+    report = run(images, faces, **options)
+    assert report.done_before == 2
+    assert told not in report.notes
 
 
 def test_a_dry_run_writes_nothing(photographs, tmp_path):
