@@ -260,7 +260,10 @@ def main() -> None:
         with interruptible():
             app(standalone_mode=True)
     except Interrupted as error:
-        _fail(str(error) or "stopped", error.exit_code)
+        print(f"facepipe: {error or 'stopped'}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        # Everything of ours is put away. Exit handlers have nothing to save, and a store's waits for what is under way.
+        os._exit(error.exit_code)
     except KeyboardInterrupt:
         _fail("stopped; what is finished is kept, and the same command goes on from there", Interrupted.exit_code)
     except UsageError as error:

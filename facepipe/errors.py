@@ -3,6 +3,7 @@
 FacepipeError            a known error: one line for a person, exit code 1
 |- UsageError            an option, recipe or label file that can't be meant (exit code 2)
 |- InputError            the input is missing, empty or not what the layout says
+|  `- StorageDown        where the input lies answers nobody, or refuses us: no single file's fault
 |- OutputError           the output can't be written: full disk, permissions, a lock held by another run
 |- SettingsChanged       the output was made with other settings
 |- DamagedFile           a file of ours that does not read back as it was written
@@ -32,6 +33,10 @@ class UsageError(FacepipeError):
 
 class InputError(FacepipeError):
     """The input is missing, empty, unreadable or not what its layout says."""
+
+
+class StorageDown(InputError):
+    """A store or server that does not answer, or refuses us: what it holds may be good."""
 
 
 class OutputError(FacepipeError):

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
-from facepipe.errors import FacepipeError, InputError, OutputError
+from facepipe.errors import FacepipeError, InputError, OutputError, StorageDown
 from facepipe.folders import OWN_PREFIX
 from facepipe.storage import READ_LIMIT_BYTES, Entry, Place, relative
-from facepipe.storeclients import OPTIONS, connect, explain, is_lasting
+from facepipe.storeclients import OPTIONS, at, call, connect, explain, explain_pause, is_absent, is_lasting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,10 +94,12 @@ class ObjectStore(Place):
         self.key(path)  # refuses a path that leads outside before anything is connected
         for pause in (*_PAUSES_S, None):
             try:
-                return action()
+                return call(action)
             except OSError as error:
                 if pause is None or is_lasting(error):
                     raise self._explained(path, kind, error) from None
+                if threading.current_thread() is threading.main_thread():
+                    _tell(f"{self}: {explain_pause(error, at(self.options, self.scheme))}")
             time.sleep(pause)
         raise AssertionError
 
@@ -104,7 +108,10 @@ class ObjectStore(Place):
         bucket = self.root.partition("/")[0]
         no_bucket = isinstance(error, FileNotFoundError) and not self._has_bucket(bucket)
         verb = "write" if kind is OutputError else "read"
-        return kind(f"can't {verb} {self.scheme}://{self.key(path)}: {explain(error, bucket, no_bucket=no_bucket)}")
+        if kind is InputError and not no_bucket and not is_absent(error):
+            kind = StorageDown
+        why = explain(error, bucket, at(self.options, self.scheme), no_bucket=no_bucket)
+        return kind(f"can't {verb} {self.scheme}://{self.key(path)}: {why}")
 
     def _has_bucket(self, bucket: str) -> bool:
         from pyarrow import fs
@@ -239,6 +246,16 @@ class ObjectStore(Place):
     def clean_leftovers(self) -> int:
         """Nothing to do: what was not put whole is not there."""
         return 0
+
+
+_told: set[str] = set()
+
+
+def _tell(message: str) -> None:
+    """Each once a process: who waits for minutes is to know for what."""
+    if message not in _told:
+        _told.add(message)
+        print(f"facepipe: {message}", file=sys.stderr, flush=True)
 
 
 def _complete(buffer: Any, size: int) -> bytes:

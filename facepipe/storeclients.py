@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+import threading
+from concurrent.futures import Future, wait
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+T = TypeVar("T")
 
 OPTIONS = ("endpoint_override", "scheme", "region", "anonymous")
 """What may follow `?` in an object store's URI."""
@@ -13,7 +20,11 @@ CLIENT_ATTEMPTS = 6
 CONNECTIONS = 64
 """At once and a process, to one store."""
 _DENIED = re.compile(r"ACCESS_DENIED|HTTP status 40[13]|INVALID_ACCESS_KEY|SIGNATURE|TOKEN|PERMISSION|UNAUTH")
-_LASTING = re.compile(rf"{_DENIED.pattern}|NO_SUCH_BUCKET|NO_SUCH_KEY|HTTP status 40[04]|NOT_FOUND|INVALID_BUCKET")
+_ABSENT = re.compile(r"NO_SUCH_BUCKET|NO_SUCH_KEY|HTTP status 404|NOT_FOUND")
+_LASTING = re.compile(rf"{_DENIED.pattern}|{_ABSENT.pattern}|HTTP status 400|INVALID_BUCKET")
+_LOOK_UP_S = 0.5
+_GS_RETRY_S = 15
+"""For which Google's client tries again by itself."""
 
 
 def is_lasting(error: OSError) -> bool:
@@ -21,7 +32,48 @@ def is_lasting(error: OSError) -> bool:
     return isinstance(error, FileNotFoundError) or bool(_LASTING.search(str(error)))
 
 
-def explain(error: OSError, bucket: str, *, no_bucket: bool) -> str:
+def is_absent(error: OSError) -> bool:
+    """Whether the store says that there is no such object or bucket."""
+    return isinstance(error, FileNotFoundError) or bool(_ABSENT.search(str(error)))
+
+
+def call(action: Callable[[], T]) -> T:
+    """Does something that waits for a store. In the main thread a signal ends the waiting at once.
+
+    Python's signal handlers run in the main thread, between Python's instructions: while that waits in a client, which
+    may try again for minutes, none runs. So another thread waits, and is left to itself when a handler raises.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return action()
+    outcome: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(action())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="store", daemon=True).start()
+    while True:
+        # A signal that comes just before this thread falls asleep would not wake it: it looks up now and then.
+        if wait([outcome], _LOOK_UP_S).done:
+            return outcome.result()
+
+
+def _endpoint(options: Mapping[str, str]) -> str:
+    """The address that was given for S3, where one was."""
+    given = options.get("endpoint_override") or os.environ.get("AWS_ENDPOINT_URL_S3")
+    return given or os.environ.get("AWS_ENDPOINT_URL") or ""
+
+
+def at(options: Iterable[tuple[str, str]], scheme: str) -> str:
+    """Where the store is, for messages: ` at HOST:PORT`, or nothing where no address was given."""
+    given = dict(options).get("endpoint_override") or (_endpoint({}) if scheme == "s3" else "")
+    host = urlsplit(given if "://" in given else f"//{given}").netloc.rpartition("@")[2]
+    return f" at {host}" if host else ""
+
+
+def explain(error: OSError, bucket: str, where: str, *, no_bucket: bool) -> str:
     """Half a sentence for a person. The store's words can hold request details: only an error's name is passed on."""
     text = str(error)
     if no_bucket or "NO_SUCH_BUCKET" in text:
@@ -30,8 +82,21 @@ def explain(error: OSError, bucket: str, *, no_bucket: bool) -> str:
         return "there is no such object"
     if _DENIED.search(text):
         return "access denied; check the credentials in the environment or the profile"
-    said = re.search(r"HTTP status \d+", text) or re.search(r"AWS Error [A-Z0-9_]+", text)
-    return f"{said[0] if said else 'the store does not answer'}; try again later"
+    if said := _said(error):
+        return f"{said}; try again later"
+    what = "the network and the address" if where else "the network"
+    return f"the store does not answer{where}; check {what}, or try again later"
+
+
+def explain_pause(error: OSError, where: str) -> str:
+    """What happened that will be tried again."""
+    return f"{_said(error) or f'the store does not answer{where}'}; trying again"
+
+
+def _said(error: OSError) -> str:
+    text = str(error)
+    found = re.search(r"HTTP status \d+", text) or re.search(r"AWS Error (?!NETWORK_CONNECTION)[A-Z0-9_]+", text)
+    return found[0] if found else ""
 
 
 _clients: dict[tuple[Any, ...], Any] = {}
@@ -60,7 +125,7 @@ def _connect_gs(options: dict[str, str], anonymous: bool) -> Any:
         anonymous=anonymous,
         endpoint_override=options.get("endpoint_override"),
         scheme=options.get("scheme"),
-        retry_time_limit=timedelta(seconds=60),
+        retry_time_limit=timedelta(seconds=_GS_RETRY_S),
     )
 
 
@@ -70,8 +135,7 @@ def _connect_s3(root: str, options: dict[str, str], anonymous: bool) -> Any:
 
     # The client opens as many connections as Arrow has threads for input: 25 unless told otherwise.
     pa.set_io_thread_count(max(pa.io_thread_count(), CONNECTIONS))
-    endpoint = options.get("endpoint_override") or os.environ.get("AWS_ENDPOINT_URL_S3")
-    address = urlsplit(endpoint or os.environ.get("AWS_ENDPOINT_URL") or "")
+    address = urlsplit(_endpoint(options))
     if address.netloc:
         options = {"scheme": address.scheme, **options, "endpoint_override": address.netloc}
     region = options.get("region") or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from facepipe.errors import InputError, OutputError
+from facepipe.errors import InputError, OutputError, StorageDown
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
@@ -17,6 +17,8 @@ _ADVICE = {
     errno.EISDIR: "a folder stands where a file is needed; move it away, or give another --output",
     errno.ENAMETOOLONG: "the name is too long for this file system; give a shorter --output",
 }
+
+_GONE = frozenset({errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH})
 
 
 def shown(path: str) -> str:
@@ -32,5 +34,6 @@ def output_error(path: str, error: OSError) -> OutputError:
 
 
 def input_error(path: str, error: OSError) -> InputError:
-    """What the system said about reading `path`, as one line."""
-    return InputError(f"can't read {shown(path)}: {(error.strerror or str(error)).lower()}")
+    """What the system said about reading `path`, as one line; a `StorageDown` where a server or mount is gone."""
+    kind = StorageDown if error.errno in _GONE else InputError
+    return kind(f"can't read {shown(path)}: {(error.strerror or str(error)).lower()}")

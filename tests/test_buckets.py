@@ -11,11 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, join
+from facepipe.errors import StorageDown, TooManyFailed
 from facepipe.progress import QuietProgress
 from facepipe.stages import extract, select, shard, split, verify
 from facepipe.storage import Place, place
@@ -92,6 +94,29 @@ def test_a_run_into_a_bucket_that_is_killed_goes_on(bucket, tmp_path, astronaut)
         run.wait()
     subprocess.run([*command, bucket], check=True, stdout=subprocess.DEVNULL)
     assert contents(place(bucket)) == contents(place(str(tmp_path)))
+
+
+def test_access_that_ends_in_the_middle_ends_the_run(s3_port, s3_bucket, tmp_path, astronaut):
+    """Eight images in a row that the store refuses are not the images' fault: no rows say so, and a rerun goes on."""
+    write_people(place(str(tmp_path / "images")), astronaut, 4, 5)
+    extract.run(extract_config(str(tmp_path)), QUIET)
+    with contextlib.closing(FaultyProxy(s3_port)) as proxy:
+        bucket = f"s3://{s3_bucket}/data/images?endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
+        write_people(place(bucket), astronaut, 4, 5)
+        config = replace(extract_config(str(tmp_path)), input=bucket, output=str(tmp_path / "stored"))
+        proxy.verb, proxy.plan = "HEAD", [*["ok"] * 8, *["403"] * 8]
+        with pytest.raises(StorageDown, match=r"access denied.*8 files in a row could not be read, so the run ends"):
+            extract.run(config, QUIET)
+        assert not proxy.plan
+        assert [path.name for path in (tmp_path / "stored").glob("part-*")] == ["part-00000.parquet"]
+        assert extract.run(config, QUIET).done_before == 1
+        proxy.plan = ["403"] * 20
+        config = replace(config, output=str(tmp_path / "all"), max_failed=1.0)
+        assert extract.run(config, QUIET).counts == {"read_error": 20}
+        with pytest.raises(TooManyFailed, match="20 of them failed in an earlier run: --retry-failed reads them again"):
+            extract.run(replace(config, max_failed=0.5), QUIET)
+    for part in (tmp_path / "faces").glob("part-*"):
+        assert (tmp_path / "stored" / part.name).read_bytes() == part.read_bytes()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -162,6 +163,37 @@ def test_a_store_that_stays_broken_is_a_line(root, proxy, monkeypatch):
     with pytest.raises(InputError, match=r"can't read s3://bucket-.*/data/f: HTTP status 503; try again later"):
         root.read("f")
     assert len(proxy.plan) == 100 - 3 * 2  # three tries of ours, two of the client each
+
+
+def test_who_waits_for_a_store_knows_for_what(root, proxy, monkeypatch, capfd):
+    """The first failure is a line on stderr, once, while it is tried again."""
+    monkeypatch.setattr(storeclients, "CLIENT_ATTEMPTS", 1)
+    monkeypatch.setattr(objectstore, "_told", set())
+    root.write("f", b"1")
+    capfd.readouterr()
+    proxy.verb, proxy.plan = "HEAD", ["503"] * 2
+    assert root.read("f") == b"1"
+    assert capfd.readouterr().err == f"facepipe: {root}: HTTP status 503; trying again\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_a_signal_ends_the_waiting_for_a_store(scheme, number, proxy, tmp_path):
+    """While the store's client tries again by itself, for many seconds, in the main thread."""
+    proxy.plan = ["503"] * 10_000
+    images = f"{scheme}://bucket/images?endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
+    images += "&anonymous=true" if scheme == "gs" else ""
+    command = [sys.executable, "-m", "facepipe", "extract", "-i", images, "-o", str(tmp_path / "faces")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        while not proxy.seen:
+            assert run.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.5)
+        run.send_signal(number)
+        started = time.monotonic()
+        assert run.wait(30) == 130
+        assert time.monotonic() - started < 5
+        assert f"stopped by {number.name}" in run.stderr.read()
 
 
 def denied(root, proxy, verb, action) -> str:

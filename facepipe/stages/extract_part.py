@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from facepipe import parquet
 from facepipe.detection import make_detector, make_refiner
-from facepipe.errors import ImageError, InputError
+from facepipe.errors import ImageError, InputError, StorageDown
 from facepipe.lockstep import at_once, in_lockstep
 from facepipe.parts import PartReport
 from facepipe.records import Status
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 FINGERPRINT = "facepipe.part"
 """Key of the schema metadata that says what a part was made from."""
+MOST_DOWN = 8
+"""Files in a row that a store may refuse, or not answer for: from then on it is not the files, and the run ends, rather
+than to leave rows of failures that a later run would have to be told to read again."""
 MAX_FILE_BYTES = 512 * 2**20
 """A still image's file may not be larger; videos may."""
 BLAMED = {
@@ -94,9 +97,15 @@ class PartExtractor:
         self._inputs = place(config.input)
         self._detector = _detector(config.detector, config.model, config.min_score, os.getpid())
         self._extractor = FrameExtractor(config, self._detector, watch)
+        self._down = 0
 
     def rows(self, sources: Sequence[Source]) -> Iterator[FaceRow]:
-        """At least one row for every source, none of them ever an exception."""
+        """At least one row for every source, none of them ever an exception.
+
+        Raises:
+            StorageDown: files in a row could not be read, and none of them is to blame.
+        """
+        self._down = 0
         for rows in in_lockstep(self._works(sources), self._guard.on):
             self._watch.turn_to("write")
             yield from rows
@@ -119,7 +128,20 @@ class PartExtractor:
                 yield from ((index, work) for work in self._video(source, index))
             else:
                 _, data = next(files)
+                self._judge(data)
                 yield index, self._still(source, data, seen)
+
+    def _judge(self, outcome: object) -> None:
+        """Ends the run where it is the store that fails, unless all failures are allowed."""
+        if not isinstance(outcome, StorageDown):
+            self._down = 0
+            return
+        self._down += 1
+        if self._down >= MOST_DOWN and self._config.max_failed < 1:
+            raise StorageDown(
+                f"{outcome} ({self._down} files in a row could not be read, so the run ends: what is finished is kept; "
+                "--max-failed 1 goes on all the same)"
+            )
 
     def _still(self, source: Source, data: bytes | InputError, seen: Seen) -> Steps[list[FaceRow]]:
         if isinstance(data, InputError):
@@ -144,6 +166,7 @@ class PartExtractor:
         except ImageError as error:
             yield at_once([failure_row(source, error.status, error.message, last + 1)])
         except InputError as error:
+            self._judge(error)
             yield at_once([failure_row(source, Status.READ_ERROR, str(error), last + 1)])
 
     def _decoded(self, path: str, index: int) -> Iterator[tuple[int, Image]]:

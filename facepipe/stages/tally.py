@@ -41,6 +41,7 @@ class Tally:
         self._films = plan.films()
         self._parts: dict[int, PartRows] = {}
         self._made: set[int] = set()
+        self._to_make = set(missing)
         self._waiting = set(missing)
         self._failed = 0
         self._images = sum(self._sizes[number] for number in missing)
@@ -73,6 +74,7 @@ class Tally:
         self._failed -= rows.failed
         self._images += self._sizes[number] - rows.images
         self._waiting.add(number)
+        self._to_make.add(number)
 
     def _add(self, number: int, rows: PartRows) -> None:
         before = self._parts.get(number)
@@ -101,8 +103,13 @@ class Tally:
             raise TooManyFailed(
                 f"{self._failed:,} of {self._images:,} images failed ({worst}), more than --max-failed "
                 f"{self._config.max_failed:g}; the first: {_first_failed(place(self._config.output), first)}; "
-                "`facepipe report` shows them; what is finished is kept"
+                f"{self._of_before(parts)}`facepipe report` shows them; what is finished is kept"
             )
+
+    def _of_before(self, parts: Mapping[int, PartRows]) -> str:
+        """How many images failed in parts that this run found finished."""
+        failed = sum(rows.failed for number, rows in parts.items() if number not in self._to_make)
+        return f"{failed:,} of them failed in an earlier run: --retry-failed reads them again; " if failed else ""
 
 
 def _first_failed(out: Place, number: int) -> str:
