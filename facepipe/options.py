@@ -37,6 +37,16 @@ class Option:
         """The help with choices and default."""
         return f"{self.help} [{self.default}]" if self.default else self.help
 
+    def shown_value(self, value: Any) -> str:
+        """A value of the config field as the command line has it; one that stands for none, as the help says it."""
+        if self.kind is bool:
+            return f"--{self.name}" if value else f"--{self.negative or f'{self.name} not given'}"
+        if isinstance(value, list):
+            return " and ".join(map(str, value)) or "none"
+        if not value and not self.default[:1].isdigit():
+            return self.default or "none"
+        return str(value).removesuffix(".0")
+
 
 FILES, FACES, WHICH, SPEED, LIMITS = "Files", "Faces", "Which images", "Speed", "Limits"
 EXECUTION_FIELDS = ("workers", "engine", "scheduler", "overwrite", "dry_run", "retry_failed")

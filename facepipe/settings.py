@@ -12,8 +12,11 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import DamagedFile, FacepipeError, OutputError, SettingsChanged
+from facepipe.options import options_of
+from facepipe.systemerrors import shown
 
 if TYPE_CHECKING:
+    from facepipe.options import Option
     from facepipe.storage import Place
 
 NAME = "settings.json"
@@ -104,9 +107,10 @@ def check_settings(place: Place, settings: Mapping[str, Any], overwrite: bool, i
     kept = {name: value for name, value in before.items() if name not in ignore}
     differences = compare_settings(kept, {name: value for name, value in settings.items() if name not in ignore})
     if differences and not overwrite:
+        where = owner.partition(" ")[2] or "--output"
         raise SettingsChanged(
             f"{place} was made with other settings ({'; '.join(differences)}); "
-            "give the old ones, another --output, or --overwrite to make it anew"
+            f"give the old ones, another {where}, or --overwrite to make it anew"
         )
     return not differences
 
@@ -117,13 +121,23 @@ def stage_of(settings: Mapping[str, Any]) -> str:
 
 
 def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """One `name: old -> new` for every setting that differs."""
+    """One `--option old -> new` for every setting that differs, `name: old -> new` where no option sets it."""
     old, new = _flatten(before), _flatten(after)
+    stage = stage_of(after).partition(" ")[0]
+    options = {option.target: option for option in options_of(stage)}
     return [
-        f"{name}: {_show(old.get(name))} -> {_show(new.get(name))}"
+        _tell(name, options.get(name), old.get(name), new.get(name))
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
+
+
+def _tell(name: str, option: Option | None, *values: Any) -> str:
+    """A difference; a value that is None was not there."""
+    if option is None:
+        return f"{name}: {' -> '.join(map(_show, values))}"
+    change = " -> ".join("nothing" if v is None else _cut(shown(option.shown_value(v))) for v in values)
+    return change if option.kind is bool else f"--{option.name} {change}"
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -138,5 +152,8 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _show(value: Any) -> str:
-    text = "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+    return "nothing" if value is None else _cut(json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

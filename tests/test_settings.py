@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from facepipe import settings
+from facepipe.config import settings_of
 from facepipe.errors import DamagedFile, SettingsChanged
+from facepipe.options import STAGES, options_of
+from facepipe.stages.pipeline import CONFIGS
 from facepipe.storage import place
 
 GIVEN = {"crop_size": 128, "noise": ["gaussian:0.1"], "inputs": {"plan": "abc"}}
@@ -61,3 +64,38 @@ def test_every_damaged_byte_is_noticed(folder):
             assert settings.check_settings(folder, GIVEN, overwrite=False) is False
         else:  # white space is not part of the settings
             assert found == GIVEN
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_option_is_named_as_on_the_command_line(stage):
+    """Where an option sets what differs, the difference names that option, whatever the field is called."""
+    before = settings_of(CONFIGS[stage]())
+    after = {name: not value if isinstance(value, bool) else 3 for name, value in before.items()}
+    told = settings.compare_settings(before, after | {settings.STAGE_BY_SETTING.get(stage, "kept"): 3})
+    options = {option.target: option.name for option in options_of(stage)}
+    named = [line for line in told if line.split()[0].startswith("--")]
+    assert [line.split()[0] for line in named] == [f"--{options[name]}" for name in sorted(before)]
+
+
+@pytest.mark.parametrize(
+    ("stage", "changed", "difference"),
+    [
+        ("select", {"max_angle": 20.0}, "--max-angle none -> 20"),
+        ("select", {"mesh_model": "face.tflite"}, "--mesh-model none -> face.tflite"),
+        ("extract", {"crop_size": 64}, "--crop-size 128 -> 64"),
+        ("extract", {"track": False}, "--track -> --no-track"),
+        ("extract", {"cropped": True}, "--cropped not given -> --cropped"),
+        ("extract", {"margin": 0.0}, "--margin 0.3 -> 0"),
+        ("split", {"validation": 0}, "--validation 0.1 -> 0"),
+        ("split", {"test": 0.5}, "--test 0 -> 0.5"),
+        ("shard", {"noise": []}, "--noise gaussian:0.03,0.06,0.09,0.1 -> none"),
+        ("shard", {"noise": ["gaussian:0.1", "speckle:0.1"]}, "0.1 -> gaussian:0.1 and speckle:0.1"),
+        ("shard", {"shards": 16}, "--shards about 128 MB each -> 16"),
+        ("split", {"kind": "images"}, 'kind: nothing -> "images"'),
+    ],
+)
+def test_values_are_told_as_the_command_line_has_them(stage, changed, difference):
+    """None and defaults as in the help, flags by their names; a setting that is no option keeps its name."""
+    before = settings_of(CONFIGS[stage]())
+    (told,) = settings.compare_settings(before, before | changed)
+    assert told.endswith(difference)

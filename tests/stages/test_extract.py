@@ -106,8 +106,8 @@ def test_a_damaged_part_alone_is_made_again(photographs, tmp_path, harm):
 def test_other_settings_are_refused_with_the_difference(photographs, tmp_path):
     """What was made one way is not mixed with what is made another way, unless asked for."""
     run(photographs, tmp_path / "faces")
-    with pytest.raises(SettingsChanged, match="crop_size: 128 -> 64"):
-        run(photographs, tmp_path / "faces", crop_size=64)
+    with pytest.raises(SettingsChanged, match=r"\(--crop-size 128 -> 64; --track -> --no-track\)"):
+        run(photographs, tmp_path / "faces", crop_size=64, track=False)
     run(photographs, tmp_path / "faces", crop_size=64, execution=Execution(workers=1, overwrite=True))
     crop = next(row["crop"]["bytes"] for row in rows_of(tmp_path / "faces") if row["crop"])
     assert cv2.imdecode(np.frombuffer(crop, np.uint8), 1).shape == (64, 64, 3)

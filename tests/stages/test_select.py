@@ -180,8 +180,8 @@ def test_a_rerun_does_nothing(faces, tmp_path):
 def test_other_settings_are_refused(faces, tmp_path):
     """The difference is shown; --overwrite makes the targets anew, like a first run."""
     run(faces, tmp_path / "t")
-    with pytest.raises(SettingsChanged, match=r"per: \"identity\" -> \"video\""):
-        run(faces, tmp_path / "t", per="video")
+    with pytest.raises(SettingsChanged, match=r"\(--max-angle none -> 20; --per identity -> video\)"):
+        run(faces, tmp_path / "t", per="video", max_angle=20)
     run(faces, tmp_path / "t", per="video", execution=Execution(overwrite=True))
     run(faces, tmp_path / "u", per="video")
     assert hash_folder(tmp_path / "t") == hash_folder(tmp_path / "u")

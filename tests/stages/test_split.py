@@ -169,7 +169,7 @@ def test_same_bytes_for_any_number_of_workers(faces, tmp_path):
 def test_other_settings_are_refused(faces, tmp_path):
     """Another seed needs --overwrite."""
     run(tmp_path)
-    with pytest.raises(SettingsChanged, match="seed: 0 -> 1"):
+    with pytest.raises(SettingsChanged, match=r"\(--seed 0 -> 1\)"):
         run(tmp_path, seed=1)
     run(tmp_path, seed=1, execution=Execution(overwrite=True))
 
@@ -228,6 +228,8 @@ def test_images(tmp_path):
     file.unlink()
     run(tmp_path, images=str(tmp_path / "out" / "images"))
     assert hash_folder(tmp_path / "out") == before
+    with pytest.raises(SettingsChanged, match=r"images was made .*\(--seed 0 -> 1\); .* another --images, or"):
+        run(tmp_path, "other", images=str(tmp_path / "out" / "images"), seed=1)
 
 
 def test_it_is_told_that_nobody_is_in_a_subset(tmp_path):
