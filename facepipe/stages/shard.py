@@ -77,6 +77,11 @@ def run(config: ShardConfig, progress: Progress) -> StageReport:
         out.finish()
         report.counts = {split.name: sum(split.shard_lengths) for split in splits if sum(split.shard_lengths)}
         report.outputs[plan.examples], report.wall_s = folder, time.monotonic() - started
+        train = len(next((split.shard_lengths for split in splits if split.name == SUBSETS[0]), []))
+        if 0 < train < plan.shards:
+            report.notes.append(
+                f"{train:,} training shards, not {plan.shards:,}: so few examples, and none is left empty"
+            )
         if not report.counts:
             report.notes.append(f"no {plan.examples}: nothing could be written")
         write_run_file(out.place, config, report, _facts(identities, splits, report))

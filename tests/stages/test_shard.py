@@ -268,6 +268,17 @@ def test_unknown_labels_are_minus_one(tmp_path):
 
 
 @pytest.mark.usefixtures("in_process")
+def test_more_shards_than_examples(tmp_path):
+    """No shard is left empty, and the report says that there are fewer than were asked for."""
+    prepare(tmp_path, make_rows(6, 5))
+    report = run(tmp_path, tmp_path / "s", shards=5000)
+    made = len(list(folder_of(tmp_path / "s").glob("pairs-train.*")))
+    assert report.notes == [f"{made} training shards, not 5,000: so few examples, and none is left empty"]
+    assert made == report.counts["train"]
+    assert not run(tmp_path, tmp_path / "t", shards=2).notes
+
+
+@pytest.mark.usefixtures("in_process")
 def test_nothing_to_write(tmp_path):
     """People with one picture each make no pairs: metadata without splits, and a note; faces are still made."""
     prepare(tmp_path, [make_row(p, 2) for p in range(3)], validation=0.0)
@@ -332,7 +343,7 @@ def test_settings_and_inputs(workspace, tmp_path):
     """Other settings are refused with the difference; other pairs make other shards; stale pairs are refused."""
     prepare(tmp_path, make_rows(6, 5))
     run(tmp_path, tmp_path / "s")
-    with pytest.raises(SettingsChanged, match="size: 32 -> 16"):
+    with pytest.raises(SettingsChanged, match=r"--size 32 -> 16"):
         run(tmp_path, tmp_path / "s", size=16)
     write_faces(tmp_path / "faces", make_rows(7, 5))
     with pytest.raises(Incomplete, match="run `facepipe split` again"):
