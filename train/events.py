@@ -12,8 +12,8 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from facepipe.errors import OutputError
 from facepipe.tfrecord import frame_record
+from train.runs import NotWritten
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ _numbers = itertools.count()
 class EventFile:
     """One file in `folder`; a resumed run adds another, and TensorBoard shows them as one.
 
-    All raise an `OutputError` where the disk is full or the folder can't be written.
+    All raise a `NotWritten` where the disk is full or the folder can't be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,10 +49,7 @@ class EventFile:
             with self.path.open("ab") as file:
                 file.write(frame_record(b"\x09" + struct.pack("<d", time.time()) + event))
         except OSError as error:
-            raise OutputError(
-                f"{self.path} could not be written ({error.strerror}); free some space or check the folder's "
-                "permissions, then go on with --resume"
-            ) from error
+            raise NotWritten(self.path, error) from error
 
 
 def _value(tag: str, content: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,11 +12,11 @@ import keras
 import numpy as np
 
 from facepipe.errors import FacepipeError, MissingExtra, UsageError
-from train.runs import whole_file
+from train.runs import NotWritten, is_full, whole_file
 from train.targets import check_folder, file_in, parent_of, put_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -44,6 +45,7 @@ def export(run: Run, to: str, output: str, checkpoint: str, say: Callable[[str],
     Raises:
         UsageError: An unknown format, a layer that the format can't say, or a folder that holds something else.
         NotTheSame: The file computes something else; it is removed.
+        NotWritten: The disk is full or can't be written.
     """
     if to not in FORMATS:
         raise UsageError(f"--format is {to!r}; it can be {', '.join(FORMATS)}")
@@ -51,7 +53,7 @@ def export(run: Run, to: str, output: str, checkpoint: str, say: Callable[[str],
     model = _exportable(run, checkpoint)
     batch = _batch(model)
     expected = _numpy(model(batch if len(batch) > 1 else batch[0], training=False))
-    with tempfile.TemporaryDirectory(dir=parent_of(target)) as folder:
+    with _told(target), tempfile.TemporaryDirectory(dir=parent_of(target)) as folder:
         waiting = Path(folder, FORMATS[to])
         WRITERS[to](model, waiting)
         difference = float(np.max(np.abs(RUNNERS[to](waiting, batch, model) - expected)))
@@ -61,6 +63,17 @@ def export(run: Run, to: str, output: str, checkpoint: str, say: Callable[[str],
     size = sum(p.stat().st_size for p in ([target] if target.is_file() else target.rglob("*")) if p.is_file())
     say(f"{target}: {size / 1e6:.1f} MB, within {difference:.1g} of the model on a batch of {BATCH}")
     return target
+
+
+@contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """What the system says about writing, by way of any library, as one line."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or (is_full(error) and not isinstance(error, FacepipeError)):
+            raise NotWritten(target, error) from error
+        raise
 
 
 def _target(run: Run, to: str, output: str) -> Path:

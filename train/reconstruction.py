@@ -74,15 +74,18 @@ def _crops(images: Sequence[str], size: int) -> list[list[NDArray[np.uint8]] | s
         inputs.mkdir()
         for number, path in enumerate(images):
             (inputs / f"{number:06d}{Path(path).suffix}").symlink_to(Path(path).resolve())
-        facepipe.extract(
-            input=str(inputs),
-            output=f"{folder}/faces",
-            layout="flat",
-            face="all",
-            crop_size=max(128, size),
-            max_failed=1.0,
-            execution=facepipe.Execution(workers=1),
-        )
+        try:
+            facepipe.extract(
+                input=str(inputs),
+                output=f"{folder}/faces",
+                layout="flat",
+                face="all",
+                crop_size=max(128, size),
+                max_failed=1.0,
+                execution=facepipe.Execution(workers=1),
+            )
+        except InputError:  # by their names none is a photograph
+            return [_of_one([]) for _ in images]
         rows = facepipe.open_faces(f"{folder}/faces").to_table().to_pylist()
     of: dict[str, list[dict]] = {}
     for row in rows:
@@ -94,5 +97,6 @@ def _of_one(rows: list[dict]) -> list[NDArray[np.uint8]] | str:
     usable = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: row["bbox"][0])
     if usable:
         return [decoded(row["crop"]["bytes"], row["path"]) for row in usable]
-    said = [row["error"] or row["status"].replace("_", " ") for row in rows]
+    # Errors name options of `extract`, which is not the command that was given.
+    said = [row["error"].replace(" --", " ") or row["status"].replace("_", " ") for row in rows]
     return said[0] if said else "not a photograph"

@@ -17,7 +17,7 @@ import io
 import json
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -40,12 +40,29 @@ WRITTEN = (
 """What training and `evaluate` write: all that --overwrite drops."""
 
 
+class NotWritten(OutputError):
+    """A file or folder that can't be written; a training's `Run.locked` adds how to go on."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or is_full(error)
+        said = getattr(error, "strerror", None) or (
+            os.strerror(errno.ENOSPC) if full else str(error).partition("\n")[0]
+        )
+        advice = "free some space" if full else "check the folder and its permissions"
+        super().__init__(f"{path} could not be written ({said}); {advice}")
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error speaks of a full disk: HDF5's and TensorFlow's carry no number."""
+    return os.strerror(errno.ENOSPC) in str(error)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A binary file that appears at `path`, on the disk, when the block ends without an exception.
 
     Raises:
-        OutputError: The disk is full or can't be written; what stood at `path` before still stands.
+        NotWritten: The disk is full or can't be written; what stood at `path` before still stands.
     """
     waiting = path.with_name(f"{path.name}.tmp")
     try:
@@ -56,10 +73,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         waiting.replace(path)
     except OSError as error:
-        waiting.unlink(missing_ok=True)
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        advice = "free some space, then go on with --resume" if full else "check the folder's permissions"
-        raise OutputError(f"{path} could not be written ({error.strerror}); {advice}") from error
+        with suppress(OSError):  # of a folder that can't be made
+            waiting.unlink(missing_ok=True)
+        raise NotWritten(path, error) from error
     except BaseException:
         waiting.unlink(missing_ok=True)
         raise
@@ -84,8 +100,10 @@ class Run:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             return cls(folder, content.pop("kind"), content.pop("settings"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{folder} is no run ({CONFIG} is missing); give the folder that training wrote") from None
+        except OSError as error:
+            raise InputError(f"can't read {path}: {str(error.strerror).lower()}") from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamagedFile(f"{path} does not read back ({error}); train again with --overwrite") from error
 
@@ -160,16 +178,20 @@ class Run:
         """Held while training: a second run into this folder is refused with an `OutputError`."""
         from filelock import FileLock, Timeout
 
-        self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / ".lock", timeout=0)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout:
             raise OutputError(
                 f"another process is training into {self.folder}; wait for it, or give -o FOLDER"
             ) from None
+        except OSError as error:
+            raise NotWritten(self.folder, error) from error
         try:
             yield
+        except NotWritten as error:
+            raise OutputError(f"{error}, then go on with --resume") from error
         finally:
             lock.release()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facepipe.errors import InputError, UsageError, WeightsError
+from facepipe.errors import InputError, OutputError, UsageError, WeightsError
 from train.gan.config import GanConfig
 from train.gan.draws import draw_latents, generator_for
 
@@ -60,6 +60,20 @@ def test_same_seed_same_faces(folder, tmp_path):
     assert [pixels(path).shape for path in paths] == [(16, 16, 3)] * 5
     assert [path.read_bytes() for path in paths] == [path.read_bytes() for path in again[:5]]
     assert [path.read_bytes() for path in paths] != [path.read_bytes() for path in other]
+
+
+def test_samples_on_a_full_disk(folder, small_disk):
+    """One line, without an option that the command lacks; what is there is whole."""
+    from train.gan.sampling import interpolate, sample
+
+    disk = small_disk(12)
+    said = r"could not be written \(No space left on device\); free some space$"
+    with pytest.raises(OutputError, match=said):
+        sample(folder, count=8, output=str(disk))
+    assert {pixels(path).shape for path in disk.iterdir()} == {(16, 16, 3)}
+    with pytest.raises(OutputError, match=said):
+        interpolate(folder, output=str(disk / "other"))
+    assert not list(disk.glob("other/*"))
 
 
 def test_grid_holds_the_same_faces(folder, tmp_path):

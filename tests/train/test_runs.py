@@ -36,7 +36,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     path = tmp_path / "checkpoints" / "last.npz"
     with whole_file(path) as file:
         file.write(b"good")
-    with pytest.raises(OutputError, match=r"No space left.*--resume"), whole_file(path) as file:
+    with pytest.raises(OutputError, match=r"No space left.*free some space"), whole_file(path) as file:
         file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert path.read_bytes() == b"good"
@@ -56,11 +56,30 @@ def test_events_on_a_really_full_disk(tmp_path):
     events = EventFile(tmp_path / "events")
     events.path.unlink()
     events.path.symlink_to("/dev/full")
-    with pytest.raises(OutputError, match=r"events\.out.* could not be written \(No space left.*--resume"):
+    with pytest.raises(OutputError, match=r"events\.out.* could not be written \(No space left.*free some space"):
         events.scalars({"loss": 0.5}, 1)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="could not be written"):
         EventFile(tmp_path / "file")
+
+
+def test_paths_that_are_no_folder(tmp_path):
+    """A file where a run is looked for, or is to be made."""
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is no run"):
+        Run.open(tmp_path / "file")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(OutputError, match="could not be written"), Run(folder, "gan", {}).locked():
+            pass
+
+
+def test_a_training_on_a_full_disk_names_resume(small_disk):
+    """An evaluation, which has no such option, does not."""
+    run = Run(small_disk(4), "gan", {})
+    with pytest.raises(OutputError, match=r"free some space$"):
+        run.write("report.json", "1" * 9000)
+    with pytest.raises(OutputError, match=r"free some space, then go on with --resume$"), run.locked():
+        run.write("config.json", "1" * 9000)
 
 
 def test_start_and_open(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from facepipe.errors import InputError, MissingExtra, UsageError
+from facepipe.errors import InputError, MissingExtra, OutputError, UsageError
 from train.runs import Run
 
 pytestmark = pytest.mark.tensorflow
@@ -108,6 +108,43 @@ OUTSIDE = {
     "tflite": outside_tflite,
     "onnx": outside_onnx,
 }
+
+
+@pytest.mark.parametrize("to", ["keras", "saved-model", "tflite", "onnx"])
+def test_export_on_a_full_disk(runs, small_disk, to):
+    """One line, without an option that the command lacks, and nothing is left of the file."""
+    from train.export import FORMATS, export
+
+    disk = small_disk(8)
+    with pytest.raises(OutputError, match=r"could not be written \(No space left on device\); free some space$"):
+        export(runs("v4"), to, str(disk / FORMATS[to]), "best", print)
+    assert list(disk.iterdir()) == []
+
+
+def test_reconstruct_and_fingerprint_on_a_full_disk(runs, photographs, pairs, small_disk):
+    """The same."""
+    from train.fingerprints import write_fingerprints
+    from train.reconstruction import reconstruct
+
+    disk = small_disk(4)  # its one page is the folder's
+    (disk / "fill").write_bytes(b"1")
+    images = [str(photographs / "one.png")]
+    with pytest.raises(OutputError, match=r"No space left on device.*free some space$"):
+        reconstruct(runs("v4"), images, str(disk), "best", lambda _: None)
+    with pytest.raises(OutputError, match="the disk is full; free some space"):
+        write_fingerprints(runs("v4"), "", str(pairs), str(disk / "f.parquet"), "best", print)
+    assert [path.name for path in disk.iterdir()] == ["fill"]
+
+
+def test_files_that_are_no_photographs(runs, tmp_path):
+    """A text file alone is told of as one among photographs is."""
+    from train.reconstruction import reconstruct
+
+    (tmp_path / "a.txt").write_text("hello")
+    said = []
+    with pytest.raises(InputError, match="no usable face"):
+        reconstruct(runs("v4"), [str(tmp_path / "a.txt")], str(tmp_path / "out"), "best", said.append)
+    assert said == [f"{tmp_path / 'a.txt'}: not a photograph"]
 
 
 def test_export_refused(runs, tmp_path, monkeypatch):
