@@ -206,13 +206,16 @@ def _entry_size(entry: os.DirEntry[str]) -> int:
 
 def _create_beside(name: str) -> tuple[str, int]:
     """A new, locked, empty file in `name`'s folder, which is made where it is missing."""
-    folder = os.path.dirname(name) or "."
+    folder, made = os.path.dirname(name) or ".", False
     while True:
         unfinished = os.path.join(folder, f"{OWN_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{_UNFINISHED}")
         try:
             fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:
+            if made:  # a folder that takes no files, such as /proc
+                raise
             os.makedirs(folder, exist_ok=True)
+            made = True
             continue
         # A cleaner may have come between the two calls: then it has removed the file, and another one is made.
         if try_lock(fd) and os.fstat(fd).st_nlink:
