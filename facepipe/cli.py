@@ -184,7 +184,13 @@ def bench(
         int | None, typer.Option(min=1, help="How many images to time; without it, five seconds' worth.")
     ] = None,
     count: Annotated[
-        int, typer.Option("--for", min=1, metavar="N", help="Say what this many images will take.")
+        int,
+        typer.Option(
+            "--for",
+            min=1,
+            metavar="N",
+            help="Say what this many images will take; unless given, as many as YouTube Faces has frames.",
+        ),
     ] = 621_126,
     workers: WorkersOption = None,
 ) -> None:

@@ -74,6 +74,47 @@ def test_errors_are_one_line_and_have_their_exit_code(tmp_path, arguments, code,
         assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("there", ["missing", "empty", "file"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([stage, "--data", "here"] for stage in ("extract", "select", "split", "shard", "run", "verify", "report")),
+        ["run", "-i", "here"],
+        ["bench", "here"],
+        ["review", "here"],
+        ["demo", "-o", "file/x"],
+        ["extract", "-i", "images", "-o", "file/x"],
+        ["bench", "celeba"],
+    ],
+    ids=" ".join,
+)
+def test_errors_name_only_options_that_the_command_has(tmp_path, monkeypatch, arguments, there):
+    """One line, whatever is wrong with a path."""
+    from typer.main import get_command
+
+    from facepipe.cli import app
+    from facepipe.errors import FacepipeError
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("images", "celeba/img_align_celeba"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "a.jpg").touch()
+    (tmp_path / "celeba" / "list_attr_celeba.txt").touch()
+    (tmp_path / "file").touch()
+    {"missing": str, "empty": os.mkdir, "file": lambda name: os.link("file", name)}[there]("here")
+    with pytest.raises(FacepipeError) as caught:
+        app(arguments, standalone_mode=False)
+    said = re.sub("`.*?`", "", str(caught.value))
+    options = {name for option in get_command(app).commands[arguments[0]].params for name in option.opts}
+    assert "\n" not in said
+    assert set(re.findall(r"--[a-z-]+", said)) <= options
+
+
+def test_help_of_bench_explains_its_default():
+    """621,126 of what."""
+    assert "YouTube Faces" in facepipe("bench", "--help").stdout
+
+
 def test_the_workspace_moves_with_an_option_or_the_environment(tmp_path):
     """`--data` and FACEPIPE_DATA move every default."""
     assert "elsewhere/images" in facepipe("extract", "--data", "elsewhere", cwd=tmp_path).stderr

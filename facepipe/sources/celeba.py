@@ -54,7 +54,7 @@ class CelebA:
         if not path:
             raise InputError(
                 f"{tree.place} has no {_IDENTITIES[0]}: without it nobody knows who is on CelebA's photographs; put it "
-                "beside img_align_celeba, or give --layout flat"
+                "beside img_align_celeba, or leave names out with `facepipe extract --layout flat`"
             )
         identities = read_columns(tree, path, "identity")
         labels = self._labels(tree, label)

@@ -125,8 +125,8 @@ class LocalTree(Tree):
         self._root = place.local_path()
         if not os.path.isdir(self._root):
             is_file = os.path.exists(self._root)
-            said = "a file, not folder; give" if is_file else "no folder; put a folder a person there, or give"
-            raise InputError(f"{shown(self._root)} is {said} another --input")
+            said = "a file; give a folder" if is_file else "no folder; put a folder a person there, or give another one"
+            raise InputError(f"{shown(self._root)} is {said}")
         self._sizes = local_sizes(self._root)
         self._visits: Counter[Identifier] = Counter()
         self._levels: dict[str, Level] = {}

@@ -94,7 +94,7 @@ def plan_parts(config: ExtractConfig, listing: Listing, settings: dict[str, Any]
     """
     if not len(listing):
         said = "".join(f"; {note}" for note in listing.notes[:1])
-        raise InputError(f"{config.input} holds no image or video; give another --input, or a --manifest{said}")
+        raise InputError(f"{config.input} holds no image or video; give another folder{said}")
     groups = [len(rows) for rows in listing.parts(config.part_size)]
     return make_plan(listing.to_arrow(), groups, _settings_hash(settings))
 

@@ -55,7 +55,7 @@ def open_faces(uri: str) -> Faces:
     """
     folder = place(uri)
     if not folder.exists() or not (folder.exists(NAME) or parquet.list_parts(folder)):
-        raise InputError(f"{folder} holds no faces; run `facepipe extract` first, or give another --input or --faces")
+        raise InputError(f"{folder} holds no faces; run `facepipe extract` first, or give the folder that it wrote")
     names = [entry.path for entry in folder.list()]
     there = sorted(number for name in names if (number := parquet.part_number(name)) is not None)
     _refuse_missing(folder, names, there)

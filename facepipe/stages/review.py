@@ -64,7 +64,10 @@ def _read(corrections: str) -> list[tuple[int, str, str]]:
                 raise UsageError(f"{corrections} has no column {min(missing)!r}; it needs key and action")
             return [(reader.line_num, row["key"] or "", (row["action"] or "").strip()) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{corrections} can't be read: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(
+            f"{corrections} can't be read ({why}); give a CSV file with the columns key and action"
+        ) from None
 
 
 def _known_faces(faces: Place) -> dict[str, str]:
@@ -75,7 +78,7 @@ def _known_faces(faces: Place) -> dict[str, str]:
         rows = zip(columns["key"], columns["identity"], columns["status"], strict=True)
         known.update((key, identity) for key, identity, status in rows if status == Status.OK)
     if not known:
-        raise InputError(f"{faces} holds no faces; run `facepipe extract` first")
+        raise InputError(f"{faces} holds no faces; run `facepipe extract` first, or give another --data")
     return known
 
 

@@ -304,7 +304,7 @@ for source in list_sources(here, ExtractConfig()).sources():
     assert done.stdout.split("\n") == ["p/1.jpg 7", f"{name} InputError True", ""]
 
 
-@pytest.mark.parametrize(("name", "said"), [("missing", "no folder"), ("file.jpg", "a file, not folder")])
+@pytest.mark.parametrize(("name", "said"), [("missing", "no folder"), ("file.jpg", "a file; give a folder")])
 def test_no_folder(tmp_path, name, said):
     """An input that is missing or a file is an error that says so."""
     make(tmp_path, ["file.jpg"])
