@@ -52,7 +52,7 @@ def _take(name: str, folder: str) -> int:
             holder = os.read(fd, 500).decode("utf-8", "replace").strip() or "unknown"
             os.close(fd)
             raise OutputError(
-                f"another run ({holder}) is writing {shown(folder)}; wait until it ends, or write elsewhere"
+                f"another run ({holder}) is writing {shown(folder)}; wait until it ends, or give another output"
             )
         if _is_still_there(fd, name):
             os.ftruncate(fd, 0)

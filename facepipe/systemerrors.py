@@ -9,13 +9,13 @@ from facepipe.errors import InputError, OutputError, StorageDown
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-    errno.ENOENT: "the folder can't be made; write elsewhere",
-    errno.EROFS: "the file system is read-only; write elsewhere",
-    errno.EACCES: "no permission to write there; change the folder's owner or mode, or write elsewhere",
-    errno.EPERM: "no permission to write there; change the folder's owner or mode, or write elsewhere",
-    errno.EEXIST: "a file stands where a folder is needed; move it away, or write elsewhere",
-    errno.ENOTDIR: "a file stands where a folder is needed; move it away, or write elsewhere",
-    errno.EISDIR: "a folder stands where a file is needed; move it away, or write elsewhere",
+    errno.ENOENT: "the folder can't be made; give another output",
+    errno.EROFS: "the file system is read-only; give another output",
+    errno.EACCES: "no permission to write there; change the folder's owner or mode, or give another output",
+    errno.EPERM: "no permission to write there; change the folder's owner or mode, or give another output",
+    errno.EEXIST: "a file stands where a folder is needed; move it away, or give another output",
+    errno.ENOTDIR: "a file stands where a folder is needed; move it away, or give another output",
+    errno.EISDIR: "a folder stands where a file is needed; move it away, or give another output",
     errno.ENAMETOOLONG: "the name is too long for this file system; give a shorter one",
 }
 

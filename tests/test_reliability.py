@@ -271,7 +271,7 @@ def fill(reference, folder: Path, stage: str) -> None:
         run = start(workspace, stage)
         _, said = run.communicate(timeout=120)
         assert run.returncode == 1
-        assert "the file system is read-only; write elsewhere" in said
+        assert "the file system is read-only; give another output" in said
         assert disk.mount("-o", "remount,rw") == 0
 
 

@@ -142,7 +142,7 @@ def test_many_writers_of_one_file_leave_one_whole_file(tmp_path):
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no /proc here")
 def test_a_folder_that_takes_no_files():
     """/proc says that what is to be made is not there, however often it is asked."""
-    with pytest.raises(OutputError, match="can't write /proc/x: the folder can't be made; write elsewhere"):
+    with pytest.raises(OutputError, match="can't write /proc/x: the folder can't be made; give another output"):
         place("/proc").write("x", b"")
 
 
@@ -205,7 +205,7 @@ def test_denied_permissions_are_said_so():
         os.chmod(name, 0o555)
         said = said_by_nobody([lambda: root.read("secret"), lambda: root.write("new", b"")])
         os.chmod(name, 0o755)
-    advice = "no permission to write there; change the folder's owner or mode, or write elsewhere"
+    advice = "no permission to write there; change the folder's owner or mode, or give another output"
     assert said == [
         f"InputError can't read {name}/secret: permission denied",
         f"OutputError can't write {name}/new: {advice}",

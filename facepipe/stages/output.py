@@ -134,7 +134,7 @@ def refuse_foreign(root: Place, is_own: Callable[[str], bool], was_here: Callabl
         for entry in root.list():
             if entry.path in (NAME, CHECKSUMS) or is_own(entry.path):
                 raise OutputError(
-                    f"{root} holds {entry.path}, which facepipe did not write there; write elsewhere"
+                    f"{root} holds {entry.path}, which facepipe did not write there; give another output"
                 ) from None
 
 

@@ -128,7 +128,7 @@ def test_other_programs_files_are_not_written_over(photographs, tmp_path, name, 
     else:
         pq.write_table(pa.table({"x": [1, 2]}), spark / name)
     before = tree_bytes(spark)
-    with pytest.raises(OutputError, match=f"holds {name}, which facepipe did not write there; write elsewhere"):
+    with pytest.raises(OutputError, match=f"holds {name}, which facepipe did not write there; give another output"):
         run(photographs, spark, execution=Execution(workers=1, overwrite=overwrite))
     assert tree_bytes(spark) == before
 
