@@ -120,20 +120,23 @@ def run(
     from facepipe.progress import make_progress
     from facepipe.recipes import read_recipe
     from facepipe.stages import pipeline
+    from facepipe.stages.outcome import tell_outcome
     from facepipe.summary import print_report
     from facepipe.workers import interruptible
 
     tables = read_recipe(recipe) if recipe else {}
     data, progress = workspace or given["data"], make_progress(quiet=given["quiet"])
+    reports = []
     with interruptible():
         for report in pipeline.run_all(
             source or join(given["data"], "images"), data, tables, _given(STAGES, given), progress
         ):
             print_report(report)
+            reports.append(report)
     if given["dry_run"]:
         typer.echo(f"{data}: a dry run; nothing was written")
     else:
-        typer.echo(f"{data}: done and verified; `facepipe report --data {data}` shows it")
+        typer.echo(f"{data}: {tell_outcome(reports, data)}; `facepipe report --data {data}` shows it")
 
 
 @app.command("verify", short_help="Check every file that facepipe wrote.")

@@ -86,8 +86,11 @@ def run_all(
         UsageError: `--part-of`, which is for `extract` alone.
         SettingsChanged: a stage's output was made with other settings; a dry run says so too.
         MissingExtra, WeightsError: `select` will need the face mesh, and it can't be loaded; said before any work.
+        InputError: no image gave the identity's face.
         FacepipeError: what a stage raises, or `verify` found something.
     """
+    from facepipe.stages import outcome
+
     if given.get("part-of") not in (None, "1/1"):
         raise UsageError("--part-of is for `facepipe extract`: run that on every machine, then the other stages on one")
     remembered = {**recipe, SELECT: {**corrections_of(workspace), **recipe.get(SELECT, {})}}
@@ -97,7 +100,10 @@ def run_all(
         yield from _foresee(configs, progress)
         return
     for config in configs:
-        yield run_stage(config, progress)
+        report = run_stage(config, progress)
+        yield report
+        if isinstance(config, ExtractConfig):
+            outcome.refuse_no_face(report.counts, workspace)
     from facepipe.stages import verify
 
     problems = verify.run(workspace, progress)

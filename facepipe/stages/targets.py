@@ -26,6 +26,8 @@ COLUMNS = (
     "key", "path", "identity", "video", "status", "frontal_angle", "yaw", "pitch", "sharpness", "score", "bbox",
 )  # fmt: skip
 
+_TOO_TURNED = "from frontal; --max-angle allows"
+
 
 @dataclass(eq=False)
 class Groups:
@@ -147,8 +149,25 @@ def _refuse(groups: Groups, best: list[int], frames: int, images: int, config: S
         return f"the pose can't be told in any of its {_count(frames, 'usable frame')}"
     angle = float(groups.angle[best[0]])
     if config.max_angle and angle > config.max_angle:
-        return f"its best frame is {angle:.1f} degrees from frontal; --max-angle allows {config.max_angle:g}"
+        return f"its best frame is {angle:.1f} degrees {_TOO_TURNED} {config.max_angle:g}"
     return ""
+
+
+def tell_refusals(table: parquet.Table, min_frames: int, max_angle: float | None) -> list[str]:
+    """How many groups have no target for which reason: `9 with fewer usable frames than --min-frames 10`."""
+    found: Counter[str] = Counter()
+    for row in table.select(["frames", "target_key", "reason"]).to_pylist():
+        if row["target_key"]:
+            continue
+        if not row["frames"]:
+            found["without a usable face"] += 1
+        elif row["frames"] < min_frames:
+            found[f"with fewer usable frames than --min-frames {min_frames}"] += 1
+        elif max_angle and _TOO_TURNED in row["reason"]:
+            found[f"with none within --max-angle {max_angle:g}"] += 1
+        else:
+            found["without a pose that can be told"] += 1
+    return [f"{count:,} {what}" for what, count in found.most_common()]
 
 
 def _count(number: int, noun: str) -> str:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import shutil
 
+import cv2
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from facepipe import parquet
+from facepipe.cli import app
 from facepipe.detection import weights
-from facepipe.errors import MissingExtra, SettingsChanged, WeightsError
+from facepipe.errors import InputError, MissingExtra, SettingsChanged, WeightsError
 from facepipe.progress import QuietProgress
 from facepipe.stages import demo, pipeline
+from facepipe.stages.outcome import tell_outcome
 from facepipe.storage import place
 
 
@@ -96,3 +103,63 @@ def test_a_whole_run_honours_the_workspace_s_corrections(tmp_path):
 
 def targets_of(data):
     return parquet.read_table(place(str(data / "targets")), "targets.parquet").column("target_key").to_pylist()
+
+
+def test_a_run_without_any_face_is_an_error(tmp_path):
+    """The one line says how many images had which status and what to look at; what was made is kept, and no stage follows."""
+    images, data = tmp_path / "images" / "anna", tmp_path / "data"
+    images.mkdir(parents=True)
+    for number in range(3):
+        cv2.imwrite(str(images / f"{number}.png"), np.full((90, 90, 3), 60 * number, np.uint8))
+    (images / "3.jpg").write_bytes(b"no picture")
+    reports = []
+    for said in (
+        "3 no_face, 1 decode_error",
+        "`facepipe report --data",
+        "the boxes where they are labelled, --min-face",
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            reports.extend(
+                pipeline.run_all(str(tmp_path / "images"), str(data), {}, {"refine": "none"}, QuietProgress())
+            )
+        assert "\n" not in str(caught.value)
+    assert [(report.stage, report.done_before) for report in reports] == [
+        ("extract", 0),
+        ("extract", 1),
+        ("extract", 1),
+    ]
+    assert sorted(path.name for path in data.iterdir()) == ["faces"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "done and verified;"),
+        (["--min-frames", "50"], "nobody has a target, .*: 2 with fewer usable frames than --min-frames 50;"),
+        (["--max-angle", "0.001"], "nobody has a target, .*: 2 with none within --max-angle 0.001;"),
+        (["--layout", "flat", "--limit", "4"], "no pairs: nobody has two usable frames;"),
+        (["--layout", "flat", "--limit", "4", "--examples", "faces"], "done and verified;"),
+    ],
+)
+def test_the_last_line_of_a_run_says_why_there_are_no_pairs(tmp_path, options, said):
+    """Single faces are there, so it is no error; but nobody takes it for a data set of pairs."""
+    demo.write_images(str(tmp_path), 0, 2)
+    (tmp_path / "images" / "astronaut" / "turning.avi").unlink()
+    folders = ["-i", str(tmp_path / "images"), "-o", str(tmp_path / "data")]
+    done = CliRunner().invoke(app, ["run", *folders, "--quiet", "--workers", "1", "--refine", "none", *options])
+    assert done.exit_code == 0, done.output
+    assert re.search(said, done.output.splitlines()[-1])
+    assert ("done and verified" in done.output) == ("done and verified" in said)
+
+
+def test_targets_without_another_picture_make_no_pairs(tmp_path):
+    """Copies of one photograph are one picture; who has none but those has nothing to pair."""
+    demo.write_images(str(tmp_path), 0, 2)
+    shutil.rmtree(tmp_path / "images" / "astronaut")
+    photographs = sorted((tmp_path / "images" / "person-001").iterdir())
+    for other in photographs[1:]:
+        shutil.copy(photographs[0], other)
+    given = {"refine": "none", "workers": 1}
+    reports = list(pipeline.run_all(str(tmp_path / "images"), str(tmp_path / "data"), {}, given, QuietProgress()))
+    said = tell_outcome(reports, str(tmp_path / "data"))
+    assert said.endswith("there are no pairs: the other frames of those who have a target show the same picture")
