@@ -108,13 +108,33 @@ class BoxIndex:
 
     def _read_line(self, number: int, line: str, boxes: dict[str, Box]) -> None:
         fields = [field.strip(' "\r') for field in line.split(",")]
-        if len(fields) < 5:
-            raise UsageError(
-                f"{shown(self._path)}, line {number}: {len(fields)} fields; expected file,x,y,width,height"
-            )
-        x, y, width, height = (to_number(text, self._path, number, "a box field") for text in fields[1:5])
-        if width > 0 and height > 0:
-            boxes[stem(fields[0])] = (x, y, x + width, y + height)
+        box = _corner_box(fields, self._path, number)
+        if box:
+            boxes[stem(fields[0])] = box
+
+
+def _corner_box(fields: list[str], path: str, line: int) -> Box | None:
+    """The box of `file, x, y, width, height`; None where it is empty."""
+    if len(fields) < 5:
+        raise UsageError(f"{shown(path)}, line {line}: {len(fields)} fields; expected file, x, y, width, height")
+    x, y, width, height = (to_number(text, path, line, "a box field") for text in fields[1:5])
+    return (x, y, x + width, y + height) if width > 0 and height > 0 else None
+
+
+def read_corner_boxes(tree: Tree, path: str) -> dict[str, Box | None]:
+    """CelebA's boxes: `000001.jpg 95 71 226 313` (x, y, width, height), after the count and the columns' names.
+
+    Returns:
+        `000001` -> box, None where it is empty.
+    """
+    boxes: dict[str, Box | None] = {}
+    for number, line in _lines(tree, path):
+        fields = _SEPARATORS.split(line)
+        if "." in fields[0]:
+            boxes[stem(fields[0])] = _corner_box(fields, path, number)
+    if not boxes:
+        raise InputError(f"{shown(path)} has no lines; download it again")
+    return boxes
 
 
 def read_columns(tree: Tree, path: str, column: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from facepipe.sources.celeba import CelebA
 from facepipe.sources.labelfiles import BoxIndex, read_labeled_faces
 from facepipe.sources.listing import Group
 from facepipe.sources.names import MEDIA, extension, frame_number, is_video, natural_key, stem
+from facepipe.sources.tree import suggest_inner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -133,6 +134,9 @@ class YouTubeFaces:
         folders = tree.level().folders
         top = next((name for name in (_FRAMES, _ALIGNED) if name in folders), "")
         labeled = {name for name in tree.level(top).files if name.endswith(_LABELED)}
+        inner = "" if top or labeled else suggest_inner(tree, lambda name: _FRAMES in tree.level(name).folders)
+        if inner:
+            raise InputError(f"{tree.place} has no {_FRAMES}; give {inner}")
         current, boxes = "", {}
         for folder in tree.walk(top):
             inner = folder.path[len(top) :].lstrip("/")
@@ -163,15 +167,17 @@ class VGGFace2:
 
     def matches(self, tree: Tree) -> bool:
         """By folders named n000001."""
-        top = tree.level().folders
-        return _has_people(top) or any(_has_people(tree.level(subset).folders) for subset in top[:20])
+        return bool(_subsets(tree, most=20))
 
     def groups(self, tree: Tree, label: str) -> Iterator[Group]:  # noqa: ARG002 - it has no labels
         """People by number; one who is in two subsets comes twice."""
-        top = tree.level().folders
-        subsets = [""] if _has_people(top) else [name for name in top if _has_people(tree.level(name).folders)]
+        subsets = _subsets(tree)
         if not subsets:
-            raise InputError(f"{tree.place} has no folder n000001 or the like; is it VGGFace2? Give another --layout")
+            inner = suggest_inner(tree, lambda name: bool(_subsets(tree, name, 20)))
+            raise InputError(
+                f"{tree.place} has no folder n000001 or the like; "
+                + (f"give {inner}" if inner else "is it VGGFace2? Give another --layout")
+            )
         people = [(person, subset) for subset in subsets for person in tree.level(subset).folders]
         indexes = {subset: self._boxes(tree, subset) for subset in subsets}
         for person, subset in sorted(people, key=lambda pair: (natural_key(pair[0]), natural_key(pair[1]))):
@@ -188,6 +194,14 @@ class VGGFace2:
             if subset and name in tree.level(folder).files:
                 return BoxIndex(tree, f"{folder}/{name}" if folder else name)
         return None
+
+
+def _subsets(tree: Tree, top: str = "", most: int | None = None) -> list[str]:
+    """Those of the first `most` folders of `top` that hold people's; [""] where it holds them itself."""
+    folders = tree.level(top).folders
+    if _has_people(folders):
+        return [""]
+    return [name for name in folders[:most] if _has_people(tree.level(f"{top}/{name}" if top else name).folders)]
 
 
 def _has_people(folders: Sequence[str]) -> bool:

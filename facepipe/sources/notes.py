@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from facepipe.sources.listing import Listing
 
 SHOWN_NOTES = 5
+_MANY = 1000
+_LIKE_CELEBA = (
+    "these look like CelebA's pictures: for its people run the recipe `celeba`, and give as --input the folder that "
+    "holds both img_align_celeba and identity_CelebA.txt"
+)
 
 
 def left_out(unread: Counter[str]) -> list[str]:
@@ -33,8 +38,10 @@ def describe(listing: Listing, config: ExtractConfig) -> list[str]:
     else:
         found = " (found)" if config.layout == "auto" else ""
         told = f"every file is a person of its own, {_files(len(listing))}" if listing.layout == "flat" else counted
-        notes = [f"layout {listing.layout}{found}: {told}"]
-    if listing.layout == "identity" and people == 1:
+        notes = [f"layout {listing.layout}{found}: {told}{_folder(listing)}{_boxes(listing)}"]
+    if config.layout == "auto" and _looks_like_celeba(listing, people):
+        notes.append(_LIKE_CELEBA)
+    elif listing.layout == "identity" and people == 1:
         notes += _one_person(listing, config)
     more = len(listing.notes) - SHOWN_NOTES
     return notes + listing.notes[:SHOWN_NOTES] + ([f"... and {more:,} more"] if more > 0 else [])
@@ -42,6 +49,30 @@ def describe(listing: Listing, config: ExtractConfig) -> list[str]:
 
 def _files(count: int) -> str:
     return f"{count:,} {'file' if count == 1 else 'files'}"
+
+
+def _folder(listing: Listing) -> str:
+    """CelebA comes in several folders, of which one is read."""
+    if listing.layout != "celeba":
+        return ""
+    folder = listing.to_arrow().column("path")[0].as_py().rpartition("/")[0]
+    return f" of {folder}" if folder else ""
+
+
+def _boxes(listing: Listing) -> str:
+    """Whether boxes say whose face it is: label files that were not found are missed without a word."""
+    count = len(listing) - listing.to_arrow().column("box").null_count
+    if not count:
+        return ""
+    return ", with labelled boxes" if count == len(listing) else f", {count:,} with labelled boxes"
+
+
+def _looks_like_celeba(listing: Listing, people: int) -> bool:
+    """Thousands of pictures `000001.jpg` in one folder, without the file that says whose they are."""
+    if len(listing) < _MANY or not (listing.layout == "flat" or (listing.layout == "identity" and people == 1)):
+        return False
+    paths = listing.to_arrow().column("path")
+    return bool(pc.all(pc.match_substring_regex(paths, r"(^|/)[0-9]{6}\.(jpg|png)$")).as_py())
 
 
 def _one_person(listing: Listing, config: ExtractConfig) -> list[str]:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from facepipe import settings
 from facepipe.checksums import CHECKSUMS
+from facepipe.config import join
 from facepipe.errors import DamagedFile, InputError
 from facepipe.schemas import UNKNOWN_SIZE
 from facepipe.sources.names import MEDIA, SKIPPED_FOLDERS, UNREAD, extension, natural_key, shown
 from facepipe.sources.sizes import local_sizes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from facepipe.storage import Place
 
@@ -106,6 +107,14 @@ class Tree(ABC):
     def read_text(self, path: str) -> str:
         """A label file. Bytes that are no UTF-8 become surrogate escapes, as in file names."""
         return self.place.read(path).decode("utf-8-sig", "surrogateescape")
+
+
+def suggest_inner(tree: Tree, is_set: Callable[[str], bool]) -> str:
+    """`--input` with the first folder of the tree that is the data set; "" where none of the first few is."""
+    for name in tree.level().folders[:20]:
+        if is_set(name):
+            return f"--input {join(tree.place.uri, shown(name))}"
+    return ""
 
 
 def open_tree(place: Place) -> Tree:

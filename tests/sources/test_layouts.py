@@ -8,7 +8,7 @@ import pytest
 
 from facepipe.config import ExtractConfig
 from facepipe.errors import InputError, UsageError
-from facepipe.sources import list_sources
+from facepipe.sources import describe, list_sources
 from facepipe.sources.tree import StoreTree
 from facepipe.stages.output import open_output
 from facepipe.storage import place
@@ -190,6 +190,12 @@ def test_celeba_as_archived(tmp_path):
         ({"identity_CelebA.txt": "000001.jpg 1\n"}, "label", "does not say who is on 000002.jpg"),
         ({"identity_CelebA.txt": "000001.jpg 1\n000002.jpg\n"}, "label", "line 2: 1 fields, 2 are needed"),
         ({"identity_CelebA.txt": ""}, "label", "has no lines"),
+        (
+            {"list_attr_celeba.txt": "3\nSmiling\n000001.jpg 1\n000002.jpg 1\n"},
+            "smiling",
+            r"list_attr_celeba.txt has no smiling of 000003.jpg; is it complete\?",
+        ),
+        ({"list_eval_partition.txt": "000001.jpg 0\n"}, "partition", "list_eval_partition.txt has no partition of"),
         ({"list_attr_celeba.txt": "1\nSmiling\n000001.jpg maybe\n"}, "Smiling", "Smiling of 000001 is 'maybe'"),
         ({"list_attr_celeba.txt": "1\nSmiling\n000001.jpg 9223372036854775808\n"}, "Smiling", "not a whole number"),
     ],
@@ -199,6 +205,97 @@ def test_celeba_mistakes(tmp_path, changes, label, said):
     write(tmp_path, CELEBA | changes)
     with pytest.raises((UsageError, InputError), match=said):
         listed(tmp_path, layout="celeba", label=label)
+
+
+WILD = {
+    **{f"Img/img_celeba/00000{i}.jpg": None for i in (1, 2, 3)},
+    "Anno/identity_CelebA.txt": CELEBA["identity_CelebA.txt"],
+    "Anno/list_bbox_celeba.txt": "3\nimage_id x_1 y_1 width height\n000001.jpg    95  71 226 313\n"
+    "000002.jpg  0 0 0 0\n000003.jpg -5 2 30.5 40\n",
+}
+WILD_BOXES = {"000001": (95.0, 71.0, 321.0, 384.0), "000002": None, "000003": (-5.0, 2.0, 25.5, 42.0)}
+
+
+def told(folder, **options):
+    config = ExtractConfig(input=str(folder), **options)
+    return describe(list_sources(place(str(folder)), config), config)
+
+
+@pytest.mark.parametrize("csv", [False, True])
+def test_celeba_in_the_wild(tmp_path, csv):
+    """The uncropped photographs are read with their boxes, corner and size, and it is told which folder was read."""
+    files = dict(WILD)
+    if csv:
+        text = files.pop("Anno/list_bbox_celeba.txt").partition("\n")[2]
+        lines = [",".join(line.split()) for line in text.splitlines()]
+        files["list_bbox_celeba.csv"] = "\n".join(lines) + "\n"
+    write(tmp_path, files)
+    prefix = "Img/img_celeba/"
+    expected = [(*row[:4], WILD_BOXES[row[0][len(prefix) : -4]], None) for row in celeba_rows({}, prefix)]
+    assert rows(listed(tmp_path, layout="celeba")) == expected
+    assert told(tmp_path) == [
+        "layout celeba (found): 2 people, 3 files of Img/img_celeba, 2 with labelled boxes",
+    ]
+
+
+def test_celeba_in_the_wild_without_boxes_says_so(tmp_path):
+    write(tmp_path, {name: text for name, text in WILD.items() if "bbox" not in name})
+    notes = told(tmp_path)
+    assert notes[0] == "layout celeba (found): 2 people, 3 files of Img/img_celeba"
+    assert notes[1].startswith("img_celeba holds whole photographs; without list_bbox_celeba.txt the face near")
+
+
+@pytest.mark.parametrize(
+    "aligned", ["img_align_celeba/", "Img/img_align_celeba_png/", "img_align_celeba/img_align_celeba/"]
+)
+def test_celeba_s_aligned_pictures_come_first(tmp_path, aligned):
+    """Where both are there, in whichever folders, the aligned ones are read, and the boxes belong to the others."""
+    files = {name.removeprefix("Img/"): text for name, text in WILD.items()}
+    write(tmp_path, files | {f"{aligned}00000{i}.jpg": None for i in (1, 2, 3)})
+    assert rows(listed(tmp_path)) == celeba_rows({}, aligned)
+    assert told(tmp_path) == [f"layout celeba (found): 2 people, 3 files of {aligned[:-1]}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("3\nimage_id x_1 y_1 width height\n000001.jpg 1 2 3 4\n", r"has no box of 000002.jpg; is it complete\?"),
+        (
+            "3\nimage_id x_1 y_1 width height\n000001.jpg 1 2 3\n",
+            "line 3: 4 fields; expected file, x, y, width, height",
+        ),
+        ("3\nimage_id x_1 y_1 width height\n000001.jpg 1 2 x 4\n", "line 3: a box field is 'x'"),
+        ("3\nimage_id x_1 y_1 width height\n", "has no lines"),
+    ],
+)
+def test_celeba_s_broken_boxes(tmp_path, text, said):
+    """A file of boxes that ends early or can't be read is refused."""
+    write(tmp_path, WILD | {"Anno/list_bbox_celeba.txt": text})
+    with pytest.raises((UsageError, InputError), match=rf"Anno/list_bbox_celeba\.txt.*{said}"):
+        listed(tmp_path)
+
+
+def test_a_folder_too_high_is_told_the_inner_one(tmp_path):
+    """Who gives the folder that holds the data set is told what to give."""
+    for layout, files in (("celeba", CELEBA), ("vggface2", VGG), ("youtube-faces", YTF)):
+        outer = tmp_path / layout
+        write(outer, {f"a/notes/{layout}.txt": "", **{f"Set/{name}": text for name, text in files.items()}})
+        with pytest.raises(InputError, match=rf"; give --input {outer}/Set$"):
+            listed(outer, layout=layout)
+        assert len(listed(outer / "Set", layout=layout)) > 2
+
+
+def test_celeba_s_pictures_alone_are_pointed_out(tmp_path):
+    """A thousand pictures 000001.jpg, everyone a person or all of them one, are told to be read with their people."""
+    write(tmp_path, {f"img_align_celeba/{i:06d}.jpg": None for i in range(1, 1001)})
+    for folder, layout in ((tmp_path, "identity"), (tmp_path / "img_align_celeba", "flat")):
+        line, note = told(folder)
+        assert line.startswith(f"layout {layout} (found)")
+        assert "run the recipe `celeba`" in note
+        assert "the folder that holds both img_align_celeba and identity_CelebA.txt" in note
+    assert len(told(folder, layout="flat")) == 1
+    write(tmp_path, {"img_align_celeba/extra.jpg": None})
+    assert len(told(folder)) == 1
 
 
 def test_celeba_without_identities(tmp_path):
