@@ -97,23 +97,26 @@ def is_plan(place: Place) -> bool:
 
 
 class Changes(NamedTuple):
-    """How many files the plan that lies in a place would have read, is without now, and reads with another size."""
+    """How many files the plan that lies in a place would have read, and of how many the new one is without, reads with
+    another size, and reads for the first time."""
 
     before: int
-    removed: int
-    resized: int
+    removed: int = 0
+    resized: int = 0
+    added: int = 0
 
 
 def changes_since(place: Place, plan: Plan) -> Changes:
     """What a plan changes of the one that lies there."""
     if _read_hash(place) in ("", plan.hash):
-        return Changes(plan.sources, 0, 0)
+        return Changes(plan.sources)
     before = parquet.read_table(place, PLAN_FILE, ["path", "size"])
     rows = pc.index_in(before.column("path"), value_set=plan.table.column("path"))
     old, new = before.column("size"), plan.table.column("size").take(rows)
     known = pc.and_(pc.not_equal(old, UNKNOWN_SIZE), pc.not_equal(new, UNKNOWN_SIZE))
     resized = pc.sum(pc.and_(known, pc.not_equal(old, new))).as_py() or 0
-    return Changes(before.num_rows, rows.null_count, int(resized))
+    added = pc.index_in(plan.table.column("path"), value_set=before.column("path")).null_count
+    return Changes(before.num_rows, rows.null_count, int(resized), added)
 
 
 def read_part(place: Place, number: int, settings_hash: str) -> tuple[list[Source], str]:

@@ -94,16 +94,17 @@ def _refuse_another_layout(config: ExtractConfig, out: Place, layout: str) -> No
 
 def _refuse_fewer_images(config: ExtractConfig, out: Place, plan: Plan) -> None:
     """A mount that is missing must not cost what was made from it."""
-    before, removed, _ = changes_since(out, plan)
-    if removed and 0 < config.limit < before:
+    changes = changes_since(out, plan)
+    if changes.removed and 0 < config.limit < changes.before:
         raise SettingsChanged(
-            f"--limit {config.limit} takes fewer images than {config.output} was made from ({before:,}): leave it out, "
-            "or give another --output"
+            f"--limit {config.limit} takes fewer images than {config.output} was made from ({changes.before:,}): leave "
+            "it out, or give another --output"
         )
-    if removed:
+    if changes.removed:
+        new = f" (and has {changes.added:,} new ones: a folder renamed?)" if changes.added else ""
         raise SettingsChanged(
-            f"{config.input} has lost {removed:,} images that {config.output} was made from; bring them back, give "
-            "another --output, or --overwrite to go on with those that are there"
+            f"{config.input} has lost {changes.removed:,} images that {config.output} was made from{new}; bring them "
+            "back, give another --output, or --overwrite to go on with those that are there"
         )
 
 
