@@ -96,6 +96,11 @@ def is_plan(place: Place) -> bool:
     return _read_hash(place) != ""
 
 
+def is_same_plan(place: Place, plan: Plan) -> bool:
+    """Whether the plan that lies there says the same."""
+    return _read_hash(place) == plan.hash
+
+
 class Changes(NamedTuple):
     """How many files the plan that lies in a place would have read, and of how many the new one is without, reads with
     another size, and reads for the first time."""

@@ -16,9 +16,9 @@ from facepipe.records import StageReport, Status
 from facepipe.settings import encode_settings
 from facepipe.sources import describe, list_sources
 from facepipe.sources.plan import Plan, make_plan
-from facepipe.stages.extract_output import foresee, missing_parts, prepare, tell_changes
+from facepipe.stages.extract_output import fitting_parts, foresee, missing_parts, prepare, tell_changes
 from facepipe.stages.extract_part import ExtractJob
-from facepipe.stages.runfile import write_run_file
+from facepipe.stages.runfile import RUN_FILE, write_run_file
 from facepipe.stages.tally import Tally
 from facepipe.storage import place
 from facepipe.workers import run_parts
@@ -55,21 +55,22 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
     notes = describe(listing, config) + tell_changes(out, plan)
     if config.execution.dry_run:
         foresee(config, out, settings, plan, listing.layout, Journal(out))
-        return _dry_report(config, plan, notes)
+        return _dry_report(config, out, plan, notes)
     with share_lock(out, config.part_of.k, config.part_of.n):
         journal = Journal(out, config.part_of.k, config.part_of.n)
         prepare(config, out, settings, plan, listing.layout, journal)
         missing = missing_parts(config, out, plan, journal)
         tally = Tally(config, plan, missing)
-        kept = sorted(_owned(config, plan) - set(missing))
+        owned = _owned(config, plan)
+        kept = sorted(set(owned) - set(missing))
         tally.read(out, kept)
         again = _failed_before(config, tally, kept, notes)
         missing, kept = sorted([*missing, *again]), [number for number in kept if number not in again]
         steps = _make_parts(config, settings, plan, missing, journal, tally, progress)
         there = parquet.list_parts(out)
-        tally.read(out, there)
-        tally.refuse_failures()
         complete = len(there) == len(plan)
+        tally.read(out, there if complete else owned)
+        tally.refuse_failures()
         counts = tally.count()
         report = StageReport(
             STAGE, {s.value: counts[s] for s in Status if counts[s]}, done_before=len(kept), notes=notes
@@ -103,8 +104,8 @@ def _settings_hash(settings: dict[str, Any]) -> str:
     return hashlib.sha256(encode_settings(settings)).hexdigest()
 
 
-def _owned(config: ExtractConfig, plan: Plan) -> set[int]:
-    return {number for number in range(len(plan)) if config.part_of.owns(number)}
+def _owned(config: ExtractConfig, plan: Plan) -> list[int]:
+    return [number for number in range(len(plan)) if config.part_of.owns(number)]
 
 
 def _failed_before(config: ExtractConfig, tally: Tally, kept: list[int], notes: list[str]) -> set[int]:
@@ -180,17 +181,40 @@ def _write_run_file(
         "images_made": images,
         "images_per_second": round(images / max(report.wall_s, 1e-9), 2),
     }
-    name = "run.json" if complete else f"run.{config.part_of.k}-of-{config.part_of.n}.json"
+    name = RUN_FILE if complete else f"run.{config.part_of.k}-of-{config.part_of.n}.json"
     write_run_file(out, config, report, facts, name)
 
 
 def _tell(config: ExtractConfig, plan: Plan, report: StageReport, complete: bool) -> None:
     report.outputs["faces"] = config.output
-    if not complete:
-        report.notes.append(f"share {config.part_of} of the {len(plan)} parts is done; the others are still missing")
+    if config.part_of.n == 1:
+        return
+    parts, own = f"{len(plan):,} part{'s' * (len(plan) != 1)}", len(_owned(config, plan))
+    if not own:
+        report.notes.append(f"share {config.part_of} is empty: the input makes {parts} only")
+    elif not complete:
+        report.notes.append(f"share {config.part_of} is done, {own:,} of {parts}: the counts are of this share alone")
+    report.notes.append(
+        f"all shares are done: the counts are of all {parts}" if complete else "other shares' parts are still missing"
+    )
 
 
-def _dry_report(config: ExtractConfig, plan: Plan, notes: list[str]) -> StageReport:
-    report = StageReport(STAGE, counts={"images": plan.sources, "parts": len(plan)}, notes=notes)
-    report.notes.append(f"dry run: would read {config.input} and write {config.output}")
-    return report
+def _dry_report(config: ExtractConfig, out: Place, plan: Plan, notes: list[str]) -> StageReport:
+    """Parts are taken for what they say of themselves; a run looks at every byte of them."""
+    owned = _owned(config, plan)
+    there = fitting_parts(out, plan, owned)
+    if config.execution.retry_failed:
+        tally = Tally(config, plan, [])
+        tally.read(out, there)
+        there = sorted(set(there) - _failed_before(config, tally, there, notes))
+    missing = sorted(set(owned) - set(there))
+    counts = {
+        "images": plan.sources,
+        "parts": len(plan),
+        "parts there": len(there),
+        "parts to make": len(missing),
+        "images to read": sum(plan.groups[number] for number in missing),
+    }
+    share = f", share {config.part_of} alone" if config.part_of.n > 1 else ""
+    notes.append(f"dry run{share}: would read {config.input} and write {config.output}")
+    return StageReport(STAGE, counts=counts, notes=notes)

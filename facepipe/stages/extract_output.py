@@ -9,11 +9,13 @@ from facepipe.checksums import file_sha256
 from facepipe.cores import usable_cores
 from facepipe.errors import DamagedFile, SettingsChanged
 from facepipe.readahead import in_order
-from facepipe.sources.plan import PLAN_FILE, Plan, changes_since, is_plan, write_plan
+from facepipe.sources.plan import PLAN_FILE, Plan, changes_since, is_plan, is_same_plan, write_plan
 from facepipe.stages.extract_part import FINGERPRINT
 from facepipe.stages.output import refuse_foreign
+from facepipe.stages.runfile import RUN_FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from facepipe.checksums import Journal
@@ -36,8 +38,11 @@ def prepare(
     """
     foresee(config, out, chosen, plan, layout, journal)
     shown = chosen | {"layout": layout, "parts": len(plan), "images": plan.sources, "plan": plan.hash}
-    if config.execution.overwrite:
+    is_new = not is_same_plan(out, plan)
+    if is_new or config.execution.overwrite:
         _remove_unfit(out, plan)
+    if is_new:
+        out.delete(RUN_FILE)  # it counts what another plan came to
     out.clean_leftovers()
     known = journal.known().get(PLAN_FILE)
     digest = write_plan(out, plan, known)
@@ -116,11 +121,17 @@ def tell_changes(out: Place, plan: Plan) -> list[str]:
 
 def _remove_unfit(out: Place, plan: Plan) -> None:
     """Before `settings.json` says otherwise: a run that is killed leaves no rows of other settings or images."""
-    numbers = parquet.list_parts(out)
-    checked = in_order(lambda number: _is_of(out, plan, number), numbers, _at_once(out))
-    for number, fits in zip(numbers, checked, strict=True):
-        if not fits:
-            out.delete(parquet.part_name(number))
+    there = parquet.list_parts(out)
+    for number in sorted(set(there) - set(fitting_parts(out, plan, there))):
+        out.delete(parquet.part_name(number))
+
+
+def fitting_parts(out: Place, plan: Plan, numbers: Sequence[int]) -> list[int]:
+    """Those of some parts that lie there and say that they were made from this plan; their rows are not read."""
+    there = set(parquet.list_parts(out))
+    asked = [number for number in numbers if number in there]
+    checked = in_order(lambda number: _is_of(out, plan, number), asked, _at_once(out))
+    return [number for number, fits in zip(asked, checked, strict=True) if fits]
 
 
 def _is_of(out: Place, plan: Plan, number: int) -> bool:

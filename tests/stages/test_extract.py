@@ -14,9 +14,10 @@ import pytest
 
 from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig, PartOf
-from facepipe.errors import InputError, OutputError, SettingsChanged, TooManyFailed, UsageError
+from facepipe.errors import Incomplete, InputError, OutputError, SettingsChanged, TooManyFailed, UsageError
 from facepipe.progress import QuietProgress
 from facepipe.stages import extract
+from facepipe.stages.faces import open_faces
 from facepipe.storage import place
 
 ONE = Execution(workers=1)
@@ -189,6 +190,40 @@ def test_shares_of_many_machines_make_what_one_machine_makes(photographs, tmp_pa
     assert (tmp_path / "shares" / "run.json").exists()
     for part in (tmp_path / "whole").glob("part-*"):
         assert part.read_bytes() == (tmp_path / "shares" / part.name).read_bytes()
+
+
+def test_a_share_says_what_its_counts_are_of(photographs, tmp_path):
+    """While others are missing it counts its own parts; an empty share says that it is one."""
+    faces = tmp_path / "faces"
+    for k, images in ((1, 3), (2, 3)):
+        report = run(photographs, faces, part_size=3, part_of=PartOf(k, 4))
+        assert sum(report.counts.values()) == images
+        assert json.loads((faces / f"run.{k}-of-4.json").read_text())["counts"] == report.counts
+        assert f"share {k}/4 is done, 1 of 3 parts: the counts are of this share alone" in report.notes
+        assert "other shares' parts are still missing" in report.notes
+    report = run(photographs, faces, part_size=3, part_of=PartOf(4, 4))
+    assert (report.counts, report.notes[-2]) == ({}, "share 4/4 is empty: the input makes 3 parts only")
+    report = run(photographs, faces, part_size=3, part_of=PartOf(3, 4))
+    assert (sum(report.counts.values()), report.notes[-1]) == (8, "all shares are done: the counts are of all 3 parts")
+    report = run(photographs, faces, part_size=3, part_of=PartOf(4, 4))
+    assert report.notes[-2:] == [
+        "share 4/4 is empty: the input makes 3 parts only",
+        "all shares are done: the counts are of all 3 parts",
+    ]
+
+
+def test_parts_of_an_earlier_plan_are_no_parts_of_this_one(photographs, tmp_path, astronaut):
+    """Where images were added, a share is not the last one because others' parts of before still lie there."""
+    for k in (1, 2):
+        run(photographs, tmp_path / "faces", part_of=PartOf(k, 2))
+    write_jpeg(photographs / "aaron" / "1.jpg", astronaut)
+    report = run(photographs, tmp_path / "faces", part_of=PartOf(1, 2))
+    assert report.notes[-1] == "other shares' parts are still missing"
+    assert not (tmp_path / "faces" / "run.json").exists()
+    with pytest.raises(Incomplete, match="--part-of 2/2"):
+        open_faces(str(tmp_path / "faces"))
+    run(photographs, tmp_path / "faces", part_of=PartOf(2, 2))
+    assert len(rows_of(tmp_path / "faces")) == 9
 
 
 def test_a_manifest_tells_whose_face_it_is(tmp_path, astronaut):
@@ -398,8 +433,27 @@ def test_a_file_of_another_size_is_read_again(tmp_path, astronaut, listed):
     assert told not in report.notes
 
 
-def test_a_dry_run_writes_nothing(photographs, tmp_path):
-    """It only counts."""
-    report = run(photographs, tmp_path / "faces", execution=Execution(dry_run=True))
-    assert report.counts == {"images": 8, "parts": 2}
-    assert not (tmp_path / "faces").exists()
+def test_a_dry_run_writes_nothing_and_tells_what_is_left_to_do(photographs, tmp_path):
+    """Parts that are there and fit, and those that would be made, with their images; of a share its own."""
+    faces, dry = tmp_path / "faces", Execution(dry_run=True)
+
+    def told(images=8, **options):
+        before = {path: path.read_bytes() for path in faces.glob("*")}
+        counts = run(photographs, faces, part_size=3, **{"execution": dry, **options}).counts
+        assert {path: path.read_bytes() for path in faces.glob("*")} == before
+        assert (counts.pop("images"), counts.pop("parts")) == (images, 3)
+        return tuple(counts.values())
+
+    assert told() == (0, 3, 8)
+    assert told(part_of=PartOf(2, 2)) == (0, 1, 3)
+    assert not faces.exists()
+    run(photographs, faces, part_size=3)
+    assert told() == (3, 0, 0)
+    assert told(part_of=PartOf(1, 2)) == (2, 0, 0)
+    assert told(execution=Execution(dry_run=True, retry_failed=True)) == (2, 1, 2)
+    (faces / "part-00001.parquet").write_bytes(b"")
+    (faces / "checksums.sha256").unlink()
+    assert told() == (2, 1, 3)
+    run(photographs, faces, part_size=3)
+    (photographs / "clara" / "5.jpg").write_bytes(b"new")
+    assert told(images=9) == (2, 1, 3)
