@@ -111,6 +111,7 @@ def _make_content(readings: Readings) -> dict[str, Any]:
         "times": sections.list_times(readings),
         "settings": sections.list_settings(readings),
         "versions": sections.list_versions(readings.runs["extract"]),
+        "unfinished": sections.tell_missing(readings.missing),
         "missing": [stage for stage in ("select", "split", "shard pairs") if stage not in readings.runs],
     }
 

@@ -15,10 +15,12 @@ from facepipe import parquet, tables
 from facepipe.errors import DamagedFile, InputError
 from facepipe.records import Status
 from facepipe.report.people import read_targets
+from facepipe.settings import settings_or_none
+from facepipe.stages.faces import Missing, find_missing
 from facepipe.storage import place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -71,7 +73,7 @@ class Readings:
 
     runs: each stage's `run.json` by `extract`, `select`, `split`, `shard pairs`, `shard faces`; stages that have not
     run are missing. finished_s: (n,) when each part was finished, s after the first, where the disk tells. targets: the
-    rows of `targets.parquet`.
+    rows of `targets.parquet`. missing: the parts of the faces that are not there.
     """
 
     data: str
@@ -79,6 +81,7 @@ class Readings:
     sample: Sample
     finished_s: NDArray[np.float64]
     targets: list[dict[str, Any]] = field(default_factory=list)
+    missing: Missing = field(default_factory=lambda: Missing([], 0, []))
 
     def counts(self, stage: str) -> dict[str, int]:
         """A stage's counts; empty where it has not run."""
@@ -107,8 +110,23 @@ def read_workspace(data: str) -> Readings:
         raise InputError(f"{faces} holds no faces; run `facepipe extract` first, or give another --data")
     runs = {stage: run for stage, folders in _RUN_FILES.items() if (run := _read_run(workspace.join(*folders)))}
     sample = _read_sample(faces)
-    runs.setdefault("extract", _join_shares(faces) or {"counts": sample.counts})
-    return Readings(data, runs, sample, _finish_times(faces), read_targets(workspace))
+    settings = settings_or_none(faces) or {}
+    missing = find_missing([entry.path for entry in faces.list()], int(settings.get("parts", 0)))
+    if missing.numbers or runs.get("extract", {}).get("plan") != settings.get("plan"):
+        runs.pop("extract", None)  # it was written when there was less to do
+    if "extract" not in runs:
+        runs["extract"] = {**_join_shares(faces, settings), "counts": _count(faces, sample)}
+    return Readings(data, runs, sample, _finish_times(faces), read_targets(workspace), missing)
+
+
+def _count(faces: Place, sample: Sample) -> dict[str, int]:
+    """Rows of all parts by status."""
+    if sample.is_whole:
+        return sample.counts
+    counts: Counter[str] = Counter()
+    for _, table in parquet.iterate_parts(faces, ["status"]):
+        counts.update(table.column("status").to_pylist())
+    return dict(counts)
 
 
 def _finish_times(faces: Place) -> NDArray[np.float64]:
@@ -120,28 +138,26 @@ def _finish_times(faces: Place) -> NDArray[np.float64]:
     return np.asarray(times - times[0])
 
 
-def _read_run(folder: Place) -> dict[str, Any]:
-    if not folder.exists("run.json"):
+def _read_run(folder: Place, name: str = "run.json") -> dict[str, Any]:
+    if not folder.exists(name):
         return {}
     try:
-        found = json.loads(folder.read("run.json", 1 << 28))
+        found = json.loads(folder.read(name, 1 << 28))
     except ValueError as error:
-        raise DamagedFile(f"{folder}/run.json is damaged ({error}); run the command that makes it again") from error
+        raise DamagedFile(f"{folder}/{name} is damaged ({error}); run the command that makes it again") from error
     return found if isinstance(found, dict) else {}
 
 
-def _join_shares(faces: Place) -> dict[str, Any]:
+def _join_shares(faces: Place, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The sum over several machines' `run.K-of-N.json`; their times don't add up to one."""
-    names = [entry.path for entry in faces.list() if _SHARE.fullmatch(entry.path)]
-    counts: Counter[str] = Counter()
+    found = [_read_run(faces, entry.path) for entry in faces.list() if _SHARE.fullmatch(entry.path)]
+    runs = [run for run in found if run.get("plan") == settings.get("plan")]
+    if not runs:
+        return {}
     steps: Counter[str] = Counter()
-    images = 0
-    for name in names:
-        share = json.loads(faces.read(name, 1 << 28))
-        counts.update(share.get("counts", {}))
-        steps.update(share.get("steps_s", {}))
-        images += int(share.get("images_made", 0))
-    return {"counts": dict(counts), "steps_s": dict(steps), "images": images, "shares": len(names)} if names else {}
+    for run in runs:
+        steps.update(run.get("steps_s", {}))
+    return {"steps_s": dict(steps), "images": settings.get("images", 0), "shares": len(runs)}
 
 
 def _sampled(faces: Place) -> tuple[list[int], int]:

@@ -12,6 +12,7 @@ from facepipe.records import Status
 
 if TYPE_CHECKING:
     from facepipe.report.readings import Readings
+    from facepipe.stages.faces import Missing
 
 # Meaning, and what to do about it.
 _STATUSES = {
@@ -90,6 +91,18 @@ def _pairs_note(targets: int, everyone: int, duplicates: int) -> str:
     told = [f"{targets:,} of {everyone:,} people have a target, which is no feature"] if everyone else []
     told += [f"{duplicates:,} duplicates left out"] if duplicates else []
     return "; ".join(told)
+
+
+def tell_missing(missing: Missing) -> str:
+    """That parts of the faces are not there, and whose work they are; empty where all are."""
+    if not missing.numbers:
+        return ""
+    shares, are = ", ".join(missing.shares), "shares" if missing.shares[1:] else "share"
+    return (
+        f"{len(missing.numbers):,} of the {missing.count:,} parts of the faces are not there yet"
+        f"{f', those of {are} {shares}' if shares else ''}. Everything here is of the others: let extract finish and "
+        "write the report again."
+    )
 
 
 def list_statuses(readings: Readings) -> list[StatusLine]:

@@ -102,8 +102,7 @@ def is_same_plan(place: Place, plan: Plan) -> bool:
 
 
 class Changes(NamedTuple):
-    """How many files the plan that lies in a place would have read, and of how many the new one is without, reads with
-    another size, and reads for the first time."""
+    """How many files the plan that lies there would have read; how many a new one leaves out, finds resized, and adds."""
 
     before: int
     removed: int = 0

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _SHARE_FILE = re.compile(r"(?:run\.|checksums-)\d+-of-(\d+)\.\w+")
 _NAMED = 5
+AS_BEFORE = "with the options it was made with"
+"""Ends the advice to run a command again: without its options it would be refused."""
 
 
 @dataclass(frozen=True)
@@ -56,28 +58,54 @@ def open_faces(uri: str) -> Faces:
     folder = place(uri)
     if not folder.exists() or not (folder.exists(NAME) or parquet.list_parts(folder)):
         raise InputError(f"{folder} holds no faces; run `facepipe extract` first, or give the folder that it wrote")
+    count = read_settings(folder).get("parts")
+    if not isinstance(count, int):
+        raise DamagedFile(
+            f"{folder}/{NAME} does not say how many parts there are; run `facepipe extract` again {AS_BEFORE}"
+        )
     names = [entry.path for entry in folder.list()]
-    there = sorted(number for name in names if (number := parquet.part_number(name)) is not None)
-    _refuse_missing(folder, names, there)
+    _refuse_missing(folder, find_missing(names, count))
     known = read_checksums(folder)
-    hashes = {number: known.get(parquet.part_name(number)) for number in there}
+    hashes = {number: known.get(name) for name in names if (number := parquet.part_number(name)) is not None}
     return Faces(folder, {n: found or file_sha256(folder, parquet.part_name(n)) for n, found in hashes.items()})
 
 
-def _refuse_missing(folder: Place, names: Sequence[str], there: Sequence[int]) -> None:
-    count = read_settings(folder).get("parts")
-    if not isinstance(count, int):
-        raise DamagedFile(f"{folder}/{NAME} does not say how many parts there are; run `facepipe extract` again")
-    missing = sorted(set(range(count)) - set(there))
-    if not missing:
-        return
+@dataclass(frozen=True)
+class Missing:
+    """What is not there yet: the parts' `numbers`, of `count`, and the `shares` that make them, such as 3/3.
+
+    shares: empty where the work was not cut into any.
+    """
+
+    numbers: list[int]
+    count: int
+    shares: list[str]
+
+
+def find_missing(names: Sequence[str], count: int) -> Missing:
+    """What a folder of faces lacks.
+
+    Args:
+        names: All files there.
+        count: How many parts there are to be.
+    """
+    there = {parquet.part_number(name) for name in names}
+    missing = [number for number in range(count) if number not in there]
     shares = max((int(match[1]) for name in names if (match := _SHARE_FILE.fullmatch(name))), default=1)
-    owners = sorted({number % shares + 1 for number in missing})
-    named = ", ".join(parquet.part_name(number) for number in missing[:_NAMED]) + (", ..." * (len(missing) > _NAMED))
-    command = " and ".join(f"`facepipe extract --part-of {k}/{shares}`" for k in owners[:_NAMED])
+    owners = sorted({number % shares + 1 for number in missing}) if shares > 1 else []
+    return Missing(missing, count, [f"{k}/{shares}" for k in owners])
+
+
+def _refuse_missing(folder: Place, missing: Missing) -> None:
+    if not missing.numbers:
+        return
+    named = [parquet.part_name(number) for number in missing.numbers[:_NAMED]]
+    named += ["..."] * (len(missing.numbers) > _NAMED)
+    commands = [f"`facepipe extract --part-of {share}`" for share in missing.shares[:_NAMED]]
+    how = f"{' and '.join(commands)} with the options of the other shares"
     raise Incomplete(
-        f"{folder} lacks {len(missing):,} of its {count:,} parts ({named}); run "
-        f"{command if shares > 1 else '`facepipe extract`'} until they are there"
+        f"{folder} lacks {len(missing.numbers):,} of its {missing.count:,} parts ({', '.join(named)}); run "
+        f"{how if commands else f'`facepipe extract` {AS_BEFORE}'} until they are there"
     )
 
 

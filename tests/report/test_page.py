@@ -10,11 +10,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from facepipe import open_faces
 from facepipe.errors import InputError
 from facepipe.parquet import part_name
 from facepipe.report import page, readings, sections
@@ -135,14 +137,37 @@ def test_a_workspace_with_faces_alone_has_a_page(workspace, tmp_path):
     assert "Not run yet: select, split, shard pairs" in text
 
 
-def test_shares_of_several_machines_are_added_up(workspace, tmp_path):
-    """Where each machine left its own run file."""
-    shutil.copytree(workspace / "faces", tmp_path / "faces")
-    run = json.loads((tmp_path / "faces" / "run.json").read_text())
-    (tmp_path / "faces" / "run.json").unlink()
+@pytest.mark.parametrize("sampled", [False, True])
+def test_while_a_share_is_missing_the_parts_that_are_there_are_counted(workspace, tmp_path, monkeypatch, sampled):
+    """Whatever the run files say; the page names the share, and how many files there are to be."""
+    faces = shutil.copytree(workspace / "faces", tmp_path / "faces")
+    run = json.loads((faces / "run.json").read_text())
+    assert readings.read_workspace(str(tmp_path)).runs["extract"] == run
+    lost = sorted(faces.glob("part-*"))[2::3]
+    for part in lost:
+        part.unlink()
     for k in (1, 2):
-        (tmp_path / "faces" / f"run.{k}-of-2.json").write_text(json.dumps({**run, "counts": {"ok": k, "no_face": 10}}))
-    assert readings.read_workspace(str(tmp_path)).counts("extract") == {"ok": 3, "no_face": 20}
+        (faces / f"run.{k}-of-3.json").write_text(json.dumps(run))
+    (faces / "run.3-of-3.json").write_text(json.dumps({**run, "plan": "another"}))
+    if sampled:
+        monkeypatch.setattr(readings, "SAMPLE_ROWS", 20)
+    rows = Counter(row.as_py() for row in open_faces(str(faces)).to_table(["status"]).column("status"))
+    found = readings.read_workspace(str(tmp_path))
+    assert found.sample.is_whole != sampled
+    assert Counter(found.counts("extract")) == rows != Counter(run["counts"])
+    assert (found.runs["extract"]["images"], found.runs["extract"]["shares"]) == (run["images"], 2)
+    page.build(str(tmp_path), str(tmp_path / "report.html"))
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"{len(lost)} of the {run['parts']} parts of the faces are not there yet, those of share 3/3." in text
+    assert f"of {run['images']} files" in text
+
+
+def test_counts_of_an_earlier_input_are_not_shown(workspace, tmp_path):
+    """A `run.json` from before images were added says nothing of the parts there now."""
+    faces = shutil.copytree(workspace / "faces", tmp_path / "faces")
+    run = json.loads((faces / "run.json").read_text())
+    (faces / "run.json").write_text(json.dumps({**run, "plan": "another", "counts": {"ok": 1}}))
+    assert Counter(readings.read_workspace(str(tmp_path)).counts("extract")) == Counter(run["counts"])
 
 
 def test_without_faces_it_says_what_to_run(tmp_path):

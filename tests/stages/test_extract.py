@@ -173,7 +173,7 @@ def test_images_that_were_added_are_extracted_and_images_that_went_are_refused(p
     with pytest.raises(SettingsChanged, match=said):
         run(photographs, tmp_path / "faces", limit=3)
     (photographs / "anna" / "1.jpg").unlink()
-    with pytest.raises(SettingsChanged, match="lost 1 images that .* was made from; bring them back"):
+    with pytest.raises(SettingsChanged, match=r"lost 1 images that .* was made from; bring them back"):
         run(photographs, tmp_path / "faces")
     (photographs / "berta").rename(photographs / "bertha")
     with pytest.raises(SettingsChanged, match=r"lost 3 images .* \(and has 2 new ones: a folder renamed\?\); bring"):
