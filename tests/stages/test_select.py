@@ -147,10 +147,12 @@ def test_overrides_that_can_t_be_meant(faces, tmp_path, text, said):
 def test_unfinished_faces_are_refused(faces, tmp_path):
     """The missing parts are named, and the shares of the machines that make them."""
     place(faces).delete("part-00001.parquet")
-    with pytest.raises(Incomplete, match=r"1 of its 3 parts \(part-00001.parquet\); run `facepipe extract` until"):
+    with pytest.raises(
+        Incomplete, match=r"1 of its 3 parts \(part-00001.parquet\); run `facepipe extract` with the options it"
+    ):
         run(faces, tmp_path / "t")
     place(faces).write("run.1-of-2.json", b"{}")
-    with pytest.raises(Incomplete, match=r"--part-of 2/2"):
+    with pytest.raises(Incomplete, match=r"run `facepipe extract --part-of 2/2` with the options of the other shares"):
         run(faces, tmp_path / "t")
     with pytest.raises(InputError, match="run `facepipe extract` first"):
         run(tmp_path / "nothing", tmp_path / "t")

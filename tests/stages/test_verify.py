@@ -244,11 +244,11 @@ def test_what_is_older_than_its_inputs_is_named(workspace):
     assert [problem.split(":")[0] for problem in stale] == [
         str(workspace / STAGES[n]) for n in ("face shards", "shards")
     ]
-    assert all(problem.endswith("run `facepipe shard` again") for problem in stale)
+    assert all(problem.endswith("run `facepipe shard` again with the options it was made with") for problem in stale)
     select.run(SelectConfig(faces, targets, refine="none", max_angle=0.5, execution=force), QUIET)
-    assert f"{pairs}: it was made from other faces or targets; run `facepipe split` and `shard` again" in check(
-        workspace
-    )
+    each = "again with the options each was made with"
+    said = f"{pairs}: it was made from other faces or targets; run `facepipe split` and `shard` {each}"
+    assert said in check(workspace)
     write_faces(workspace / "faces", make_rows(11, 6), 32)
-    said = f"{targets}: it was chosen from other faces; run `facepipe select`, `split` and `shard` again"
+    said = f"{targets}: it was chosen from other faces; run `facepipe select`, `split` and `shard` {each}"
     assert said in check(workspace)

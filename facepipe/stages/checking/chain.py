@@ -9,7 +9,7 @@ from facepipe.errors import FacepipeError
 from facepipe.settings import settings_or_none
 from facepipe.stages import overrides
 from facepipe.stages.checking.folder import Problem, problem
-from facepipe.stages.faces import open_faces
+from facepipe.stages.faces import AS_BEFORE, open_faces
 from facepipe.stages.output import INPUTS
 from facepipe.stages.select import TARGETS
 from facepipe.stages.sharding.inputs import open_inputs_of
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from facepipe.storage import Place
 
+_EACH = "with the options each was made with"
+
 
 def check_chain(
     faces: Place | None, targets: Place | None, pairs: Place | None, shards: Sequence[Place]
@@ -26,16 +28,18 @@ def check_chain(
     """A problem for every folder that is older than what it was made from; what is not there is not compared."""
     digest = _digest_of(faces)
     if targets is not None and digest and _inputs(targets).get("faces", digest) != digest:
-        yield problem(targets, "", "it was chosen from other faces; run `facepipe select`, `split` and `shard` again")
+        stages = "`facepipe select`, `split` and `shard`"
+        yield problem(targets, "", f"it was chosen from other faces; run {stages} again {_EACH}")
         return
     if pairs is not None and _is_stale(pairs, digest, targets):
-        yield problem(pairs, "", "it was made from other faces or targets; run `facepipe split` and `shard` again")
+        stages = "`facepipe split` and `shard`"
+        yield problem(pairs, "", f"it was made from other faces or targets; run {stages} again {_EACH}")
         return
     made_of = _digests_of(pairs, faces)
     for folder in shards:
         found = _inputs(folder)
         if made_of and found and found != made_of:
-            yield problem(folder, "", "it was made from other pairs or faces; run `facepipe shard` again")
+            yield problem(folder, "", f"it was made from other pairs or faces; run `facepipe shard` again {AS_BEFORE}")
 
 
 def _inputs(folder: Place) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from facepipe.errors import FacepipeError
 from facepipe.records import Status
 from facepipe.splitting import choose_subset
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
-from facepipe.stages.faces import FaceColumns, open_faces, read_columns
+from facepipe.stages.faces import AS_BEFORE, FaceColumns, open_faces, read_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -72,7 +72,7 @@ def check_pairs(folder: Place, faces: FaceColumns | None, advance: Callable[[], 
     names = [parquet.part_name(number) for number in range(count)]
     yield from check_folder(folder, [SUMMARY, *names], "split")
     if summary is None and folder.exists(SUMMARY):
-        yield problem(folder, SUMMARY, "it is damaged; run `facepipe split` again")
+        yield problem(folder, SUMMARY, f"it is damaged; run `facepipe split` again {AS_BEFORE}")
     settings = settings_or_none(folder)
     subset_of: dict[str, str] = {}
     counts: Counter[str] = Counter()

@@ -16,6 +16,7 @@ from facepipe.stages.checking.folder import (
     read_run_file,
     settings_or_none,
 )
+from facepipe.stages.faces import AS_BEFORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +54,8 @@ def check_faces(folder: Place, advance: Callable[[], None]) -> Iterator[Problem]
         yield from found
         advance()
     if groups is None and (planned or "plan" in settings):
-        yield problem(folder, PLAN, f"it is {'damaged' if planned else 'missing'}; run `facepipe extract` again")
+        state = "damaged" if planned else "missing"
+        yield problem(folder, PLAN, f"it is {state}; run `facepipe {STAGE}` again {AS_BEFORE}")
     yield from _check_counts(folder, counts)
 
 

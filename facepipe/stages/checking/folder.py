@@ -12,6 +12,7 @@ from facepipe.checksums import CHECKSUMS, read_checksums, verify_files
 from facepipe.errors import DamagedFile, FacepipeError
 from facepipe.settings import NAME as SETTINGS
 from facepipe.settings import read_settings, settings_or_none
+from facepipe.stages.faces import AS_BEFORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,9 +53,9 @@ def check_folder(folder: Place, expected: Sequence[str], stage: str) -> Iterator
     for name in expected:
         if not folder.exists(name):
             if name not in known:  # else the checksums miss it
-                yield problem(folder, name, f"it is missing; run `facepipe {stage}` again")
+                yield problem(folder, name, f"it is missing; run `facepipe {stage}` again {AS_BEFORE}")
         elif name not in known:
-            yield problem(folder, name, f"{CHECKSUMS} does not list it; run `facepipe {stage}` again")
+            yield problem(folder, name, f"{CHECKSUMS} does not list it; run `facepipe {stage}` again {AS_BEFORE}")
     for damage in verify_files(folder):
         # Which of the two is damaged, the file or the line about it, can't be told from here.
         yield Problem(str(folder), f"{damage} (by {CHECKSUMS})")
@@ -64,22 +65,22 @@ def check_folder(folder: Place, expected: Sequence[str], stage: str) -> Iterator
 def _check_lines(folder: Place, stage: str) -> Iterator[Problem]:
     if not folder.exists(CHECKSUMS):
         if not any(name.startswith("checksums-") for name in (entry.path for entry in folder.list())):
-            yield problem(folder, CHECKSUMS, f"it is missing; run `facepipe {stage}` again")
+            yield problem(folder, CHECKSUMS, f"it is missing; run `facepipe {stage}` again {AS_BEFORE}")
         return
     content = folder.read(CHECKSUMS)
     if not content.endswith(b"\n") or not all(_LINE.fullmatch(line) for line in content.split(b"\n")[:-1]):
-        yield problem(folder, CHECKSUMS, f"it is damaged; run `facepipe {stage}` again")
+        yield problem(folder, CHECKSUMS, f"it is damaged; run `facepipe {stage}` again {AS_BEFORE}")
 
 
 def _check_run_file(folder: Place, stage: str) -> Iterator[Problem]:
     names = [entry.path for entry in folder.list() if re.fullmatch(r"run(\.\d+-of-\d+)?\.json", entry.path)]
     if not names:
-        yield problem(folder, RUN_FILE, f"it is missing: `facepipe {stage}` has not ended; run it again")
+        yield problem(folder, RUN_FILE, f"it is missing: `facepipe {stage}` has not ended; run it again {AS_BEFORE}")
     for name in names:
         try:
             dict(json.loads(folder.read(name)))
         except (ValueError, TypeError, RecursionError, FacepipeError) as error:
-            yield problem(folder, name, f"it is damaged ({error}); run `facepipe {stage}` again")
+            yield problem(folder, name, f"it is damaged ({error}); run `facepipe {stage}` again {AS_BEFORE}")
 
 
 def read_run_file(folder: Place) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from facepipe.errors import FacepipeError
 from facepipe.noise import parse_noise
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_run_file, settings_or_none
 from facepipe.stages.checking.pictures import CleanHashes, TargetHashes, hash_picture
+from facepipe.stages.faces import AS_BEFORE
 from facepipe.stages.shard import read_splits
 from facepipe.stages.sharding.plan import ShardPlan
 from facepipe.tfds import FEATURES, FLOATS, IMAGES, INFO, INTEGERS, TEXTS, encode_features, shard_name
@@ -90,7 +91,7 @@ def _plan_of(settings: dict[str, Any]) -> ShardPlan:
 def _check_features(folder: Place, plan: ShardPlan) -> Iterator[Problem]:
     expected = encode_features(plan.examples, plan.size, plan.channels, plan.encoding)
     if folder.exists(FEATURES) and folder.read(FEATURES) != expected:
-        yield problem(folder, FEATURES, "it is not what the settings say; run `facepipe shard` again")
+        yield problem(folder, FEATURES, f"it is not what the settings say; run `facepipe shard` again {AS_BEFORE}")
 
 
 def _check_shard(
