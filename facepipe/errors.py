@@ -76,14 +76,16 @@ class Interrupted(FacepipeError):
 class ImageError(Exception):
     """One image that can't be used.
 
-    `status` is one of `records.Status`'s failures, the text is a sentence for the row's `error` column.
+    `status` is one of `records.Status`'s failures, the text is a sentence for the row's `error` column, `frame_index`
+    the frame of a video that can't be used, nor those after it.
     """
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: str, message: str, frame_index: int = 0) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.frame_index = frame_index
 
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
-        """Both arguments survive pickling (exceptions keep only `args` by default)."""
-        return ImageError, (self.status, self.message)
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, int]]:
+        """All arguments survive pickling (exceptions keep only `args` by default)."""
+        return ImageError, (self.status, self.message, self.frame_index)

@@ -102,7 +102,7 @@ def is_same_plan(place: Place, plan: Plan) -> bool:
 
 
 class Changes(NamedTuple):
-    """How many files the plan that lies there would have read; how many a new one leaves out, finds resized, and adds."""
+    """How many files the plan that lies there names; how many a new one leaves out, finds resized, and adds."""
 
     before: int
     removed: int = 0

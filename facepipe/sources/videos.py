@@ -41,7 +41,8 @@ def iter_frames(path: str, every: int, max_pixels: int) -> Iterator[tuple[int, I
         (frame index from 0, (H, W, 3) uint8 RGB), turned upright as the file's rotation says.
 
     Raises:
-        ImageError: `read_error`, `decode_error` or `too_large`; for a video that breaks off, after its last frame.
+        ImageError: `read_error`, `decode_error` or `too_large`; for a video that breaks off, after its last frame. It
+            names the first frame that can't be used, whether `every` would have given it or not.
     """
     import cv2
 
@@ -49,13 +50,17 @@ def iter_frames(path: str, every: int, max_pixels: int) -> Iterator[tuple[int, I
         width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         check_size(width, height, max_pixels)
         index = 0
-        while _grab(capture):
-            if index % every == 0:
-                image = _retrieve(capture)
-                check_size(image.shape[1], image.shape[0], max_pixels)
-                yield index, image
-            index += 1
-        _check_end(index, capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        try:
+            while _grab(capture):
+                if index % every == 0:
+                    image = _retrieve(capture)
+                    check_size(image.shape[1], image.shape[0], max_pixels)
+                    yield index, image
+                index += 1
+            _check_end(index, capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        except ImageError as error:
+            error.frame_index = index
+            raise
 
 
 @contextmanager

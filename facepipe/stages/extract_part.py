@@ -164,7 +164,7 @@ class PartExtractor:
                     for last, image in frames:
                         yield self._extractor.frame(source, last, image, None, seen)
         except ImageError as error:
-            yield at_once([failure_row(source, error.status, error.message, last + 1)])
+            yield at_once([failure_row(source, error.status, error.message, error.frame_index)])
         except InputError as error:
             self._judge(error)
             yield at_once([failure_row(source, Status.READ_ERROR, str(error), last + 1)])

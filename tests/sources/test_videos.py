@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,18 @@ def test_a_film_that_breaks_off(film, tmp_path, container, codec):
     assert error is None or error.status == Status.DECODE_ERROR
     if container == "avi":
         assert f"breaks off after {count} of {FRAMES} frames" in error.message
+
+
+def test_a_film_that_breaks_off_says_at_which_frame(film, tmp_path):
+    """The first frame that is missing, in the film's own numbers, also where only some of its frames were asked for."""
+    path = tmp_path / "half.avi"
+    whole = Path(film("avi", "MJPG")).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    there, _ = read(path)
+    assert there % 7 != 1  # else the frame after the last one that is given would be the same
+    with pytest.raises(ImageError, match=f"breaks off after {there} of {FRAMES} frames") as caught:
+        list(iter_frames(str(path), 7, LIMIT))
+    assert caught.value.frame_index == pickle.loads(pickle.dumps(caught.value)).frame_index == there
 
 
 BROKEN = {

@@ -312,6 +312,21 @@ def write_film(path, astronaut, frames):
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
 
 
+@pytest.mark.parametrize("track", [True, False])
+def test_where_a_film_breaks_off_is_told_in_its_own_frames(tmp_path, astronaut, track):
+    """The row's number is that of the first frame that is missing, as its sentence has it, with --every too."""
+    write_film(tmp_path / "images" / "a" / "film.avi", astronaut, 30)
+    *_, before, row = run_rows(tmp_path, every=6, track=track)
+    assert row["error"] == f"the video breaks off after {row['frame_index']} of 30 frames"
+    assert row["key"] == f"a/film.avi@{row['frame_index']}#-"
+    assert before["frame_index"] + 1 < row["frame_index"]
+
+
+def run_rows(folder, **options):
+    run(folder / "images", folder / "faces", **options)
+    return rows_of(folder / "faces")
+
+
 def test_the_frames_of_a_film_count_as_images(tmp_path, astronaut):
     """Two films that break off after many good frames are not two failures of two."""
     for name in ("a", "b"):
