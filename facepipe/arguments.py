@@ -41,11 +41,11 @@ def _parameter(name: str, kind: Any, option: Any, default: Any = None) -> inspec
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
-def _option_parameter(option: Option) -> inspect.Parameter:
+def _option_parameter(option: Option, *, hidden: bool) -> inspect.Parameter:
     flag = f"--{option.name}" + (f"/--{option.negative}" if option.negative else "")
     kind = list[str] | None if option.repeatable else option.kind | None
     shown = {"metavar": option.metavar} if option.metavar else {}
-    declared = typer.Option(flag, help=option.shown_help, show_default=False, **shown)  # type: ignore[arg-type]
+    declared = typer.Option(flag, help=option.shown_help, show_default=False, hidden=hidden, **shown)  # type: ignore[arg-type]
     return _parameter(option.name.replace("-", "_"), kind, declared)
 
 
@@ -92,8 +92,8 @@ def _unpack(annotated: Any) -> tuple[Any, Any]:
 
 
 def stage_parameters(*stages: str) -> list[inspect.Parameter]:
-    """The options of one or more stages."""
-    return [_option_parameter(option) for option in options_of(*stages)]
+    """The options of one or more stages; those for a stage alone are understood among several and not shown."""
+    return [_option_parameter(option, hidden=option.alone and len(stages) > 1) for option in options_of(*stages)]
 
 
 def _path(*names: str, help: str, metavar: str = "DIR") -> Any:  # noqa: A002 - typer's own word

@@ -26,6 +26,8 @@ class Option:
     repeatable: bool = False
     metavar: str = ""
     choices: tuple[str, ...] = ()
+    alone: bool = False
+    """For the stage's own command: `run` refuses it, and so doesn't show it."""
 
     @property
     def target(self) -> str:
@@ -61,7 +63,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("every", int, (EXTRACT,), "Take every N-th frame of a video.", "1", group=WHICH, metavar="N"),
     Option("limit", int, (EXTRACT,), "Only the first N images.", "all", group=WHICH, metavar="N"),
     Option("part-of", str, (EXTRACT,), "Do share K of N; run the others on other machines into the same output.", "1/1",
-           group=SPEED, metavar="K/N"),
+           group=SPEED, metavar="K/N", alone=True),
     Option("detector", str, (EXTRACT,), "yunet (fast, finds profiles) or mtcnn.", "yunet", group=FACES),
     Option("min-face", float, (EXTRACT,), "Smallest face, in pixels of the full-size image. Above 1.5 megapixels, "
            "smaller ones beside a prominent face are looked for only with --face all.", "40", group=FACES, metavar="PX"),

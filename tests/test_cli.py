@@ -37,6 +37,12 @@ def test_every_command_explains_itself(command):
     assert len(done.stdout.splitlines()) > 8
 
 
+def test_what_run_refuses_is_not_in_its_help():
+    """Shares are for `extract` alone."""
+    assert "--part-of" in facepipe("extract", "--help").stdout
+    assert "--part-of" not in facepipe("run", "--help").stdout
+
+
 def test_help_costs_little():
     """Less than 0.4 s of CPU."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
