@@ -36,6 +36,7 @@ def run_parts(
     execution: Execution,
     timeout_s: float,
     on_done: Callable[[int, PartReport], None],
+    note: Callable[[str], None] | None = None,
 ) -> None:
     """Makes the parts `numbers`; calls `on_done` for each in this thread, in the order in which they end.
 
@@ -48,6 +49,7 @@ def run_parts(
         execution: how many workers, on which engine.
         timeout_s: seconds that one item may take.
         on_done: is told of every finished part.
+        note: is told, in a line, of what a person should know meanwhile.
 
     Raises:
         FacepipeError: a part's own error, or one that names the part whose worker failed.
@@ -55,7 +57,7 @@ def run_parts(
     if execution.engine == "dask":
         from facepipe.workers_dask import run_on_cluster
 
-        run_on_cluster(job, numbers, execution, timeout_s, on_done)
+        run_on_cluster(job, numbers, execution, timeout_s, on_done, note)
     elif numbers:
         _run_locally(job, numbers, min(execution.workers or default_workers(), len(numbers)), timeout_s, on_done)
 

@@ -53,6 +53,7 @@ def run_on_cluster(
     execution: Execution,
     timeout_s: float,
     on_done: Callable[[int, PartReport], None],
+    note: Callable[[str], None] | None = None,
 ) -> None:
     """Makes the parts on `execution.scheduler`'s cluster, or on one started here for this run.
 
@@ -72,7 +73,7 @@ def run_on_cluster(
         _crews[run].start(min(execution.workers or default_workers(), len(numbers)))
     cap = execution.workers if execution.scheduler else 0  # the cluster started here has as many threads
     try:
-        with _connected(execution) as client:
+        with _connected(execution, note) as client:
             try:
                 _dispatch(client, (job, timeout_s, run, os.getcwd(), __version__), numbers, cap, on_done)
             finally:
@@ -122,8 +123,8 @@ def _result(client: Any, future: Any, number: int) -> PartReport:
         raise
     except (CancelledError, CommClosedError):
         raise FacepipeError(
-            f"the Dask scheduler at {client.scheduler.address} was lost; what is finished is kept: start it again and "
-            "run the same command"
+            f"the Dask scheduler at {client.scheduler.address} was lost; what is finished is kept: start it and its "
+            "workers again, then run the same command"
         ) from None
     except KilledWorker:
         raise FacepipeError(
@@ -140,7 +141,7 @@ def _result(client: Any, future: Any, number: int) -> PartReport:
 
 
 @contextmanager
-def _connected(execution: Execution) -> Iterator[Any]:
+def _connected(execution: Execution, note: Callable[[str], None] | None) -> Iterator[Any]:
     """A client of the cluster; one that was started here ends with it."""
     try:
         with _uncollected():
@@ -163,7 +164,7 @@ def _connected(execution: Execution) -> Iterator[Any]:
             "--scheduler"
         ) from None
     try:
-        _await_workers(client, execution.scheduler)
+        _await_workers(client, execution.scheduler, note)
         yield client
     finally:
         client.close(timeout=1)
@@ -214,7 +215,9 @@ def _silence() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _await_workers(client: Any, address: str) -> None:
+def _await_workers(client: Any, address: str, note: Callable[[str], None] | None) -> None:
+    if note is not None and not client.nthreads():
+        note(f"the Dask scheduler at {address} has no worker yet; waiting {WORKERS_S} s for `dask worker {address}`")
     try:
         client.wait_for_workers(1, timeout=WORKERS_S)
     except TimeoutError:

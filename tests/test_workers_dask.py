@@ -257,7 +257,7 @@ def test_a_lost_scheduler_is_a_line_and_a_rerun_goes_on(own_cluster, tmp_path):
 
     started = time.monotonic()
     with pytest.raises(
-        FacepipeError, match=r"the Dask scheduler at .* was lost; .*start it again and run the same command"
+        FacepipeError, match=r"the Dask scheduler at .* was lost; .*start it and its workers again, then run"
     ):
         parts.run(own_cluster, on_done=kill_once)
     assert time.monotonic() - started < 30
@@ -285,14 +285,23 @@ def test_no_scheduler_is_a_line(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_scheduler_without_workers_is_a_line(monkeypatch):
-    """The run doesn't wait for ever."""
+def test_a_scheduler_without_workers_is_a_line(monkeypatch, tmp_path):
+    """The run doesn't wait for ever, and says at once that it waits; a worker that comes meanwhile is used."""
     monkeypatch.setattr("facepipe.workers_dask.WORKERS_S", 1)
     alone = Cluster()
+    notes = []
     try:
         execution = Execution(engine="dask", scheduler=alone.address)
+        given = {"execution": execution, "timeout_s": 60, "on_done": lambda *_: None, "note": notes.append}
         with pytest.raises(FacepipeError, match="has no worker; start some with `dask worker tcp://"):
-            run_parts(TextJob("in", "out"), [0], execution=execution, timeout_s=1, on_done=lambda *_: None)
+            run_parts(TextJob("in", "out"), [0], **given)
+        said = f"{alone.address} has no worker yet; waiting 1 s for `dask worker {alone.address}`"
+        assert notes == [f"the Dask scheduler at {said}"]
+        monkeypatch.setattr("facepipe.workers_dask.WORKERS_S", 60)
+        parts = Parts(tmp_path, ["a"])
+        given["note"] = lambda _: alone.add_worker("late")
+        run_parts(parts.job(), [0], **given)
+        assert parts.missing() == []
     finally:
         alone.close()
 

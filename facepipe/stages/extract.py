@@ -155,6 +155,7 @@ def _make_parts(
                 execution=config.execution,
                 timeout_s=config.timeout_s,
                 on_done=on_done,
+                note=progress.note,
             )
         finally:
             progress.finish()

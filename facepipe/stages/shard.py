@@ -203,7 +203,7 @@ def _write_shards(
 
     progress.start(STAGE, examples, "examples")
     try:
-        run_parts(job, wanted, execution=config.execution, timeout_s=TIMEOUT_S, on_done=on_done)
+        run_parts(job, wanted, execution=config.execution, timeout_s=TIMEOUT_S, on_done=on_done, note=progress.note)
     finally:
         progress.finish()
 

@@ -111,7 +111,7 @@ class Guard:
         """An item is about to be touched."""
 
 
-def run_in_process(job, numbers, *, execution, timeout_s, on_done):
+def run_in_process(job, numbers, *, execution, timeout_s, on_done, note=None):
     """`workers.run_parts` without processes, whose start costs more than the small jobs of most tests."""
     for number in numbers:
         on_done(number, job(number, Guard()))

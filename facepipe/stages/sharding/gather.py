@@ -111,7 +111,8 @@ class Gatherer:
             if step == "pixels":
                 self._progress.advance(report.items)
 
-        run_parts(job, numbers, execution=self._execution, timeout_s=TIMEOUT_S, on_done=on_done)
+        note = self._progress.note
+        run_parts(job, numbers, execution=self._execution, timeout_s=TIMEOUT_S, on_done=on_done, note=note)
 
 
 def expected_length(cuts: NDArray[Any]) -> int:
