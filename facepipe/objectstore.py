@@ -92,6 +92,9 @@ class ObjectStore(Place):
     def _attempt(self, path: str, kind: type[FacepipeError], action: Callable[[], T]) -> T:
         """Does something that may fail for a while; a lasting failure becomes one line."""
         self.key(path)  # refuses a path that leads outside before anything is connected
+        if "//" in path or "/./" in path:  # listed as it is; cleaned, it would be another object's
+            where = f"{self.scheme}://{self.root}/{path}"
+            raise kind(f"can't read {where}: a key with `//` or `/./` in it can't be asked for; rename the object")
         for pause in (*_PAUSES_S, None):
             try:
                 return call(action)

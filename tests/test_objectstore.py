@@ -371,6 +371,23 @@ def test_a_small_file_is_opened_by_one_request(root, proxy):
         assert (name, proxy.seen["GET"]) == (name, requests)
 
 
+@pytest.mark.parametrize("name", ["Eve//double.jpg", "Eve/./dot.jpg"])
+def test_a_key_that_can_t_be_asked_for_is_named_as_it_is(root, s3_port, s3_bucket, name):
+    """Nor is another object read in its place; what lies beside it is read."""
+    root.write(name.replace("//", "/").replace("./", ""), b"another")
+    connection = http.client.HTTPConnection("127.0.0.1", s3_port)
+    connection.request("PUT", f"/{s3_bucket}/data/{name}", b"odd")
+    assert connection.getresponse().status == 200
+    assert name in [entry.path for entry in root.list()]
+    for reads in (root.read, root.open_input, lambda path: next(read_ahead(root, [path]))[1]):
+        try:
+            outcome = reads(name)
+        except InputError as error:
+            outcome = error
+        assert isinstance(outcome, InputError)
+        assert f"can't read s3://{s3_bucket}/data/{name}: a key with `//`" in str(outcome)
+
+
 def test_checksums_are_kept_on_object_stores(root):
     """Written once, at the end; damage is found."""
     journal = Journal(root)
