@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -129,6 +132,24 @@ def test_hugging_face_datasets_shows_pictures(data, tmp_path):
         expected.append(f"{row['key']} {content and ('PIL', 'RGB', (128, 128), sum(pixels))}")
     assert done.stdout.splitlines() == expected
     assert sum(line.endswith(" None") for line in expected) == 1
+
+
+def test_what_the_page_says_of_datasets_works_where_the_first_row_has_no_face(data, tmp_path):
+    """The code of docs/tasks/elsewhere.md shows a picture; and the whole folder is no table, as it warns."""
+    if find_spec("datasets") is None:
+        pytest.skip("the package `datasets` is not installed")
+    faces = shutil.copytree(data / "faces", tmp_path / "data" / "faces")
+    table = pq.read_table(faces / "part-00000.parquet")
+    pq.write_table(table.take(pc.sort_indices(table["status"])), faces / "part-00000.parquet")  # no_face before ok
+    page = (ROOT / "docs" / "tasks" / "elsewhere.md").read_text(encoding="utf-8")
+    shown = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "load_dataset(" in block)
+    assert ".show()" in shown
+    home = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
+    code = shown.replace(".show()", ".save('face.png')")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, **home}, check=True)
+    assert cv2.imread(str(tmp_path / "face.png")).shape == (128, 128, 3)
+    with pytest.raises(pa.ArrowInvalid):
+        pq.read_table(faces)
 
 
 TFDS = """
