@@ -64,11 +64,11 @@ def evaluate(run: Run, folder: str, subset: str, checkpoint: str, say: Callable[
         "identity": _identity(trained, faces, angles, known, bands),
     }
     name = run.report(folder, subset, checkpoint)
+    for line in lines_of(report):  # before anything is written: a full disk must not cost what was measured
+        say(line)
     run.write_json(name, report)
     if name == REPORT:
         write_summary(run)
-    for line in lines_of(report):
-        say(line)
     if name != REPORT:
         say(f"written to {run.folder / name}; {REPORT} is that of the run's own validation by its best checkpoint")
     return report

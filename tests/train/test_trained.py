@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -134,6 +136,23 @@ def test_reconstruct_and_fingerprint_on_a_full_disk(runs, photographs, pairs, sm
     with pytest.raises(OutputError, match="the disk is full; free some space"):
         write_fingerprints(runs("v4"), "", str(pairs), str(disk / "f.parquet"), "best", print)
     assert [path.name for path in disk.iterdir()] == ["fill"]
+
+
+def test_evaluate_on_a_full_disk(runs, small_disk):
+    """What was measured is told before it is written."""
+    from train.evaluation import evaluate
+
+    run = runs("v4")
+    used = sum(path.stat().st_size for path in run.folder.rglob("*"))
+    disk = small_disk(used // 1024 + 256)
+    shutil.copytree(run.folder, disk / "run")
+    with suppress(OSError), (disk / "fill").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    said = []
+    with pytest.raises(OutputError, match=r"No space left on device.*free some space$"):
+        evaluate(Run.open(disk / "run"), run.settings["shards"], "train", "best", said.append)
+    assert any("SSIM" in line or "ssim" in line for line in said), said
 
 
 def test_files_that_are_no_photographs(runs, tmp_path):

@@ -76,9 +76,9 @@ def evaluate(
     }
     for title, features in _feature_kinds(encoder, inception):
         report[title] = _on_features(features, reference, sets, title)
-    run.write_json(name, report)
-    for line in lines_of(report):
+    for line in lines_of(report):  # before anything is written: a full disk must not cost what was measured
         say(line)
+    run.write_json(name, report)
     if name != REPORT:
         say(f"written to {run.folder / name}; {REPORT} is that of the run's own validation by its best checkpoint")
     return report
