@@ -75,7 +75,7 @@ def prepare_plan(images: int) -> Callable[[], None]:
     def run() -> None:
         with tempfile.TemporaryDirectory(prefix="facepipe-") as folder:
             plan = make_plan(table, groups, "0" * 64)
-            write_plan(place(folder), plan, None)
+            write_plan(place(folder), plan, None, same=False)
             sources, _ = read_part(place(folder), len(groups) // 2, "0" * 64)
             assert sources
 

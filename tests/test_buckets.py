@@ -155,12 +155,15 @@ def test_extract_hides_the_latency_of_a_store(s3_port, s3_bucket, astronaut):
             return time.monotonic() - started
 
         seconds(0.0, few)
-        runs = [(delay_s, limit) for delay_s in (0.0, 0.05) for limit in (few, few, few, many)] * 3
+        runs = [(delay_s, limit) for delay_s in (0.0, 0.05) for limit in (few, few, few, many)]
         best = dict.fromkeys(runs, math.inf)
-        for run in runs:
-            best[run] = min(best[run], seconds(*run))
-    soon, late = (best[delay_s, many] - best[delay_s, few] for delay_s in (0.0, 0.05))
-    assert soon / late >= 0.9, best
+        for _ in range(7):  # what else the machine does only makes a run longer
+            for run in runs:
+                best[run] = min(best[run], seconds(*run))
+            soon, late = (best[delay_s, many] - best[delay_s, few] for delay_s in (0.0, 0.05))
+            if soon / late >= 0.9:
+                return
+    pytest.fail(f"{soon / late:.2f} of the images a second: {best}")
 
 
 @pytest.mark.slow

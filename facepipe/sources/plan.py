@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PLAN_FILE = "plan.pq"
 """Parquet, but not by its name: `faces/*.parquet` are rows of one kind, which `datasets` and DuckDB read at once."""
+_HASH = "facepipe.plan"
 
 
 @dataclass(frozen=True)
@@ -71,56 +72,60 @@ def fingerprint_of(table: parquet.Table, settings_hash: str) -> str:
     return hashlib.sha256(f"{settings_hash}\n{columns!r}".encode()).hexdigest()[:32]
 
 
-def write_plan(place: Place, plan: Plan, sha256: str | None) -> str:
+def write_plan(place: Place, plan: Plan, sha256: str | None, *, same: bool) -> str:
     """Writes `plan.pq`, a row group a part, unless the same one is there; gives what it hashes to.
 
-    `sha256` is what the one that is there must hash to, where that is known.
+    Args:
+        place: Where.
+        plan: What to write.
+        sha256: What the one that is there must hash to, where that is known.
+        same: Whether that one says the same (`Changes.same`).
     """
-    if sha256 is not None and _read_hash(place) == plan.hash and file_sha256(place, PLAN_FILE) == sha256:
+    if same and sha256 is not None and file_sha256(place, PLAN_FILE) == sha256:
         return sha256
-    return parquet.write_table(place, PLAN_FILE, plan.table, {"facepipe.plan": plan.hash}, plan.groups)
-
-
-def _read_hash(place: Place) -> str:
-    if not place.exists(PLAN_FILE):
-        return ""
-    try:
-        parquet.read_table(place, PLAN_FILE, ["path"])
-        return parquet.read_metadata(place, PLAN_FILE).get("facepipe.plan", "")
-    except DamagedFile:
-        return ""
+    return parquet.write_table(place, PLAN_FILE, plan.table, {_HASH: plan.hash}, plan.groups)
 
 
 def is_plan(place: Place) -> bool:
     """Whether a plan lies there that reads back."""
-    return _read_hash(place) != ""
-
-
-def is_same_plan(place: Place, plan: Plan) -> bool:
-    """Whether the plan that lies there says the same."""
-    return _read_hash(place) == plan.hash
+    return _read_plan(place) is not None
 
 
 class Changes(NamedTuple):
-    """How many files the plan that lies there names; how many a new one leaves out, finds resized, and adds."""
+    """How many files the plan that lies there names; how many a new one leaves out, finds resized, and adds.
+
+    same: both say the same.
+    """
 
     before: int
     removed: int = 0
     resized: int = 0
     added: int = 0
+    same: bool = False
 
 
 def changes_since(place: Place, plan: Plan) -> Changes:
     """What a plan changes of the one that lies there."""
-    if _read_hash(place) in ("", plan.hash):
+    before = _read_plan(place)
+    if before is None:
         return Changes(plan.sources)
-    before = parquet.read_table(place, PLAN_FILE, ["path", "size"])
+    if before.schema.metadata[_HASH.encode()] == plan.hash.encode():
+        return Changes(plan.sources, same=True)
     rows = pc.index_in(before.column("path"), value_set=plan.table.column("path"))
     old, new = before.column("size"), plan.table.column("size").take(rows)
     known = pc.and_(pc.not_equal(old, UNKNOWN_SIZE), pc.not_equal(new, UNKNOWN_SIZE))
     resized = pc.sum(pc.and_(known, pc.not_equal(old, new))).as_py() or 0
     added = pc.index_in(plan.table.column("path"), value_set=before.column("path")).null_count
     return Changes(before.num_rows, rows.null_count, int(resized), added)
+
+
+def _read_plan(place: Place) -> parquet.Table | None:
+    """Paths and sizes of the plan that lies there; None where there is none, or a damaged one."""
+    try:
+        table = parquet.read_table(place, PLAN_FILE, ["path", "size"])
+    except DamagedFile:
+        return None
+    return table if _HASH.encode() in (table.schema.metadata or {}) else None
 
 
 def read_part(place: Place, number: int, settings_hash: str) -> tuple[list[Source], str]:

@@ -9,7 +9,7 @@ from facepipe.checksums import file_sha256
 from facepipe.cores import usable_cores
 from facepipe.errors import DamagedFile, SettingsChanged
 from facepipe.readahead import in_order
-from facepipe.sources.plan import PLAN_FILE, Plan, changes_since, is_plan, is_same_plan, write_plan
+from facepipe.sources.plan import PLAN_FILE, Changes, Plan, changes_since, is_plan, write_plan
 from facepipe.stages.extract_part import FINGERPRINT
 from facepipe.stages.output import refuse_foreign
 from facepipe.stages.runfile import RUN_FILE
@@ -28,36 +28,39 @@ INPUT_KEYS = ("layout", "parts", "images", "plan")
 
 def prepare(
     config: ExtractConfig, out: Place, chosen: dict[str, Any], plan: Plan, layout: str, journal: Journal
-) -> None:
+) -> Changes:
     """Leaves the output holding nothing that doesn't belong to these settings and this input.
+
+    Returns:
+        What the plan changed.
 
     Raises:
         OutputError: there are files of other programs that would be written over.
         SettingsChanged: the output was made with other settings, from an input that was taken for something else, or
             images have gone since.
     """
-    foresee(config, out, chosen, plan, layout, journal)
+    changes = foresee(config, out, chosen, plan, layout, journal)
     shown = chosen | {"layout": layout, "parts": len(plan), "images": plan.sources, "plan": plan.hash}
-    is_new = not is_same_plan(out, plan)
-    if is_new or config.execution.overwrite:
+    if config.execution.overwrite or not changes.same:
         _remove_unfit(out, plan)
-    if is_new:
+    if not changes.same:
         out.delete(RUN_FILE)  # it counts what another plan came to
     out.clean_leftovers()
     known = journal.known().get(PLAN_FILE)
-    digest = write_plan(out, plan, known)
+    digest = write_plan(out, plan, known, same=changes.same)
     if digest != known:
         journal.add(PLAN_FILE, digest)
     settings.write_settings(out, shown)
     for number in parquet.list_parts(out):
         if number >= len(plan):
             out.delete(parquet.part_name(number))
+    return changes
 
 
 def foresee(
     config: ExtractConfig, out: Place, chosen: dict[str, Any], plan: Plan, layout: str, journal: Journal
-) -> None:
-    """What `prepare` would refuse; nothing is written.
+) -> Changes:
+    """What `prepare` would change, and refuse; nothing is written.
 
     Raises:
         OutputError, SettingsChanged: as `prepare`.
@@ -65,9 +68,11 @@ def foresee(
     # Spark, Hugging Face and others name their files as parts too.
     refuse_foreign(out, lambda path: parquet.part_number(path) is not None, lambda: _was_here(out, journal))
     settings.check_settings(out, chosen, config.execution.overwrite, ignore=INPUT_KEYS)
+    changes = changes_since(out, plan)
     if not config.execution.overwrite:
         _refuse_another_layout(config, out, layout)
-        _refuse_fewer_images(config, out, plan)
+        _refuse_fewer_images(config, changes)
+    return changes
 
 
 def _was_here(out: Place, journal: Journal) -> bool:
@@ -97,9 +102,8 @@ def _refuse_another_layout(config: ExtractConfig, out: Place, layout: str) -> No
         )
 
 
-def _refuse_fewer_images(config: ExtractConfig, out: Place, plan: Plan) -> None:
+def _refuse_fewer_images(config: ExtractConfig, changes: Changes) -> None:
     """A mount that is missing must not cost what was made from it."""
-    changes = changes_since(out, plan)
     if changes.removed and 0 < config.limit < changes.before:
         raise SettingsChanged(
             f"--limit {config.limit} takes fewer images than {config.output} was made from ({changes.before:,}): leave "
@@ -113,10 +117,10 @@ def _refuse_fewer_images(config: ExtractConfig, out: Place, plan: Plan) -> None:
         )
 
 
-def tell_changes(out: Place, plan: Plan) -> list[str]:
+def tell(changes: Changes) -> list[str]:
     """A note about files that lie there under their old names and are others."""
-    resized = changes_since(out, plan).resized
-    return [f"files of another size than before: {resized:,}; their parts are made again"] if resized else []
+    resized = f"{changes.resized:,}"
+    return [f"files of another size than before: {resized}; their parts are made again"] if changes.resized else []
 
 
 def _remove_unfit(out: Place, plan: Plan) -> None:
