@@ -72,7 +72,7 @@ for file in files:
 """Name -> code that goes over `files`."""
 REPEATS = 4
 """How often the photographs are listed."""
-IMAGES = {"mtcnn": (96, 16), "mtcnn-batch16": (320, 64), "FaceDetectorYN": (640, 64), "imread": (REPEATS * 1279, 64)}
+IMAGES = {"mtcnn": (256, 16), "mtcnn-batch16": (1344, 64), "FaceDetectorYN": (640, 64), "imread": (REPEATS * 1279, 64)}
 """How many images each is timed over, and how many tell the start-up."""
 FEW = 64
 """Images that tell the start-up of each of our workers."""
