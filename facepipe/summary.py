@@ -23,8 +23,8 @@ def print_report(report: StageReport, stream: Any = None) -> None:
     """Counts, speed, what to know, and where the results are."""
     rows = [(name, f"{n:,}") for name, n in report.counts.items()]
     rows += [(name, where) for name, where in report.outputs.items()]
-    files = "file was" if report.done_before == 1 else "files were"
-    before = f", {report.done_before:,} of its {files} there already" if report.done_before else ""
+    there = "was" if report.done_before == 1 else "were"
+    before = f", {report.done_before:,} of its files {there} there already" if report.done_before else ""
     print(f"{report.stage}: {format_duration(report.wall_s)}{before}", file=stream or sys.stdout)
     if rows:
         print(_table(rows), file=stream or sys.stdout)

@@ -16,7 +16,7 @@ from facepipe.records import StageReport, Status
 from facepipe.settings import encode_settings
 from facepipe.sources import describe, list_sources
 from facepipe.sources.plan import Plan, make_plan
-from facepipe.stages.extract_output import fitting_parts, foresee, missing_parts, prepare, tell
+from facepipe.stages.extract_output import fitting_parts, foresee, missing_parts, prepare, resized_notes
 from facepipe.stages.extract_part import ExtractJob
 from facepipe.stages.runfile import RUN_FILE, write_run_file
 from facepipe.stages.tally import Tally
@@ -54,11 +54,11 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
     plan = plan_parts(config, listing, settings)
     notes = describe(listing, config)
     if config.execution.dry_run:
-        notes += tell(foresee(config, out, settings, plan, listing.layout, Journal(out)))
+        notes += resized_notes(foresee(config, out, settings, plan, listing.layout, Journal(out)))
         return _dry_report(config, out, plan, notes)
     with share_lock(out, config.part_of.k, config.part_of.n):
         journal = Journal(out, config.part_of.k, config.part_of.n)
-        notes += tell(prepare(config, out, settings, plan, listing.layout, journal))
+        notes += resized_notes(prepare(config, out, settings, plan, listing.layout, journal))
         missing = missing_parts(config, out, plan, journal)
         tally = Tally(config, plan, missing)
         owned = _owned(config, plan)

@@ -117,10 +117,11 @@ def _refuse_fewer_images(config: ExtractConfig, changes: Changes) -> None:
         )
 
 
-def tell(changes: Changes) -> list[str]:
-    """A note about files that lie there under their old names and are others."""
-    resized = f"{changes.resized:,}"
-    return [f"files of another size than before: {resized}; their parts are made again"] if changes.resized else []
+def resized_notes(changes: Changes) -> list[str]:
+    """A note about files that lie there under their old names and are others, where there are any."""
+    if not changes.resized:
+        return []
+    return [f"files of another size than before: {changes.resized:,}; their parts are made again"]
 
 
 def _remove_unfit(out: Place, plan: Plan) -> None:
