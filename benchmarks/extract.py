@@ -154,14 +154,14 @@ def compare(folder: Path, files: list[str], manifest: str, times: int, pairs: in
     images = REPEATS * len(files)
     many = ("--manifest", manifest)
     rows = []
-    runs: list[dict[str, float]] = []
+    runs: list[tuple[float, dict[str, float]]] = []
     for name in ALTERNATIVES:
         theirs, mine = [], []
         for _ in range(times):
             theirs.append(alternative(name, files))
             cost, _, by_step = ours(folder, images, 1, 512, *many)
             mine.append(cost)
-            runs.append(by_step)
+            runs.append((cost, by_step))
         ratio = statistics.median(t / m for t, m in zip(theirs, mine, strict=True))
         rows.append((name, statistics.median(theirs), statistics.median(mine), ratio))
     print(f"{len(files)} photographs, CPU ms an image\n")
@@ -170,20 +170,7 @@ def compare(folder: Path, files: list[str], manifest: str, times: int, pairs: in
         told = f"{ratio:.2f}" if ratio > 1 else f"1/{1 / ratio:.1f}"
         print(f"| {name} | {theirs_ms:.2f} | {ours_ms:.2f} | {told} |")
 
-    steps = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-    total = sum(steps.values())
-    named = sum(steps[step] for step in ("read", "decode", "detect"))
-    waited = steps.pop("sync")
-    total -= waited
-    print("\n| step | ms an image | share |\n|---|---|---|")
-    for step, milliseconds in sorted(steps.items(), key=lambda item: -item[1]):
-        print(f"| {step} | {milliseconds:.3f} | {100 * milliseconds / total:.0f} % |")
-    cost = statistics.median(row[2] for row in rows)
-    print(f"\nwaiting for the disk, no CPU time: {waited:.3f} ms an image")
-    print(
-        f"everything that is not read, decode or a network: {100 * (1 - named / total):.1f} % of the steps' time, "
-        f"{100 * (1 - named / cost):.1f} % of all CPU time"
-    )
+    tell_steps(runs)
 
     gains, decodes = [], []
     for _ in range(pairs):
@@ -193,10 +180,35 @@ def compare(folder: Path, files: list[str], manifest: str, times: int, pairs: in
     spread = f"{statistics.median(gains):.2f} times the throughput ({min(gains):.2f} to {max(gains):.2f})"
     print(f"\ntwo workers against one, {pairs} pairs: {spread}")
     print(f"two processes that only decode against one: {statistics.median(decodes):.2f} times")
-    rate = 1000 / cost
+    rate = 1000 / statistics.median(cost for cost, _ in runs)
     print(
         f"\n{rate:.0f} images a second and core here; 621,126 on 24 such cores (extrapolated): {621_126 / rate / 24:.0f} s"
     )
+
+
+def tell_steps(runs: list[tuple[float, dict[str, float]]]) -> None:
+    """Prints each step's median, and the share of the rest in each run: CPU ms an image and ms by step."""
+    steps = {name: statistics.median(run[name] for _, run in runs) for name in runs[0][1]}
+    waited = steps.pop("sync")
+    total = sum(steps.values())
+    print("\n| step | ms an image | share |\n|---|---|---|")
+    for step, milliseconds in sorted(steps.items(), key=lambda item: -item[1]):
+        print(f"| {step} | {milliseconds:.3f} | {100 * milliseconds / total:.0f} % |")
+    print(f"\nwaiting for the disk, no CPU time: {waited:.3f} ms an image")
+    of_steps, of_all = [], []
+    for cost, run in runs:
+        named = sum(run[step] for step in ("read", "decode", "detect"))
+        of_steps.append(100 * (1 - named / (sum(run.values()) - run["sync"])))
+        of_all.append(100 * (1 - named / cost))
+    print(
+        f"everything that is not read, decode or a network: {median_of(of_steps)} % of the steps' time, "
+        f"{median_of(of_all)} % of all CPU time"
+    )
+
+
+def median_of(values: list[float]) -> str:
+    """The median and, in brackets, the least and the largest."""
+    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
 
 
 if __name__ == "__main__":
