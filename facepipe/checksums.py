@@ -12,7 +12,7 @@ from facepipe.errors import DamagedFile, InputError
 from facepipe.systemerrors import output_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from facepipe.storage import Place
 
@@ -44,6 +44,7 @@ class Journal:
         self._own = CHECKSUMS if n == 1 else f"checksums-{k}-of-{n}.sha256"
         self._shared = n > 1
         self._known = read_checksums(root)
+        self._added: dict[str, str] = {}
 
     def known(self) -> dict[str, str]:
         """Path -> SHA-256 of every share's files."""
@@ -51,21 +52,34 @@ class Journal:
 
     def add(self, path: str, sha256: str) -> None:
         """Notes a finished file; a later line for the same path wins."""
-        self._known[path] = sha256
+        self._known[path] = self._added[path] = sha256
         if self._root.is_local:
             _append(self._root, self._own, path, sha256)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """Takes out files that are about to be made again: the common file's lines win over another share's."""
+        gone = set(paths)
+        self._known = {path: sha256 for path, sha256 in self._known.items() if path not in gone}
+        common = _read_lines(self._root, CHECKSUMS)
+        if gone & common.keys():
+            self._write(CHECKSUMS, {path: sha256 for path, sha256 in common.items() if path not in gone})
 
     def finish(self, *, complete: bool | None = None) -> None:
         """Writes the lines sorted, without files that are gone; once all is `complete`, in one file for all shares."""
         complete = not self._shared if complete is None else complete
         there = {entry.path for entry in self._root.list()}
-        lines = {**read_checksums(self._root), **self._known}
-        text = "".join(_line(path, lines[path]) for path in sorted(lines) if path in there)
-        self._root.write(CHECKSUMS if complete else self._own, text.encode("utf-8", "surrogateescape"))
+        lines = {**read_checksums(self._root), **self._added}
+        self._write(
+            CHECKSUMS if complete else self._own, {path: sha256 for path, sha256 in lines.items() if path in there}
+        )
         if complete:
             for path in sorted(there):
                 if _SHARE.fullmatch(path):
                     self._root.delete(path)
+
+    def _write(self, name: str, lines: Mapping[str, str]) -> None:
+        text = "".join(_line(path, lines[path]) for path in sorted(lines))
+        self._root.write(name, text.encode("utf-8", "surrogateescape"))
 
 
 def read_checksums(root: Place) -> dict[str, str]:
@@ -74,15 +88,22 @@ def read_checksums(root: Place) -> dict[str, str]:
     names = [entry.path for entry in root.list() if _SHARE.fullmatch(entry.path)] if root.exists() else []
     known: dict[str, str] = {}
     for name in (*names, CHECKSUMS):
-        try:
-            data = root.read(name) if root.exists(name) else b""
-        except InputError:
-            if root.exists(name):
-                raise
-            continue
-        for line in data.decode("utf-8", "surrogateescape").split("\n")[:-1]:
-            if match := _LINE.fullmatch(line):
-                known[_unescaped(match[3]) if match[1] else match[3]] = match[2]
+        known |= _read_lines(root, name)
+    return known
+
+
+def _read_lines(root: Place, name: str) -> dict[str, str]:
+    """Path -> SHA-256 from one file; nothing where it is not there, or goes meanwhile."""
+    try:
+        data = root.read(name) if root.exists(name) else b""
+    except InputError:
+        if root.exists(name):
+            raise
+        return {}
+    known: dict[str, str] = {}
+    for line in data.decode("utf-8", "surrogateescape").split("\n")[:-1]:
+        if match := _LINE.fullmatch(line):
+            known[_unescaped(match[3]) if match[1] else match[3]] = match[2]
     return known
 
 

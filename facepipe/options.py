@@ -76,7 +76,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("track", bool, (EXTRACT,), "Follow faces through videos instead of searching every frame.", "track",
            negative="no-track", group=FACES),
     Option("model", str, (EXTRACT,), "Your own detector weights (ONNX, YuNet's outputs).", group=FACES, metavar="PATH"),
-    Option("part-size", int, (EXTRACT,), "Images in a part, the unit of work that a kill can cost.", "512", group=SPEED, metavar="N"),
+    Option("part-size", int, (EXTRACT,), "About so many images in a part, the unit of work that a kill can cost.", "512", group=SPEED, metavar="N"),
     Option("timeout", float, (EXTRACT,), "Seconds each step of an image may take, such as decoding it.", "60", field="timeout_s", group=LIMITS, metavar="S"),
     Option("max-pixels", int, (EXTRACT,), "Refuse larger images unread.", "200 million", group=LIMITS, metavar="N"),
     Option("max-failed", float, (EXTRACT,), "End with an error when more than this share of the images failed.", "0.5",

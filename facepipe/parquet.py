@@ -7,22 +7,18 @@ table gives the same bytes. All of it goes through a `storage.Place`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-import struct
-from contextlib import ExitStack, contextmanager, nullcontext
-from functools import lru_cache
+from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from facepipe import schemas
-from facepipe.errors import DamagedFile, InputError
-from facepipe.parquet_writer import DIGEST_BYTES, Writer
+from facepipe.parquet_reader import opened
+from facepipe.parquet_writer import Writer
 from facepipe.readahead import in_order
 from facepipe.records import FaceRow, Source
 
@@ -60,14 +56,11 @@ TARGETS = _schema(schemas.TARGETS)
 PAIRS = _schema(schemas.PAIRS)
 PLAN = _schema(schemas.PLAN)
 
-_TAIL = struct.Struct("<I4s")
-_HELD_BYTES = 2**24
 _GROUP_BYTES = 2**23
 """Crops of a row group: a long video has many."""
 PARTS_AHEAD = 8
 """Of an object store's parts, fetched at once."""
 _PART = re.compile(r"part-(\d{5,})\.parquet")
-_READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError, struct.error)
 
 
 def part_name(number: int) -> str:
@@ -159,53 +152,18 @@ def _groups(rows: Iterable[FaceRow]) -> Iterator[list[FaceRow]]:
         yield group
 
 
-@contextmanager
-def _opened(place: Place, path: str, *, held: bool = False) -> Iterator[pq.ParquetFile]:
-    """A Parquet file to read; whatever is wrong with it becomes one `DamagedFile`."""
-    advice = "run the command that makes it again, only this piece is made anew"
-    try:
-        content = _hold(place, path) if held and not place.is_local else None
-        with place.open_input(path) if content is None else pa.BufferReader(content) as source:
-            _check_footer(source)
-            yield pq.ParquetFile(source, page_checksum_verification=True)
-    except InputError:
-        if place.exists(path):
-            raise
-        raise DamagedFile(f"{place}/{path} is missing; {advice}") from None
-    except _READ_ERRORS as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DamagedFile(f"{place}/{path} is damaged ({why}); {advice}") from error
-
-
-@lru_cache(maxsize=1)
-def _hold(place: Place, path: str) -> bytes | None:
-    """A file's content, kept; None where it is large."""
-    return place.read(path) if place.size(path) <= _HELD_BYTES else None
-
-
-def _check_footer(source: pa.NativeFile) -> None:
-    """Page checksums do not cover the footer, which says what the pages mean."""
-    size = source.size()
-    length, magic = _TAIL.unpack(source.read_at(_TAIL.size, max(size - _TAIL.size, 0)))
-    if magic != b"PAR1" or length + _TAIL.size + DIGEST_BYTES > size:
-        raise ValueError("it does not end as a Parquet file does")
-    end = source.read_at(DIGEST_BYTES + length + _TAIL.size, size - DIGEST_BYTES - length - _TAIL.size)
-    if hashlib.sha256(end[DIGEST_BYTES:]).digest() != end[:DIGEST_BYTES]:
-        raise ValueError("its footer has another checksum")
-
-
 def read_table(
     place: Place, path: str, columns: Sequence[str] | None = None, group: int | None = None, *, held: bool = False
 ) -> Table:
     """A table, or some of its columns, or one row group; every page's checksum is verified.
 
-    `crop.bytes` reads the pictures without their names. `held` is for a file that this process reads again and again
-    and that nobody changes meanwhile: from an object store it is fetched once.
+    `crop.bytes` reads the pictures without their names. `held` is for a file that this process reads again and again:
+    it stays open, and from an object store, where nobody may change it meanwhile, it is fetched once.
 
     Raises:
         DamagedFile: the file is missing, cut, changed, or has not these columns.
     """
-    with _opened(place, path, held=held) as file:
+    with opened(place, path, held=held) as file:
         names = set(file.schema_arrow.names)
         wanted = None if columns is None else list(columns)
         missing = [name for name in wanted or () if name.split(".")[0] not in names]
@@ -218,20 +176,20 @@ def read_table(
 
 def read_metadata(place: Place, path: str) -> dict[str, str]:
     """The schema metadata of a file, without its rows."""
-    with _opened(place, path) as file:
+    with opened(place, path) as file:
         return {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
 
 
 def iterate_rows(place: Place, path: str, columns: Sequence[str], rows: int = 1024) -> Iterator[Table]:
     """A file's rows in order, at most `rows` at a time, so that a large file needs little memory."""
-    with _opened(place, path) as file:
+    with opened(place, path) as file:
         for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
             yield pa.Table.from_batches([batch])
 
 
 def count_rows(place: Place, path: str) -> list[int]:
     """Rows of each row group of a file."""
-    with _opened(place, path) as file:
+    with opened(place, path) as file:
         return [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
 
 

@@ -20,6 +20,7 @@ LEAF_PACKAGES = {"numpy", "cv2", "PIL", "onnx", "onnxruntime", "ai_edge_litert",
 ONLY_IN = {
     "pyarrow": (
         "parquet.py",
+        "parquet_reader.py",
         "parquet_writer.py",
         "tables.py",
         "storage.py",

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from facepipe.parquet import PLAN, table_to_sources
 from facepipe.schemas import UNKNOWN_SIZE
+from facepipe.sources.cuts import cut
 from facepipe.sources.names import shown
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Sizes: TypeAlias = "Callable[[Sequence[str]], list[int]]"
 """Gives the sizes, bytes, of files by their names relative to the input; `UNKNOWN_SIZE` of what is no file."""
 _CHUNK_ROWS = 1 << 13
-VIDEO_WEIGHT = 256
+VIDEO_WEIGHT = 200
 """A video file counts as this many images when parts are cut: a part with one is neither tiny nor endless."""
 
 
@@ -86,19 +87,10 @@ class Listing:
 
     def parts(self, part_size: int) -> list[range]:
         """Cuts the rows into parts of about `part_size` images; the frames of one video stay together."""
-        parts: list[range] = []
-        start = end = weight = 0
-        for rows, unit in self._groups:
-            step = 1 if unit else rows
-            for _ in range(0, rows, step):
-                end += step
-                weight += unit or rows
-                if weight >= part_size:
-                    parts.append(range(start, end))
-                    start, weight = end, 0
-        if end > start:
-            parts.append(range(start, end))
-        return parts
+        counts, each = np.array(self._groups, np.int64).reshape(-1, 2).T
+        units = np.where(each, counts, 1)
+        rows, weights = (np.repeat(np.where(each, a, counts), units) for a in (1, each))
+        return cut(self._table.column("path"), rows, weights, part_size)
 
 
 @dataclass

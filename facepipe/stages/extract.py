@@ -66,6 +66,7 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
         tally.read(out, kept)
         again = _failed_before(config, tally, kept, notes)
         missing, kept = sorted([*missing, *again]), [number for number in kept if number not in again]
+        journal.forget(map(parquet.part_name, missing))
         steps = _make_parts(config, settings, plan, missing, journal, tally, progress)
         there = parquet.list_parts(out)
         complete = len(there) == len(plan)
@@ -203,12 +204,14 @@ def _tell(config: ExtractConfig, plan: Plan, report: StageReport, complete: bool
 def _dry_report(config: ExtractConfig, out: Place, plan: Plan, notes: list[str]) -> StageReport:
     """Parts are taken for what they say of themselves; a run looks at every byte of them."""
     owned = _owned(config, plan)
-    there = fitting_parts(out, plan, owned)
+    lying = fitting_parts(config, out, plan)
+    there = set(lying.values()) & set(owned)
     if config.execution.retry_failed:
         tally = Tally(config, plan, [])
-        tally.read(out, there)
-        there = sorted(set(there) - _failed_before(config, tally, there, notes))
-    missing = sorted(set(owned) - set(there))
+        in_place = sorted(number for number in there if lying.get(number) == number)
+        tally.read(out, in_place)
+        there -= _failed_before(config, tally, in_place, notes)
+    missing = sorted(set(owned) - there)
     counts = {
         "images": plan.sources,
         "parts": len(plan),

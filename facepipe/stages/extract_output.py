@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from facepipe import parquet, settings
@@ -13,9 +14,9 @@ from facepipe.sources.plan import PLAN_FILE, Changes, Plan, changes_since, is_pl
 from facepipe.stages.extract_part import FINGERPRINT
 from facepipe.stages.output import refuse_foreign
 from facepipe.stages.runfile import RUN_FILE
+from facepipe.systemerrors import output_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from facepipe.checksums import Journal
@@ -42,9 +43,10 @@ def prepare(
     changes = foresee(config, out, chosen, plan, layout, journal)
     shown = chosen | {"layout": layout, "parts": len(plan), "images": plan.sources, "plan": plan.hash}
     if config.execution.overwrite or not changes.same:
-        _remove_unfit(out, plan)
+        _keep_fitting(config, out, plan, journal)
     if not changes.same:
         out.delete(RUN_FILE)  # it counts what another plan came to
+        journal.forget([PLAN_FILE])
     out.clean_leftovers()
     known = journal.known().get(PLAN_FILE)
     digest = write_plan(out, plan, known, same=changes.same)
@@ -79,14 +81,7 @@ def _was_here(out: Place, journal: Journal) -> bool:
     """Whether `extract` has been here: one sign is enough, because the others may be damaged."""
     if PLAN_FILE in journal.known() or is_plan(out):
         return True
-    return any(_has_fingerprint(out, number) for number in parquet.list_parts(out))
-
-
-def _has_fingerprint(out: Place, number: int) -> bool:
-    try:
-        return FINGERPRINT in parquet.read_metadata(out, parquet.part_name(number))
-    except DamagedFile:
-        return False
+    return any(_made_from(out, number) for number in parquet.list_parts(out))
 
 
 def _refuse_another_layout(config: ExtractConfig, out: Place, layout: str) -> None:
@@ -124,28 +119,54 @@ def resized_notes(changes: Changes) -> list[str]:
     return [f"files of another size than before: {changes.resized:,}; their parts are made again"]
 
 
-def _remove_unfit(out: Place, plan: Plan) -> None:
-    """Before `settings.json` says otherwise: a run that is killed leaves no rows of other settings or images."""
+def _keep_fitting(config: ExtractConfig, out: Place, plan: Plan, journal: Journal) -> None:
+    """Removes the parts that fit no more and gives those that do their numbers.
+
+    Before `settings.json` says otherwise: a run that is killed leaves no rows of other settings or images.
+    """
+    kept = fitting_parts(config, out, plan)
+    for number in parquet.list_parts(out):
+        if number not in kept:
+            out.delete(parquet.part_name(number))
+    known = journal.known()
+    # Their order stays, so these never meet one that is still to move.
+    down = [number for number in sorted(kept) if kept[number] < number]
+    up = [number for number in sorted(kept, reverse=True) if kept[number] > number]
+    for number in (*down, *up):
+        old, new = parquet.part_name(number), parquet.part_name(kept[number])
+        if old in known:
+            journal.add(new, known[old])
+        try:
+            os.rename(out.local_path(old), out.local_path(new))
+        except OSError as error:
+            raise output_error(out.local_path(new), error) from None
+
+
+def fitting_parts(config: ExtractConfig, out: Place, plan: Plan) -> dict[int, int]:
+    """The parts that lie there and say that they were made from this plan, by number, and their numbers in the plan.
+
+    Their rows are not read. A part that has another number than before is found again only where a lock says that
+    nobody else is at work: by whole runs on local disks.
+    """
     there = parquet.list_parts(out)
-    for number in sorted(set(there) - set(fitting_parts(out, plan, there))):
-        out.delete(parquet.part_name(number))
+    made_from = in_order(lambda number: _made_from(out, number), there, _at_once(out))
+    may_move = out.is_local and config.part_of.n == 1
+    numbers = {fingerprint: number for number, fingerprint in enumerate(plan.fingerprints)}
+    found: dict[int, int] = {}
+    last = -1
+    for number, fingerprint in zip(there, made_from, strict=True):
+        wanted = numbers.get(fingerprint, -1)
+        if wanted > last and (may_move or wanted == number):
+            found[number] = last = wanted
+    return found
 
 
-def fitting_parts(out: Place, plan: Plan, numbers: Sequence[int]) -> list[int]:
-    """Those of some parts that lie there and say that they were made from this plan; their rows are not read."""
-    there = set(parquet.list_parts(out))
-    asked = [number for number in numbers if number in there]
-    checked = in_order(lambda number: _is_of(out, plan, number), asked, _at_once(out))
-    return [number for number, fits in zip(asked, checked, strict=True) if fits]
-
-
-def _is_of(out: Place, plan: Plan, number: int) -> bool:
-    """Whether a part that is there was made from what the plan says of it."""
+def _made_from(out: Place, number: int) -> str:
+    """The fingerprint of what a part that is there was made from; empty where it does not tell."""
     try:
-        made_from = parquet.read_metadata(out, parquet.part_name(number)).get(FINGERPRINT)
+        return parquet.read_metadata(out, parquet.part_name(number)).get(FINGERPRINT, "")
     except DamagedFile:
-        return False
-    return number < len(plan) and made_from == plan.fingerprints[number]
+        return ""
 
 
 def _at_once(out: Place) -> int:
@@ -159,7 +180,7 @@ def missing_parts(config: ExtractConfig, out: Place, plan: Plan, journal: Journa
     there = set(parquet.list_parts(out))
 
     def is_missing(number: int) -> bool:
-        if number not in there or not _is_of(out, plan, number):
+        if number not in there or _made_from(out, number) != plan.fingerprints[number]:
             return True
         name = parquet.part_name(number)
         try:

@@ -354,7 +354,7 @@ def film(name):
 @pytest.mark.parametrize(
     ("groups", "expected"),
     [
-        ([stills(25)], [10, 10, 5]),
+        ([stills(25)], [8, 11, 6]),
         ([video(25)], [25]),
         ([video(4, "a"), video(7, "b"), video(3, "c")], [11, 3]),
         ([stills(4), video(20), stills(12)], [24, 10, 2]),

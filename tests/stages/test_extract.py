@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 
 import cv2
 import numpy as np
@@ -84,7 +85,7 @@ def test_the_bytes_do_not_depend_on_the_workers_and_a_rerun_makes_nothing(photog
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     before = {p: os.stat(p).st_mtime_ns for p in (tmp_path / "one").glob("part-*")}
-    assert run(photographs, tmp_path / "one").done_before == 2
+    assert run(photographs, tmp_path / "one").done_before == len(before) == 3
     assert before == {p: os.stat(p).st_mtime_ns for p in (tmp_path / "one").glob("part-*")}
 
 
@@ -100,7 +101,7 @@ def test_a_damaged_part_alone_is_made_again(photographs, tmp_path, harm):
     else:
         harmed = {"empty": b"", "cut": good[:-100], "flip": good[:500] + bytes([good[500] ^ 1]) + good[501:]}[harm]
         part.write_bytes(harmed)
-    assert run(photographs, out).done_before == 1
+    assert run(photographs, out).done_before == 2
     assert good == part.read_bytes()
 
 
@@ -156,10 +157,10 @@ def test_overwriting_keeps_the_parts_that_fit(photographs, tmp_path):
     out, again = tmp_path / "faces", Execution(workers=1, overwrite=True)
     run(photographs, out)
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
-    assert run(photographs, out, execution=again).done_before == len(before) == 2
+    assert run(photographs, out, execution=again).done_before == len(before) == 3
     assert {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")} == before
     (photographs / "clara" / "4.jpg").unlink()
-    assert run(photographs, out, execution=again).done_before == 1
+    assert run(photographs, out, execution=again).done_before == 2
     assert [row["path"] for row in rows_of(out)][-1] == "clara/3.jpg"
 
 
@@ -216,7 +217,7 @@ def test_parts_of_an_earlier_plan_are_no_parts_of_this_one(photographs, tmp_path
     """Where images were added, a share is not the last one because others' parts of before still lie there."""
     for k in (1, 2):
         run(photographs, tmp_path / "faces", part_of=PartOf(k, 2))
-    write_jpeg(photographs / "aaron" / "1.jpg", astronaut)
+    write_jpeg(photographs / "clara" / "0.jpg", astronaut)
     report = run(photographs, tmp_path / "faces", part_of=PartOf(1, 2))
     assert report.notes[-1] == "other shares' parts are still missing"
     assert not (tmp_path / "faces" / "run.json").exists()
@@ -419,7 +420,7 @@ def test_a_photograph_that_was_repaired_is_read_again_when_asked_for(photographs
     assert report.counts["decode_error"] == 1
     assert "1 images that failed in an earlier run are kept as failed; --retry-failed reads them again" in report.notes
     report = run(photographs, tmp_path / "faces", execution=Execution(workers=1, retry_failed=True))
-    assert (report.counts, report.done_before) == ({"ok": 7, "no_face": 1}, 1)
+    assert (report.counts, report.done_before) == ({"ok": 7, "no_face": 1}, 2)
     assert not [note for note in report.notes if "failed" in note]
     run(photographs, tmp_path / "fresh")
     assert [row["status"] for row in rows_of(tmp_path / "fresh")] == [r["status"] for r in rows_of(tmp_path / "faces")]
@@ -472,3 +473,62 @@ def test_a_dry_run_writes_nothing_and_tells_what_is_left_to_do(photographs, tmp_
     run(photographs, faces, part_size=3)
     (photographs / "clara" / "5.jpg").write_bytes(b"new")
     assert told(images=9) == (2, 1, 3)
+
+
+def add_people(images, names, picture):
+    for name in names:
+        for number in range(4):
+            write_jpeg(images / name / f"{number}.jpg", picture)
+
+
+def written(faces):
+    """When each part was written, by what lies in it."""
+    return {path.read_bytes(): path.stat().st_mtime_ns for path in faces.glob("*.parquet")}
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_parts_that_fit_are_kept_under_other_numbers(tmp_path, astronaut, killed):
+    """People who are added or taken away before others move the others' parts, which are not made again."""
+    images, faces = tmp_path / "images", tmp_path / "faces"
+    picture = cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA)
+    add_people(images, ("Ann", *(f"Tom {number}" for number in range(9))), picture)
+    run(images, faces)
+    before = written(faces)
+    add_people(images, ("Dan", "Don", "Eve", "Lea"), picture)
+    run(images, tmp_path / "fresh")
+    fresh = {path.read_bytes(): path.name for path in (tmp_path / "fresh").glob("*.parquet")}
+    moved = [path for path in sorted(faces.glob("*.parquet")) if fresh.get(path.read_bytes(), path.name) != path.name]
+    assert len(moved) >= 3
+    if killed:
+        moved[-1].rename(faces / fresh[moved[-1].read_bytes()])
+    foreseen = run(images, faces, execution=Execution(dry_run=True)).counts["parts there"]
+    assert run(images, faces).done_before == foreseen == len(before.keys() & fresh.keys())
+    assert all(after == before.get(data, after) for data, after in written(faces).items())
+    assert_same(faces, tmp_path / "fresh")
+    shutil.rmtree(images / "Dan")
+    assert run(images, faces, execution=Execution(workers=1, overwrite=True)).done_before >= 3
+    run(images, tmp_path / "without")
+    assert_same(faces, tmp_path / "without")
+
+
+def assert_same(left, right):
+    """Every file but `run.json` to the byte."""
+    first, second = (
+        {path.name: path.read_bytes() for path in folder.glob("*") if not path.name.startswith("run.")}
+        for folder in (left, right)
+    )
+    assert first == second
+
+
+def test_a_share_keeps_parts_under_their_numbers_alone(tmp_path, astronaut):
+    """Shares have a lock each, so none of them moves what another one may be making."""
+    images, faces = tmp_path / "images", tmp_path / "faces"
+    add_people(images, ("Eve", "Kim", "Uma", "Zoe"), cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA))
+    run(images, faces)
+    before = {path.name: path.read_bytes() for path in faces.glob("*.parquet")}
+    add_people(images, ("Ann", "Ben"), astronaut[:128, :128])
+    for k in (1, 2):
+        run(images, faces, part_of=PartOf(k, 2))
+    run(images, tmp_path / "fresh")
+    assert_same(faces, tmp_path / "fresh")
+    assert before.keys() < {path.name for path in faces.glob("*.parquet")}
