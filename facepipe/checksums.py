@@ -8,7 +8,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from facepipe.errors import DamagedFile, InputError
+from facepipe.errors import AS_BEFORE, DamagedFile, InputError
 from facepipe.systemerrors import output_error
 
 if TYPE_CHECKING:
@@ -113,13 +113,13 @@ def verify_files(root: Place, threads: int = 2) -> Iterator[DamagedFile]:
 
     def check(path: str) -> DamagedFile | None:
         if not root.exists(path):
-            return DamagedFile(f"{root.join(path)} is missing; run its stage again")
+            return DamagedFile(f"{root.join(path)} is missing; run its stage again {AS_BEFORE}")
         try:
             found = file_sha256(root, path)
         except (InputError, OSError) as error:
-            return DamagedFile(f"{root.join(path)} can't be read ({error}); run its stage again")
+            return DamagedFile(f"{root.join(path)} can't be read ({error}); run its stage again {AS_BEFORE}")
         if found != known[path]:
-            return DamagedFile(f"{root.join(path)} is damaged: its checksum differs; run its stage again")
+            return DamagedFile(f"{root.join(path)} is damaged: its checksum differs; run its stage again {AS_BEFORE}")
         return None
 
     with ThreadPoolExecutor(max_workers=threads) as pool:

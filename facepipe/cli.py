@@ -231,10 +231,9 @@ def review(
     data: DataOption = "data",
 ) -> None:
     """Check a person's list of corrections against the faces, and write it as overrides for `select --overrides`."""
-    from facepipe.config import join
     from facepipe.stages import review as stage
 
-    typer.echo(stage.run(corrections, join(data, "faces"), output or join(data, "overrides.csv")))
+    typer.echo(stage.run(corrections, data, output or ""))
 
 
 @app.command("version", short_help="Print the versions.")

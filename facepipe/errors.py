@@ -18,6 +18,9 @@ ImageError               one image that can't be used: becomes a row, never ends
 
 from __future__ import annotations
 
+AS_BEFORE = "with the options it was made with"
+"""Ends the advice to run a command again: without its options it would be refused, or make something else."""
+
 
 class FacepipeError(Exception):
     """A known error. Its text is one line that says what to do; `exit_code` is what the command returns."""

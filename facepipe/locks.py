@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from facepipe.errors import OutputError
@@ -41,7 +41,8 @@ def share_lock(root: Place, k: int = 1, n: int = 1) -> Iterator[None]:
     try:
         yield
     finally:
-        os.unlink(name)
+        with suppress(FileNotFoundError):  # somebody has removed the folder
+            os.unlink(name)
         os.close(fd)
 
 

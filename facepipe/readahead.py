@@ -110,6 +110,9 @@ def read_concurrently(
             return path, store.read_admitted(path, max_bytes, admit), taken
         except InputError as error:
             return path, error, taken
+        except BaseException:
+            budget.close()  # nobody gives room back any more: what waits for some would wait for ever
+            raise
         finally:
             budget.pass_by(turn)
 

@@ -42,7 +42,7 @@ class Frames:
 
 def rank_frames(frames: Frames) -> Rows:
     """(n,) int64: the frames' indexes group by group, in each group the best one first."""
-    order = np.lexsort((np.arange(len(frames.group)), frames.angle, frames.group))
+    order = np.lexsort((frames.angle, frames.group))  # stable: equals stay in the order of the rows
     if not len(order):
         return order
     group, angle = frames.group[order], frames.angle[order]
@@ -50,7 +50,7 @@ def rank_frames(frames: Frames) -> Rows:
     counts = np.diff(np.r_[starts, len(order)])
     near = angle <= np.repeat(angle[starts], counts) + np.float32(NEAR_DEG)
     merit = _merit(frames.take(order), near, starts, counts)
-    return order[np.lexsort((np.arange(len(order)), angle, -merit, ~near, group))]
+    return order[np.lexsort((-merit, ~near, group))]
 
 
 def _merit(frames: Frames, near: NDArray[np.bool_], starts: Rows, counts: Rows) -> NDArray[np.float64]:

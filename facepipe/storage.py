@@ -154,6 +154,13 @@ def place(uri_or_path: str | os.PathLike[str]) -> Place:
     raise InputError(f"{scheme}:// is no storage that is known here; give a local path, s3:// or gs://")
 
 
+def file_at(uri_or_path: str) -> tuple[Place, str]:
+    """The place that a single file lies in, and its name there; options at a URI's end are the place's."""
+    path, mark, options = uri_or_path.partition("?") if "://" in uri_or_path else (uri_or_path, "", "")
+    name = path.rpartition("/")[2]
+    return place((path.removesuffix(name) or ".") + mark + options), name
+
+
 def read_ahead(
     root: Place,
     paths: Iterable[str],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ DESCRIPTIONS = {
     "faces": "Single faces.",
 }
 _CLASSES = "tensorflow_datasets.core.features."
+_SHARD = re.compile(r"(pairs|faces)-[a-z]+\.tfrecord-\d{5,}-of-\d{5,}")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class Split:
 def shard_name(examples: str, subset: str, number: int, count: int) -> str:
     """`pairs-train.tfrecord-00000-of-00016`."""
     return f"{examples}-{subset}.tfrecord-{number:05d}-of-{count:05d}"
+
+
+def is_shard(path: str) -> bool:
+    """Whether a path in a folder of shards is one of them; what lies in folders below is somebody else's."""
+    return _SHARD.fullmatch(path) is not None
 
 
 def encode_features(examples: str, size: int, channels: int, encoding: str) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import google_crc32c
 import numpy as np
 
-from facepipe.errors import DamagedFile
+from facepipe.errors import AS_BEFORE, DamagedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -71,8 +71,8 @@ def _read_exactly(file: BinaryIO, length: int) -> bytes:
     return b"".join(pieces)
 
 
-def read_records(file: BinaryIO) -> Iterator[bytes]:
-    """The payloads of a binary file, in order.
+def read_records(file: BinaryIO, name: str = "the TFRecord file") -> Iterator[bytes]:
+    """The payloads of a binary file, in order; errors call it `name`.
 
     Raises:
         DamagedFile: a checksum is wrong, or the file ends within a record.
@@ -80,22 +80,21 @@ def read_records(file: BinaryIO) -> Iterator[bytes]:
     number = 0
     while header := _read_exactly(file, _HEADER.size):
         if len(header) < _HEADER.size:
-            raise _damaged(file, f"it ends within record {number}")
+            raise _damaged(name, f"it ends within record {number}")
         length, crc = _HEADER.unpack(header)
         if crc != masked_crc(header[: _LENGTH.size]):
-            raise _damaged(file, f"the length of record {number} has another checksum")
+            raise _damaged(name, f"the length of record {number} has another checksum")
         payload, tail = _read_exactly(file, length), _read_exactly(file, _CRC.size)
         if len(payload) < length or len(tail) < _CRC.size:
-            raise _damaged(file, f"it ends within record {number}")
+            raise _damaged(name, f"it ends within record {number}")
         if _CRC.unpack(tail)[0] != masked_crc(payload):
-            raise _damaged(file, f"record {number} has another checksum")
+            raise _damaged(name, f"record {number} has another checksum")
         yield payload
         number += 1
 
 
-def _damaged(file: BinaryIO, why: str) -> DamagedFile:
-    name = getattr(file, "name", "the TFRecord file")
-    return DamagedFile(f"{name} is damaged ({why}); run `facepipe shard` again, only this file is made anew")
+def _damaged(name: str, why: str) -> DamagedFile:
+    return DamagedFile(f"{name} is damaged ({why}); run `facepipe shard` again {AS_BEFORE}: only this is made anew")
 
 
 @lru_cache(maxsize=65536)

@@ -16,14 +16,18 @@ from pathlib import Path
 
 import pytest
 
+from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, join
 from facepipe.errors import StorageDown, TooManyFailed
 from facepipe.progress import QuietProgress
-from facepipe.stages import extract, select, shard, split, verify
+from facepipe.report import page
+from facepipe.stages import extract, pipeline, review, select, shard, split, verify
 from facepipe.storage import Place, place
 
 sys.path.insert(0, str(Path(__file__).parent / "jobs"))
+sys.path.insert(0, str(Path(__file__).parent / "stages"))
 
+from facesets import make_rows, write_faces
 from faulty_proxy import FaultyProxy
 from people import write_people
 
@@ -75,6 +79,25 @@ def test_a_whole_workspace_in_a_bucket(bucket, tmp_path, astronaut):
         run_all(data)
         assert verify.run(data, QUIET) == []
     assert contents(place(bucket)) == contents(place(str(tmp_path)))
+
+
+def test_single_files_of_a_workspace_in_a_bucket(bucket, tmp_path):
+    """Corrections and the page lie in the bucket that the URI's options lead to, and are found there."""
+    pytest.importorskip("matplotlib")
+    root, corrections = place(bucket), tmp_path / "corrections.csv"
+    key = "p001/v0/0003.jpg#0"
+    write_faces(tmp_path / "faces", make_rows(3, 6))
+    for entry in place(str(tmp_path / "faces")).list():
+        root.write(f"faces/{entry.path}", (tmp_path / "faces" / entry.path).read_bytes())
+    corrections.write_text(f"key,action\n{key},target\n")
+    review.run(str(corrections), bucket)
+    assert root.read("overrides.csv").decode() == corrections.read_text()
+    remembered = pipeline.corrections_of(bucket)
+    select.run(SelectConfig(join(bucket, "faces"), join(bucket, "targets"), refine="none", **remembered), QUIET)
+    chosen = parquet.read_table(root.join("targets"), "targets.parquet").column("target_key").to_pylist()
+    page.build(bucket, join(bucket, "report.html"))
+    assert chosen[1] == key
+    assert root.read("report.html").startswith(b"<!DOCTYPE html>")
 
 
 @pytest.mark.slow

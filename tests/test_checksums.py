@@ -88,6 +88,19 @@ def test_shares_keep_their_own_file_until_all_is_done(root):
     assert list(verify_files(root)) == []
 
 
+def test_the_last_word_on_a_file_counts(root):
+    """A share that made a file anew after all were done, and one that ended before it removed its own lines."""
+    whole = Journal(root)
+    whole.add("a", sha256(b"old"))
+    whole.finish()
+    share = Journal(root, 2, 3)
+    share.add("a", sha256(b"new"))
+    share.finish(complete=True)
+    assert read_checksums(root) == {"a": sha256(b"new")}
+    root.write("checksums-2-of-3.sha256", f"{sha256(b'old')}  a\n".encode())
+    assert read_checksums(root) == {"a": sha256(b"new")}
+
+
 @pytest.mark.parametrize("damage", ["truncate", "empty", "flip", "delete", "grow"])
 @pytest.mark.parametrize("path", ["a", "b/c", "z"])
 def test_verify_names_every_damaged_file(damage, path, root):

@@ -108,7 +108,15 @@ def test_orientation_of_avif(photo, orientation):
 
 
 @pytest.mark.parametrize(
-    "orientation", [b"", b"\0" * 40, b"II*\0\xff\xff\xff\xff", b"MM\0*\0\0\0\x08\xff\xff" + b"\1" * 30]
+    "orientation",
+    [
+        b"",
+        b"\0" * 40,
+        b"II*\0\xff\xff\xff\xff",
+        b"MM\0*\0\0\0\x08\xff\xff" + b"\1" * 30,
+        # One entry, whole and of the right kind, of an orientation that there is not.
+        *(b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0" + value + b"\0\0\0\0\0\0" for value in (b"\0", b"\x09")),
+    ],
 )
 def test_broken_exif_is_ignored(photo, orientation):
     """EXIF that can't be read leaves the picture as it is stored."""

@@ -65,6 +65,45 @@ def test_nothing_gives_nothing():
     assert likeness.find_alike(prints_of([]), np.zeros(0, np.int64)) == []
 
 
+def made_up(coarse, fine):
+    """Fingerprints of some bits: (coarse, one word of fine) a picture."""
+    found = np.zeros(len(coarse), dtype=likeness.FINGERPRINT)
+    found["coarse"], found["fine"][:, 1] = coarse, fine
+    return found
+
+
+PRINT = 0x55AA_33CC_0FF0_A5A5
+
+
+@pytest.mark.parametrize(
+    ("coarse_bits", "fine_bits", "found"),
+    [(0b111, 24, True), (0b1111, 24, False), (0b111, 25, False), (1 << 1 | 1 << 17 | 1 << 33, 0, True)],
+)
+def test_how_far_two_versions_may_differ(coarse_bits, fine_bits, found):
+    """In three of the 56 bits and in 24 of the 240, all in one place or in three."""
+    prints = made_up([PRINT, PRINT ^ coarse_bits], [0, (1 << fine_bits) - 1])
+    assert likeness.find_alike(prints, np.arange(2)) == ([(0, 1, fine_bits)] if found else [])
+
+
+def test_of_two_people_the_closest_pair_is_told():
+    """Whichever comes first."""
+    prints = made_up([PRINT] * 4, [0x7F, 1, 0, 0x7F00])
+    assert likeness.find_alike(prints, np.array([0, 0, 1, 1])) == [(1, 2, 1)]
+
+
+def test_what_very_many_share_is_skipped_but_the_frames_of_one_video_are_not_many():
+    """Of 600 people with one picture nobody is told; of 600 equal frames of one and a picture of another, both are."""
+    prints = made_up([PRINT] * 601, [0] * 601)
+    assert likeness.find_alike(prints, np.arange(601)) == []
+    assert likeness.find_alike(prints, np.array([0] * 600 + [1])) == [(0, 600, 0)]
+
+
+def test_faint_pictures_say_nothing():
+    """Shades of two gray levels in a plain wall are no likeness."""
+    wall = np.tile(np.linspace(90, 93, 64).astype(np.uint8), (64, 1))
+    assert likeness.find_alike(prints_of([wall, wall]), np.arange(2)) == []
+
+
 def test_labels_known_to_be_wrong(shared_data):
     """LFW holds one photograph under two names: it is found among 3,000 people, with at most one more pair."""
     paths = sorted((shared_data / "lfw_single").glob("*/*.jpg"))

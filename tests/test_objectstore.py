@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import pytest
 from facepipe import objectstore, parquet, storeclients
 from facepipe.checksums import CHECKSUMS, Journal, read_checksums, verify_files
 from facepipe.errors import DamagedFile, FacepipeError, InputError, OutputError
+from facepipe.readahead import read_concurrently
 from facepipe.storage import Entry, place, read_ahead
 
 sys.path.insert(0, str(Path(__file__).parent / "jobs"))
@@ -323,6 +325,30 @@ def test_a_reader_that_stops_early_stops_reading_ahead(root, proxy):
     assert time.monotonic() - started < 10
 
 
+def test_a_read_that_breaks_down_leaves_nobody_waiting():
+    """What is no error of a file, such as a lack of memory, is raised at once, though others wait for room."""
+
+    class Store:
+        def read_admitted(self, path, _max_bytes, admit):
+            assert admit(8)
+            if path == "2":
+                raise MemoryError
+            return b"12345678"
+
+    reading = read_concurrently(Store(), map(str, range(9)), ahead=6, bound_bytes=8, max_bytes=8)
+    ended = []
+
+    def read():
+        with pytest.raises(MemoryError):
+            ended.extend(path for path, _ in reading)
+        ended.append("raised")
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert ended == ["0", "1", "raised"]
+
+
 def test_read_ahead_hides_latency(root, proxy):
     """50 ms more on each call cost less than a tenth of the throughput of a reader that works 10 ms an image."""
     paths = [f"{number:03d}" for number in range(150)]
@@ -399,7 +425,7 @@ def test_checksums_are_kept_on_object_stores(root):
     assert list(verify_files(root)) == []
     root.write("part", b"date")
     assert [str(error) for error in verify_files(root)] == [
-        f"{root}/part is damaged: its checksum differs; run its stage again"
+        f"{root}/part is damaged: its checksum differs; run its stage again with the options it was made with"
     ]
 
 

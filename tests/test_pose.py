@@ -75,6 +75,7 @@ NOWHERE = [
     ("infinite", np.array([[0, 0], [np.inf, 0], [5, 5], [0, 9], [9, 9]])),
     ("nose far aside", np.array([[0, 0], [60, 0], [900, 30], [10, 60], [50, 60]])),
     ("nose above the eyes", np.array([[0, 0], [60, 0], [30, -90], [10, 60], [50, 60]])),
+    ("mouth turned around", np.array([[60, 80], [100, 80], [80, 105], [102, 130], [58, 130]])),
     ("mouth between the eyes", np.array([[0, 0], [60, 0], [30, 1], [20, 1], [40, 1]])),
 ]
 
@@ -99,6 +100,26 @@ def test_a_profile_never_looks_frontal(yaw, jitter):
     for _ in range(200):
         points = _project(yaw, rng.uniform(-15, 15), rng.uniform(-20, 20)) + rng.normal(0, jitter * 60, (5, 2))
         assert not estimate_pose(points.astype(np.float32)).frontal_angle < 40
+
+
+NEARLY_FRONTAL = [[60, 80], [105, 82], [78, 108], [64, 130], [102, 131]]
+PROFILE = [[60, 80], [72, 82], [44, 112], [58, 131], [68, 132]]
+
+
+@pytest.mark.parametrize(
+    ("points", "box", "expected"),
+    [
+        (NEARLY_FRONTAL, None, (8.808, -1.337, 1.081)),
+        (NEARLY_FRONTAL, (40, 50, 125, 150), (6.394, -1.062, 1.081)),
+        (NEARLY_FRONTAL, (45, 60, 125, 150), (7.342, -0.171, 1.081)),
+        (PROFILE, None, (81.221, -20.369, 4.731)),
+        (PROFILE, (20, 45, 115, 150), (73.604, -18.634, 4.731)),
+    ],
+)
+def test_known_poses(points, box, expected):
+    """Two faces, with and without their boxes, which move both angles: a fitted constant must not change unnoticed."""
+    pose = estimate_pose(np.array(points, np.float32), box)
+    assert (pose.yaw, pose.pitch, pose.roll) == pytest.approx(expected, abs=0.001)
 
 
 @pytest.mark.parametrize(

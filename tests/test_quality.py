@@ -49,6 +49,13 @@ def test_an_enlarged_small_face_is_less_sharp(crop):
     assert sharpness(small) < 0.5 * sharpness(crop)
 
 
+def test_grain_that_nobody_sees_is_no_detail():
+    """A gray crop with single pixels one level lighter, as a decoder leaves them, has no sharpness."""
+    crop = np.full((128, 128, 4), 128, np.uint8)
+    crop[::4, ::4, :3] += 1
+    assert sharpness(crop) == 0.0
+
+
 @pytest.mark.parametrize("size", [16, 64, 128])
 def test_a_plain_crop_has_none(size):
     """Where there is nothing to see, sharpness is 0 and not a division by nothing."""

@@ -22,6 +22,19 @@ def test_known_digest():
     assert seeding.digest_names("key", 0, 0.03).hex() == "51cbd40ca730fcea"
 
 
+def test_known_numbers():
+    """So are everything that is drawn from it: who is in which subset, the order of the shards, and the noise."""
+    order = seeding.order_numbers(["anna", "berta"], 0)
+    assert seeding.unit_interval("subset", 0, "anna") == 0.7552587937708957
+    assert order.tolist() == [1942139495816808898, 2846902733832259624]
+    assert [seeding.mix_numbers(order[:1], copy).tolist() for copy in (0, 1)] == [
+        [6023540304570408534],
+        [13038183607282897464],
+    ]
+    drawn = seeding.Draws().at("noise", 0, "gaussian", 0.1, "key").bit_generator.random_raw(2)
+    assert drawn.tolist() == [3768803200242037418, 14830248218430175061]
+
+
 def test_unit_interval_is_even():
     """Of 20,000 names a tenth falls into each tenth of the interval, within four standard deviations."""
     counts, _ = np.histogram([seeding.unit_interval("n", i) for i in range(20_000)], bins=10, range=(0, 1))

@@ -26,6 +26,7 @@ def frames(rows):
         ([(0, 3.0, 0.2, 50, 0.9), (0, 3.4, 0.4, 50, 0.9)], 1),  # a near-tie goes to the sharper
         ([(0, 3.0, 0.2, 50, 0.9), (0, 3.4, 0.2, 90, 0.9)], 1),  # ... the larger
         ([(0, 3.0, 0.2, 50, 0.8), (0, 3.4, 0.2, 50, 0.9)], 1),  # ... the more confident
+        ([(0, 3.0, 0.2, 50, 0.9), (0, 3.5, 0.9, 90, 0.9)], 1),  # ... up to half a degree
         ([(0, 3.0, 0.2, 50, 0.9), (0, 3.6, 0.9, 90, 0.9)], 0),  # beyond half a degree quality does not count
         ([(0, 3.4, 0.2, 50, 0.9), (0, 3.0, 0.2, 50, 0.9)], 1),  # equal quality: the smaller angle
         ([(0, 3.0, 0.2, 50, 0.9), (0, 3.0, 0.2, 50, 0.9)], 0),  # all equal: the first row

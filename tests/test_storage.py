@@ -18,7 +18,7 @@ import pytest
 from facepipe import folders
 from facepipe.config import join
 from facepipe.errors import InputError, OutputError
-from facepipe.storage import Entry, place, read_ahead, relative
+from facepipe.storage import Entry, file_at, place, read_ahead, relative
 
 
 @pytest.mark.parametrize(
@@ -342,6 +342,28 @@ def test_uris_that_can_not_be_meant(uri, message):
     with pytest.raises(InputError, match=message) as raised:
         place(uri)
     assert "SECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "folder", "name"),
+    [
+        ("page.html", ".", "page.html"),
+        ("a/b/page.html", "a/b", "page.html"),
+        ("/page.html", "/", "page.html"),
+        ("file:///page.html", "/", "page.html"),
+        ("a/odd\\name?.html", "a", "odd\\name?.html"),
+        ("s3://bucket/page.html", "s3://bucket", "page.html"),
+        (
+            "s3://bucket/a/page.html?endpoint_override=http://host:9000&region=x",
+            "s3://bucket/a?endpoint_override=http://host:9000&region=x",
+            "page.html",
+        ),
+    ],
+)
+def test_a_single_file_has_a_place_and_a_name(given, folder, name):
+    """At the root too, and with a URI's options, which may hold slashes of their own."""
+    found, called = file_at(given)
+    assert (found.uri, called) == (folder, name)
 
 
 def test_local_files_are_read_ahead_in_order_with_their_errors(tmp_path):

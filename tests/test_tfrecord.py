@@ -121,6 +121,31 @@ def test_foreign_messages_are_refused_or_read(content):
         assert isinstance(tfrecord.decode_example(content), dict)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        tfrecord.encode_example({"x": b"picture"})[:-3],  # each field says how long it is
+        tfrecord.encode_example({"x": [b"a", b"picture"]})[:-3],
+        b"\x0a" + b"\x80" * 10 + b"\x01",  # a number of 77 bits
+    ],
+)
+def test_a_message_that_ends_early_is_damaged(content):
+    """It is refused, not read as a shorter one: a checksum of wrong bytes may be right."""
+    with pytest.raises(DamagedFile, match=r"is no tf\.train\.Example"):
+        tfrecord.decode_example(content)
+
+
+def test_damage_is_told_with_the_name_and_one_piece_of_advice():
+    """The name that was given, and how to make the file anew: that it takes the options it was made with."""
+    content = tfrecord.frame_record(b"payload")[:-1] + b"?"
+    with pytest.raises(DamagedFile) as caught:
+        list(tfrecord.read_records(io.BytesIO(content), "shards/a.tfrecord"))
+    assert str(caught.value) == (
+        "shards/a.tfrecord is damaged (record 0 has another checksum); run `facepipe shard` again with the options it "
+        "was made with: only this is made anew"
+    )
+
+
 def test_a_length_beyond_the_file_asks_for_no_memory():
     """A length of 2**60 with a right checksum is an end within a record."""
     length = (2**60).to_bytes(8, "little")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from facepipe.errors import FacepipeError, UsageError
+from facepipe.storage import place
 from train.arguments import (
     NOT_FIELDS,
     CheckpointOption,
@@ -18,6 +19,7 @@ from train.arguments import (
     DataOption,
     EncoderOption,
     FacesOption,
+    FileOption,
     FormatOption,
     GridOption,
     ImagesArgument,
@@ -58,9 +60,9 @@ def _resolved(kind: type[TrainConfig], section: str, preset: str, context: typer
     from train.presets import resolve
 
     fields = {name: value for name, value in given.items() if name not in NOT_FIELDS}
-    name, data = given["preset"] or preset, given["data"].rstrip("/")
-    fields["shards"] = given["shards"] or f"{data}/shards"
-    fields["output"] = given["output"] or f"{data}/runs/{name}"
+    name, data = given["preset"] or preset, place(given["data"])
+    fields["shards"] = given["shards"] or data.join("shards").uri
+    fields["output"] = given["output"] or data.join("runs", name).uri
     return resolve(kind, section, name, fields, [*extra_fields(context.args), *(given["settings"] or [])])
 
 
@@ -191,7 +193,7 @@ def fingerprint(
     run: RunArgument,
     faces: FacesOption = "",
     shards: PairsOption = "",
-    output: OutputOption = "",
+    output: FileOption = "",
     checkpoint: CheckpointOption = "best",
     data: DataOption = "data",
 ) -> None:
@@ -201,7 +203,7 @@ def fingerprint(
     opened = _opened(run, "autoencoder")
     from train.fingerprints import write_fingerprints
 
-    source = faces or f"{data.rstrip('/')}/faces"
+    source = faces or place(data).join("faces").uri
     write_fingerprints(opened, source, shards, output or f"{run}/fingerprints.parquet", checkpoint, typer.echo)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facepipe.errors import UsageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -62,9 +64,19 @@ PairsOption = Annotated[
 ]
 SubsetOption = Annotated[str, typer.Option("--subset", help="train, validation or test.")]
 CheckpointOption = Annotated[str, typer.Option("--checkpoint", help="best or last.")]
-OutputOption = Annotated[
-    str, typer.Option("--output", "-o", metavar="PATH", help="Where it goes. [in RUN]", show_default=False)
-]
+
+
+def _local(path: str) -> str:
+    """Refuses a URI, which would become the name of a folder here."""
+    if "://" in path:
+        raise UsageError(f"--output is {path}; this is written to a local disk: give a folder there")
+    return path
+
+
+_OUTPUT: dict[str, Any] = {"metavar": "PATH", "help": "Where it goes. [in RUN]", "show_default": False}
+OutputOption = Annotated[str, typer.Option("--output", "-o", callback=_local, **_OUTPUT)]
+FileOption = Annotated[str, typer.Option("--output", "-o", **_OUTPUT)]
+"""A file that may go to an object store."""
 CountOption = Annotated[int, typer.Option("--count", metavar="N", help="How many.")]
 SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same faces.")]
 TruncationOption = Annotated[

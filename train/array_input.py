@@ -91,7 +91,7 @@ def from_memory(arrays: Arrays, view: View, order: Order, *, training: bool, sta
 
 
 def assemble(
-    images: list[NDArray[np.uint8]], labels: NDArray[np.int32], mirrored: NDArray[np.bool_], view: View, share: int
+    images: list[NDArray[np.uint8]], labels: NDArray[np.int64], mirrored: NDArray[np.bool_], view: View, share: int
 ) -> tuple[NDArray[Any], ...]:
     """One batch as the view says, for `share` devices: uint8 stacks in, mirrored and scaled arrays out."""
     if mirrored.any():
@@ -166,4 +166,4 @@ def _batched(
         examples = [decode_example(record) for record in batch]
         images = [np.stack([read_image(e[v.name][0], shards, v) for e in examples]) for v in view.images]
         mirrored = (rng.random(len(batch)) < 0.5) & (view.mirror and training)
-        yield assemble(images, np.array([e["label"][0] for e in examples], np.int32), mirrored, view, share)
+        yield assemble(images, np.array([e["label"][0] for e in examples], np.int64), mirrored, view, share)

@@ -75,6 +75,8 @@ class TrainConfig:
             at_least(f"--{option.replace('_', '-')}", getattr(self, option), 1)
         for option in ("steps_per_epoch", "devices", "seed", "cache_bytes"):
             at_least(f"--{option.replace('_', '-')}", getattr(self, option), 0)
+        if "://" in self.output:
+            raise UsageError(f"the run would go to {self.output}; a run is written to a local disk: give -o FOLDER")
         if self.seed > MOST_SEED:
             raise UsageError(f"--seed is {self.seed}; give 0 to {MOST_SEED}")
         if not 0 < self.learning_rate < float("inf"):

@@ -51,7 +51,7 @@ class ImageView:
 
 @dataclass(frozen=True)
 class View:
-    """What a batch holds: one array (n, size, size, channels) an image, then `label` (n,) int32 where asked."""
+    """What a batch holds: one array (n, size, size, channels) an image, then `label` (n,) int64 where asked."""
 
     images: tuple[ImageView, ...]
     label: bool = False
@@ -64,10 +64,10 @@ class View:
 
 @dataclass
 class Arrays:
-    """A subset in memory, already at the view's size: images uint8, labels int32, identities as bytes."""
+    """A subset in memory, already at the view's size: images uint8, labels int64, identities as bytes."""
 
     images: list[NDArray[np.uint8]]
-    labels: NDArray[np.int32]
+    labels: NDArray[np.int64]
     identities: NDArray[Any]
 
     def __len__(self) -> int:
@@ -181,10 +181,7 @@ def check_apart(**subsets: Arrays | None) -> None:
 def open_records(shards: Shards, name: str) -> Iterator[bytes]:
     """The records of one shard, checksums checked."""
     with shards.place.open_input(name) as file:
-        try:
-            yield from read_records(file)
-        except DamagedFile as error:
-            raise DamagedFile(f"{shards.place}/{name} is damaged: {error}; run `facepipe shard --overwrite`") from error
+        yield from read_records(file, f"{shards.place}/{name}")
 
 
 def read_examples(shards: Shards, subset: str) -> Iterator[dict[str, list[Any]]]:
@@ -228,7 +225,7 @@ def _load_file(shards: Shards, name: str, view: View) -> Arrays:
         identities.append(example["identity"][0])
     shapes = [(0, v.size, v.size, v.channels) for v in view.images]
     stacked = [np.stack(rows) if rows else np.zeros(s, np.uint8) for rows, s in zip(images, shapes, strict=True)]
-    return Arrays(stacked, np.array(labels, np.int32), np.array(identities, object))
+    return Arrays(stacked, np.array(labels, np.int64), np.array(identities, object))
 
 
 def read_image(content: bytes, shards: Shards, view: ImageView) -> NDArray[np.uint8]:

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import facepipe
-from facepipe.errors import InputError, UsageError
-from facepipe.storage import place
+from facepipe.errors import AS_BEFORE, InputError, UsageError
+from facepipe.storage import file_at
 from train.data import ImageView, fit_image, read_examples, read_image
 from train.shards import find_shards
 from train.targets import file_in
@@ -56,9 +56,9 @@ def write_fingerprints(
     trained = Trained(run, checkpoint)
     groups = _of_shards(shards, trained.config) if shards else _of_crops(faces, trained.config)
     output = file_in(output, NAME)
-    folder, _, name = output.rpartition("/")
+    folder, name = file_at(output)
     count = 0
-    with place(folder or ".").open_output(name) as file:
+    with folder.open_output(name) as file:
         writer = None
         for keys, identities, yaws, images in groups:
             table = _table(keys, identities, yaws, trained.encode(images))
@@ -99,7 +99,7 @@ def decoded(content: bytes, key: str) -> NDArray[np.uint8]:
     """An encoded crop -> (s, s, 3) uint8 RGB."""
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:
-        raise InputError(f"the crop of {key} is no picture; run `facepipe verify`, then `facepipe extract` again")
+        raise InputError(f"the crop of {key} is no picture; run `facepipe extract` again {AS_BEFORE}")
     return image
 
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facepipe.errors import DamagedFile, InputError, UsageError
+from facepipe.errors import AS_BEFORE, DamagedFile, InputError, UsageError
 from facepipe.storage import place
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Shards:
         if found != written:
             raise DamagedFile(
                 f"the {subset} shards in {self.place} hold {found:,} of the {written:,} records that were written; "
-                f"run `facepipe shard --examples {self.examples} --overwrite`"
+                f"run `facepipe shard --examples {self.examples}` again {AS_BEFORE}"
             )
 
     def check_fits(self, view: View) -> list[str]:
@@ -106,7 +106,7 @@ def find_shards(folder: str, examples: str) -> Shards:
         if count and subset not in files:
             raise DamagedFile(
                 f"{where} has lost all its {subset} shards, which held {count:,} records; "
-                f"run `facepipe shard --examples {examples}` again to make them"
+                f"run `facepipe shard --examples {examples}` again {AS_BEFORE}"
             )
     identities = {name: frozenset(ids) for name, ids in _json(where, "run.json").get("identities", {}).items()}
     check_disjoint(identities)
@@ -146,9 +146,9 @@ def _json(where: Place, name: str) -> dict[str, Any]:
     try:
         content = json.loads(where.read(name))
     except ValueError as error:
-        raise DamagedFile(f"{where}/{name} is no JSON ({error}); run `facepipe shard --overwrite`") from error
+        raise DamagedFile(f"{where}/{name} is no JSON ({error}); run `facepipe shard` again {AS_BEFORE}") from error
     if not isinstance(content, dict):
-        raise DamagedFile(f"{where}/{name} does not describe shards; run `facepipe shard --overwrite`")
+        raise DamagedFile(f"{where}/{name} does not describe shards; run `facepipe shard` again {AS_BEFORE}")
     return content
 
 
@@ -159,7 +159,7 @@ def _image_layout(feature: dict[str, Any], where: Place) -> tuple[int, int, str]
         height, width, channels = (int(d) for d in block["shape"]["dimensions"])
     except (KeyError, TypeError, ValueError):
         raise DamagedFile(
-            f"{where}/features.json does not tell the images' size; run `facepipe shard --overwrite`"
+            f"{where}/features.json does not tell the images' size; run `facepipe shard` again {AS_BEFORE}"
         ) from None
     if height != width or channels not in {1, 3}:
         raise InputError(
@@ -177,7 +177,7 @@ def _files(where: Place) -> dict[str, tuple[str, ...]]:
         total = int(matches[0]["total"])
         if len(matches) != total:
             raise InputError(
-                f"{where} has {len(matches)} of {total} {subset} shards; run `facepipe shard` again to make the rest"
+                f"{where} has {len(matches)} of {total} {subset} shards; run `facepipe shard` again {AS_BEFORE}"
             )
     return {subset: tuple(sorted(m.string for m in matches)) for subset, matches in sorted(found.items())}
 

@@ -146,7 +146,7 @@ def _tuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _parser(shards: Shards, view: View) -> Callable[[tf.Tensor], tuple[tf.Tensor, ...]]:
-    """A record -> its images (uint8, at the view's size), label (int32), identity."""
+    """A record -> its images (uint8, at the view's size), label (int64), identity."""
     spec = {v.name: tf.io.FixedLenFeature((), tf.string) for v in view.images}
     spec["identity"] = tf.io.FixedLenFeature((), tf.string)
     spec["label"] = tf.io.FixedLenFeature((), tf.int64, default_value=-1)
@@ -154,7 +154,7 @@ def _parser(shards: Shards, view: View) -> Callable[[tf.Tensor], tuple[tf.Tensor
     def parse(record: tf.Tensor) -> tuple[tf.Tensor, ...]:
         example = tf.io.parse_single_example(record, spec)
         images = [_fitted(_decoded(example[v.name], shards), shards, v) for v in view.images]
-        return (*images, tf.cast(example["label"], tf.int32), example["identity"])
+        return (*images, example["label"], example["identity"])
 
     return parse
 

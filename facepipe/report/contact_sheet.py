@@ -12,7 +12,7 @@ from PIL import ImageDraw, ImageFont
 
 from facepipe.errors import InputError
 from facepipe.report.people import decode_crop, read_people, read_targets
-from facepipe.storage import place
+from facepipe.storage import file_at, place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +44,8 @@ def write_contact_sheet(
     people = read_people(data, chosen, features) if chosen else []
     if not people:
         raise InputError(f"{data} holds no pairs to draw; run `facepipe split` first")
-    folder, _, name = output.replace("\\", "/").rpartition("/")
-    place(folder or ".").write(name, draw_contact_sheet(people, features, tile, _format(name)))
+    folder, name = file_at(output)
+    folder.write(name, draw_contact_sheet(people, features, tile, _format(name)))
     return len(people)
 
 

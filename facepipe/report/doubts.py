@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from facepipe.stages.targets import Reason
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -38,7 +40,7 @@ def find_doubts(targets: Sequence[dict[str, Any]], count: int) -> list[Doubt]:
 
 
 def _by_hand(row: dict[str, Any]) -> bool:
-    return str(row["reason"]).startswith("chosen by a person")
+    return str(row["reason"]).startswith(Reason.BY_HAND)
 
 
 def _told_turned(row: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from facepipe.report.people import read_people
 from facepipe.report.pictures import crop_uri, show_examples, show_noise
 from facepipe.report.readings import read_workspace
 from facepipe.report.strangers import show_strangers
-from facepipe.storage import place
+from facepipe.storage import file_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,8 +50,8 @@ def build(data: str, output: str, fingerprints: str = "", embedder: str = "") ->
     sought = bool(fingerprints or embedder)
     strangers = show_strangers(data, fingerprints, embedder) if sought else []
     html = render(**_make_content(readings), strangers=strangers, strangers_sought=sought)
-    folder, _, name = output.replace("\\", "/").rpartition("/")
-    place(folder or ("/" if output.startswith("/") else ".")).write(name, html.encode("utf-8", "xmlcharrefreplace"))
+    folder, name = file_at(output)
+    folder.write(name, html.encode("utf-8", "xmlcharrefreplace"))
     report = StageReport("report", outputs={"page": output}, wall_s=time.monotonic() - started)
     report.counts = {"rows read": readings.sample.rows, "bytes": len(html)}
     return report

@@ -95,7 +95,7 @@ def show_noise(readings: Readings) -> list[NoiseExample]:
     found: dict[tuple[str, float], NoiseExample] = {}
     if names:
         with shards.open_input(names[0]) as file:
-            for number, record in enumerate(tfrecord.read_records(file)):
+            for number, record in enumerate(tfrecord.read_records(file, f"{shards}/{names[0]}")):
                 if number == _RECORDS_READ:
                     break
                 _note_noise(found, tfrecord.decode_example(record), settings)

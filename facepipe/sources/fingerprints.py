@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from facepipe.errors import InputError
-from facepipe.storage import place
+from facepipe.storage import file_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,9 +33,9 @@ def read_fingerprints(uri: str) -> Fingerprints:
     Raises:
         InputError: there is no such file, or it holds something else; says what.
     """
-    folder, _, name = uri.replace("\\", "/").rpartition("/")
+    folder, name = file_at(uri)
     try:
-        with place(folder or ("/" if uri.startswith("/") else ".")).open_input(name) as source:
+        with folder.open_input(name) as source:
             file = pq.ParquetFile(source)
             missing = [column for column in _COLUMNS if column not in file.schema_arrow.names]
             table = file.read(columns=[] if missing else list(_COLUMNS), use_threads=False)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import InputError, UsageError
 from facepipe.sources.names import shown
-from facepipe.storage import place
+from facepipe.storage import file_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,16 +35,17 @@ def read_table(uri: str, option: str) -> tuple[str, list[str], Lines]:
     Raises:
         UsageError: it can't be read; also while the rows are read.
     """
-    data = _read(uri, option)
-    where = shown(uri.rpartition("/")[2])
+    data, name = _read(uri, option)
+    where = shown(name)
     names, lines = _parquet(data, where) if data[:4] == b"PAR1" else _csv(data, where)
     return where, names, lines
 
 
-def _read(uri: str, option: str) -> bytes:
-    folder, name = uri.rpartition("/")[::2] if "://" in uri else os.path.split(uri)
+def _read(uri: str, option: str) -> tuple[bytes, str]:
+    """The file's content and name."""
     try:
-        return place(folder or ".").read(name)
+        folder, name = file_at(uri)
+        return folder.read(name), name
     except InputError as error:
         raise UsageError(f"{option}: {error}") from None
 

@@ -13,7 +13,7 @@ import numpy as np
 from facepipe.errors import DamagedFile
 from facepipe.parquet import iterate_parts
 from facepipe.records import Status
-from facepipe.storage import place
+from facepipe.storage import file_at, place
 from facepipe.synthesis import Turn
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class _Known:
 
 def _read_truth(truth: str) -> dict[tuple[str, int], _Known]:
     """By path and frame (0 for stills)."""
-    folder, _, name = truth.replace("\\", "/").rpartition("/")
-    text = place(folder or ".").read(name).decode()
+    folder, name = file_at(truth)
+    text = folder.read(name).decode()
     try:
         return {
             (row["path"], int(row["frame"])): _Known(

@@ -11,7 +11,7 @@ import numpy as np
 
 from facepipe import parquet, tables
 from facepipe.checksums import file_sha256, read_checksums
-from facepipe.errors import DamagedFile, Incomplete, InputError
+from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError
 from facepipe.settings import NAME, read_settings
 from facepipe.storage import place
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 _SHARE_FILE = re.compile(r"(?:run\.|checksums-)\d+-of-(\d+)\.\w+")
 _NAMED = 5
-AS_BEFORE = "with the options it was made with"
-"""Ends the advice to run a command again: without its options it would be refused."""
 
 
 @dataclass(frozen=True)

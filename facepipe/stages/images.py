@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FOLDERS = "folders.json"
 TIMEOUT_S = 300.0
+"""For one crop."""
 _OWN = re.compile(rf"({'|'.join(SUBSETS)})/[^/]+/(features|targets)/[^/]+\.png")
 
 
@@ -51,23 +52,27 @@ class ImagesJob:
                 wanted.setdefault(row[f"{kind}_part"], {})[row[f"{kind}_row"]] = name
         written = 0
         for part, files in sorted(wanted.items()):
-            guard.on(part)
-            written += write_crops(place(self.faces), part, files, place(self.images))
+            written += write_crops(place(self.faces), part, files, place(self.images), guard)
         return PartReport(items=table.num_rows, counts={"files": written})
 
 
-def write_crops(faces: Place, part: int, files: dict[int, str], out: Place) -> int:
+def write_crops(faces: Place, part: int, files: dict[int, str], out: Place, guard: Guard) -> int:
     """Writes some crops of one part (row -> path), but those that are there; gives how many."""
-    files = {row: path for row, path in files.items() if not out.exists(path)}
-    if not files:
+    missing = []
+    for row in sorted(files):
+        guard.on(row)
+        if not out.exists(files[row]):
+            missing.append(row)
+    if not missing:
         return 0
     crops = tables.take(
-        parquet.read_table(faces, parquet.part_name(part), ["crop.bytes"]), np.array(sorted(files), dtype=np.int64)
+        parquet.read_table(faces, parquet.part_name(part), ["crop.bytes"]), np.array(missing, dtype=np.int64)
     )
-    for row, crop in zip(sorted(files), crops.column("crop").to_pylist(), strict=True):
+    for row, crop in zip(missing, crops.column("crop").to_pylist(), strict=True):
+        guard.on(row)
         pixels = cv2.cvtColor(decode(crop["bytes"], max_pixels=1 << 24), cv2.COLOR_RGB2BGR)
         out.write(files[row], cv2.imencode(".png", pixels)[1].tobytes(), durable=False)
-    return len(files)
+    return len(missing)
 
 
 def write_images(

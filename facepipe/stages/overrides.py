@@ -7,11 +7,11 @@ import io
 import json
 from typing import TYPE_CHECKING, Any
 
-from facepipe.errors import InputError, UsageError
-from facepipe.storage import place
+from facepipe.errors import AS_BEFORE, InputError, UsageError
+from facepipe.storage import file_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from facepipe.storage import Place
 
@@ -21,15 +21,19 @@ _LARGEST_BYTES = 1 << 28
 
 
 def read_overrides(path: str) -> dict[str, str]:
-    """Key -> `drop` or `target`, from a CSV file with these columns or a JSON list of such objects; {} for no path.
+    """Key -> `drop` or `target`, as `read_entries`; {} for no path."""
+    return {key: action for _, key, action in read_entries(path)} if path else {}
+
+
+def read_entries(path: str) -> list[tuple[str, str, str]]:
+    """Where it stands, key, and `drop` or `target`, from a CSV file with these columns or a JSON list of such objects.
 
     Raises:
+        InputError: there is no such file.
         UsageError: not such a file, an unknown action, or two actions for one key; names the line or entry.
     """
-    if not path:
-        return {}
-    folder, _, name = path.rpartition("/")
-    text = _decode(path, place(folder or ("/" if path.startswith("/") else ".")).read(name, _LARGEST_BYTES))
+    folder, name = file_at(path)
+    text = _decode(path, folder.read(name, _LARGEST_BYTES))
     entries = _from_json(path, text) if text.lstrip()[:1] in ("[", "{") else _from_csv(path, text)
     actions: dict[str, str] = {}
     for where, key, action in entries:
@@ -37,7 +41,7 @@ def read_overrides(path: str) -> dict[str, str]:
             raise UsageError(f"{where}: the action is {action!r}; it can be {DROP} or {TARGET}")
         if actions.setdefault(key, action) != action:
             raise UsageError(f"{where}: {key!r} is both dropped and a target")
-    return actions
+    return entries
 
 
 def _decode(path: str, content: bytes) -> str:
@@ -47,7 +51,7 @@ def _decode(path: str, content: bytes) -> str:
         raise UsageError(f"{path} is no UTF-8 text; give CSV or JSON with key and action") from None
 
 
-def _from_csv(path: str, text: str) -> Iterable[tuple[str, str, str]]:
+def _from_csv(path: str, text: str) -> list[tuple[str, str, str]]:
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""))
         missing = [name for name in ("key", "action") if name not in (reader.fieldnames or ())]
@@ -58,7 +62,7 @@ def _from_csv(path: str, text: str) -> Iterable[tuple[str, str, str]]:
         raise UsageError(f"{path} is no CSV file: {error}") from None
 
 
-def _from_json(path: str, text: str) -> Iterable[tuple[str, str, str]]:
+def _from_json(path: str, text: str) -> list[tuple[str, str, str]]:
     try:
         content: Any = json.loads(text)
         if isinstance(content, dict):
@@ -86,5 +90,5 @@ def read_dropped(targets: Place) -> list[str]:
             raise
         return []
     except UnicodeDecodeError:
-        raise InputError(f"{targets}/{NAME} is damaged; run `facepipe select` again") from None
+        raise InputError(f"{targets}/{NAME} is damaged; run `facepipe select` again {AS_BEFORE}") from None
     return [key for _, key, action in _from_csv(f"{targets}/{NAME}", text) if action == DROP]

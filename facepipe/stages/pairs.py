@@ -9,7 +9,7 @@ import numpy as np
 
 from facepipe import parquet, tables
 from facepipe.config import SUBSETS
-from facepipe.errors import Incomplete
+from facepipe.errors import AS_BEFORE, Incomplete
 from facepipe.records import Status
 from facepipe.splitting import choose_subset, keep_distinct
 
@@ -104,7 +104,7 @@ def _target_of_rows(
     rows = tables.find(columns.table, "key", [entry["target_key"] for entry in chosen])
     if (rows < 0).any():
         missing = chosen[int(np.flatnonzero(rows < 0)[0])]["target_key"]
-        raise Incomplete(f"the target {missing!r} is none of the faces; run `facepipe select` again, it is quick")
+        raise Incomplete(f"the target {missing!r} is none of the faces; run `facepipe select` again {AS_BEFORE}")
     video, videos = tables.codes(columns.table, "video")
     if per == "identity":
         video, videos = np.zeros_like(video), [""]

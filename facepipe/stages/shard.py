@@ -18,7 +18,7 @@ import numpy as np
 from facepipe import tables
 from facepipe.config import SUBSETS, join, settings_of
 from facepipe.datacard import CARD, encode_card
-from facepipe.errors import DamagedFile
+from facepipe.errors import AS_BEFORE, DamagedFile
 from facepipe.records import StageReport, Status
 from facepipe.splitting import choose_subset
 from facepipe.stages.faces import read_columns
@@ -28,7 +28,7 @@ from facepipe.stages.sharding.gather import TIMEOUT_S, Gatherer, shard_lengths
 from facepipe.stages.sharding.inputs import Inputs, open_inputs
 from facepipe.stages.sharding.plan import ShardPlan, make_plan
 from facepipe.stages.sharding.records import Layout, RecordsJob
-from facepipe.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, shard_name
+from facepipe.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, is_shard, shard_name
 from facepipe.tfrecord import read_records
 from facepipe.workers import PartReport, run_parts
 
@@ -90,7 +90,7 @@ def run(config: ShardConfig, progress: Progress) -> StageReport:
 
 def is_own(path: str) -> bool:
     """Whether a file in the output is one of this stage's."""
-    return ".tfrecord-" in path or path in (FEATURES, INFO, CARD)
+    return is_shard(path) or path in (FEATURES, INFO, CARD)
 
 
 def _find_finished(out: Output, plan: ShardPlan) -> list[Split] | None:
@@ -116,7 +116,7 @@ def read_splits(folder: Place) -> list[Split]:
         DamagedFile: it is missing, or is none.
     """
     if not folder.exists(INFO):
-        raise DamagedFile(f"{folder}/{INFO} is missing; run `facepipe shard` again")
+        raise DamagedFile(f"{folder}/{INFO} is missing; run `facepipe shard` again {AS_BEFORE}")
     try:
         found = json.loads(folder.read(INFO))
         return [
@@ -124,7 +124,7 @@ def read_splits(folder: Place) -> list[Split]:
             for split in found["splits"]
         ]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedFile(f"{folder}/{INFO} is damaged ({error}); run `facepipe shard` again") from error
+        raise DamagedFile(f"{folder}/{INFO} is damaged ({error}); run `facepipe shard` again {AS_BEFORE}") from error
 
 
 def _has_shard(out: Output, name: str, length: int) -> bool:
@@ -138,9 +138,9 @@ def check_shard(folder: Place, name: str, length: int) -> None:
         DamagedFile: a checksum is wrong, or it has not `length` records.
     """
     with folder.open_input(name) as file:
-        found = sum(1 for _ in read_records(file))
+        found = sum(1 for _ in read_records(file, f"{folder}/{name}"))
     if found != length:
-        raise DamagedFile(f"{folder}/{name} has {found:,} records instead of {length:,}; run `facepipe shard` again")
+        raise DamagedFile(f"{folder}/{name} has {found:,} records instead of {length:,}")
 
 
 @contextmanager
@@ -174,7 +174,7 @@ def _make(
     lengths = shard_lengths(scratch, layout)
     names = {layout.name(plan.examples, number) for number in numbers}
     for entry in list(out.place.list()):
-        if ".tfrecord-" in entry.path and entry.path not in names:
+        if is_shard(entry.path) and entry.path not in names:
             out.place.delete(entry.path)
     wanted = [n for n in numbers if not _has_shard(out, layout.name(plan.examples, n), lengths[n])]
     report.done_before = len(numbers) - len(wanted)

@@ -13,7 +13,7 @@ import numpy as np
 from facepipe import parquet, tables
 from facepipe.checksums import file_sha256
 from facepipe.config import SUBSETS, settings_of
-from facepipe.errors import DamagedFile, Incomplete, InputError, UsageError
+from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError, UsageError
 from facepipe.likeness import find_alike
 from facepipe.records import StageReport
 from facepipe.settings import read_settings
@@ -84,7 +84,9 @@ def _settings(config: SplitConfig, faces: Faces, targets: Place) -> dict[str, An
         raise InputError(f"{targets} holds no targets; run `facepipe select` first, or give another --targets")
     chosen_from = read_settings(targets).get(INPUTS, {}).get("faces")
     if chosen_from != faces.digest:
-        raise Incomplete(f"{targets} was chosen from other faces than {faces.place}; run `facepipe select` again")
+        raise Incomplete(
+            f"{targets} was chosen from other faces than {faces.place}; run `facepipe select` again {AS_BEFORE}"
+        )
     digests = {name: file_sha256(targets, name) for name in (TARGETS, overrides.NAME) if targets.exists(name)}
     return {**settings_of(config), INPUTS: {"faces": faces.digest, **digests}}
 
@@ -109,7 +111,7 @@ def _read_summary(out: Output) -> dict[str, Any] | None:
             found: dict[str, Any] = json.loads(out.place.read(SUMMARY))
             return {**found, "parts": int(found["parts"]), "identities": dict(found["identities"])}
         except (InputError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DamagedFile(f"{out.place}/{SUMMARY} is damaged ({error}); run `facepipe split` again") from error
+            raise DamagedFile(f"{out.place}/{SUMMARY} is damaged ({error})") from error
 
     if not out.has(SUMMARY, read):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,17 @@ COLUMNS = (
     "key", "path", "identity", "video", "status", "frontal_angle", "yaw", "pitch", "sharpness", "score", "bbox",
 )  # fmt: skip
 
-_TOO_TURNED = "from frontal; --max-angle allows"
+
+class Reason(StrEnum):
+    """How the sentences in the column `reason` begin: so whoever reads the table tells one from another."""
+
+    BY_HAND = "chosen by a person"
+    NEAR_TIE = "within"
+    MOST_FRONTAL = "the most frontal"
+    NO_FACE = "no usable face"
+    FEW_FRAMES = "only"
+    NO_POSE = "the pose can't be told"
+    TURNED_AWAY = "its best frame is"
 
 
 @dataclass(eq=False)
@@ -127,46 +138,44 @@ def _choose(
     """The target's row and the runners-up, [] where there is no target; and why."""
     if group in groups.chosen:
         row = groups.chosen[group]
-        return [row, *(other for other in best if other != row)], "chosen by a person (--overrides)"
+        return [row, *(other for other in best if other != row)], f"{Reason.BY_HAND} (--overrides)"
     refusal = _refuse(groups, best, frames, images, config)
     if refusal:
         return [], refusal
     angle = float(groups.angle[best[0]])
     if angle > min(groups.angle[row] for row in best):
         return best, (
-            f"within {NEAR_DEG:g} degrees of the most frontal of {_count(frames, 'usable frame')}, and a better picture"
+            f"{Reason.NEAR_TIE} {NEAR_DEG:g} degrees of the most frontal of {_count(frames, 'usable frame')}, "
+            "and a better picture"
         )
-    return best, f"the most frontal of {_count(frames, 'usable frame')}, {angle:.1f} degrees"
+    return best, f"{Reason.MOST_FRONTAL} of {_count(frames, 'usable frame')}, {angle:.1f} degrees"
 
 
 def _refuse(groups: Groups, best: list[int], frames: int, images: int, config: SelectConfig) -> str:
     """Why a group gets no target; empty where it gets one."""
     if not frames:
-        return f"no usable face in its {_count(images, 'row')}: their status says why"
+        return f"{Reason.NO_FACE} in its {_count(images, 'row')}: their status says why"
     if frames < config.min_frames:
-        return f"only {_count(frames, 'usable frame')}; --min-frames asks for {config.min_frames}"
+        return f"{Reason.FEW_FRAMES} {_count(frames, 'usable frame')}; --min-frames asks for {config.min_frames}"
     if not best:
-        return f"the pose can't be told in any of its {_count(frames, 'usable frame')}"
+        return f"{Reason.NO_POSE} in any of its {_count(frames, 'usable frame')}"
     angle = float(groups.angle[best[0]])
     if config.max_angle and angle > config.max_angle:
-        return f"its best frame is {angle:.1f} degrees {_TOO_TURNED} {config.max_angle:g}"
+        return f"{Reason.TURNED_AWAY} {angle:.1f} degrees from frontal; --max-angle allows {config.max_angle:g}"
     return ""
 
 
 def tell_refusals(table: parquet.Table, min_frames: int, max_angle: float | None) -> list[str]:
     """How many groups have no target for which reason: `9 with fewer usable frames than --min-frames 10`."""
-    found: Counter[str] = Counter()
-    for row in table.select(["frames", "target_key", "reason"]).to_pylist():
-        if row["target_key"]:
-            continue
-        if not row["frames"]:
-            found["without a usable face"] += 1
-        elif row["frames"] < min_frames:
-            found[f"with fewer usable frames than --min-frames {min_frames}"] += 1
-        elif max_angle and _TOO_TURNED in row["reason"]:
-            found[f"with none within --max-angle {max_angle:g}"] += 1
-        else:
-            found["without a pose that can be told"] += 1
+    told = {
+        Reason.NO_FACE: "without a usable face",
+        Reason.FEW_FRAMES: f"with fewer usable frames than --min-frames {min_frames}",
+        Reason.NO_POSE: "without a pose that can be told",
+        Reason.TURNED_AWAY: f"with none within --max-angle {max_angle or 0:g}",
+    }
+    rows = table.select(["target_key", "reason"]).to_pylist()
+    refusals = [row["reason"] for row in rows if not row["target_key"]]
+    found = Counter(what for refusal in refusals for start, what in told.items() if refusal.startswith(start))
     return [f"{count:,} {what}" for what, count in found.most_common()]
 
 

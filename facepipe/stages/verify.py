@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 from facepipe import parquet
 from facepipe.errors import FacepipeError, InputError
+from facepipe.options import EXTRACT, SELECT, SHARD, SPLIT
+from facepipe.settings import settings_or_none, stage_of
 from facepipe.stages.checking.chain import check_chain
 from facepipe.stages.checking.choices import SUMMARY, TARGETS, check_pairs, check_targets, read_faces
 from facepipe.stages.checking.faces import PLAN, check_faces
-from facepipe.stages.checking.folder import Problem, settings_or_none
+from facepipe.stages.checking.folder import Problem
 from facepipe.stages.checking.shards import check_shards
 from facepipe.storage import place
-from facepipe.tfds import FEATURES, INFO, VERSION
+from facepipe.tfds import FEATURES, INFO, VERSION, is_shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +35,7 @@ _BELOW = (
     VERSION,
 )
 """Where stages' folders lie below a workspace, or below the folder of the shards."""
-_BY_SETTING = {"detector": FACES, "refine": TARGETS_KIND, "validation": PAIRS, "encoding": SHARDS}
+_BY_STAGE = {EXTRACT: FACES, SELECT: TARGETS_KIND, SPLIT: PAIRS, SHARD: SHARDS}
 _BY_FILE = {PLAN: FACES, TARGETS: TARGETS_KIND, SUMMARY: PAIRS, FEATURES: SHARDS, INFO: SHARDS}
 
 
@@ -50,7 +52,7 @@ class Found:
         """How many parts and shards there are to look at."""
         folders = [folder for folder in (self.faces, self.pairs) if folder is not None]
         parts = sum(len(parquet.list_parts(folder)) for folder in folders)
-        shards = sum(".tfrecord-" in entry.path for folder in self.shards for entry in folder.list())
+        shards = sum(is_shard(entry.path) for folder in self.shards for entry in folder.list())
         return parts + shards + (self.targets is not None)
 
 
@@ -104,17 +106,14 @@ def kind_of(folder: Place, below: str) -> str:
     """What a folder holds, told by its settings, else by its files, else by its name; empty for none."""
     if not folder.exists():
         return ""
-    settings = settings_or_none(folder) or {}
-    for name, kind in _BY_SETTING.items():
-        if name in settings:
-            return kind
+    if kind := _BY_STAGE.get(stage_of(settings_or_none(folder) or {})):
+        return kind
     for name, kind in _BY_FILE.items():
         if folder.exists(name):
             return kind
-    names = [entry.path for entry in folder.list() if "/" not in entry.path]
-    if any(".tfrecord-" in name for name in names):
+    if any(is_shard(entry.path) for entry in folder.list()):
         return SHARDS
-    if any(parquet.part_number(name) is not None for name in names):
+    if parquet.list_parts(folder):
         return below if below in (FACES, PAIRS) else _kind_of_parts(folder)
     return ""
 

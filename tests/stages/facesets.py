@@ -110,6 +110,9 @@ class Guard:
     def on(self, item):
         """An item is about to be touched."""
 
+    def off(self):
+        """No item is touched any more."""
+
 
 def run_in_process(job, numbers, *, execution, timeout_s, on_done, note=None):
     """`workers.run_parts` without processes, whose start costs more than the small jobs of most tests."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import tracemalloc
 from dataclasses import replace
 
@@ -18,7 +19,7 @@ from facepipe.errors import Incomplete, InputError, SettingsChanged, UsageError
 from facepipe.noise import Noise, add_noise
 from facepipe.progress import QuietProgress
 from facepipe.seeding import Draws
-from facepipe.stages import select, shard, split
+from facepipe.stages import select, shard, split, verify
 from facepipe.stages.sharding import gather, plan, records
 from facepipe.storage import place
 from facepipe.tfds import VERSION
@@ -336,6 +337,47 @@ def test_damage_is_repaired_by_making_just_that_piece_again(workspace, tmp_path,
         assert hash_folder(tmp_path) == before, name
         if name != "checksums.sha256":
             assert {p: p.stat().st_mtime_ns for p in others} == others, name
+
+
+@pytest.mark.usefixtures("in_process")
+def test_what_a_person_keeps_beside_the_shards_stays(workspace, tmp_path):
+    """Copies in a folder below, and files of other names, outlive shards that are made anew and are no problem."""
+    run(workspace, tmp_path)
+    folder = folder_of(tmp_path)
+    kept = folder / "before"
+    shutil.copytree(folder, kept)
+    (folder / "notes.tfrecord-list").write_text("mine")
+    before = hash_folder(kept)
+    run(workspace, tmp_path, shards=2, execution=Execution(workers=1, overwrite=True))
+    assert hash_folder(kept) == before
+    assert (folder / "notes.tfrecord-list").read_text() == "mine"
+    assert sorted(path.name for path in folder.glob("pairs-train*")) == [
+        f"pairs-train.tfrecord-{number:05d}-of-00002" for number in range(2)
+    ]
+    assert verify.run(str(tmp_path), QUIET) == []
+
+
+def test_the_way_to_the_disk_has_no_time_limit(workspace, tmp_path, monkeypatch):
+    """When a file of pixels or a shard is closed nothing is being looked at: a slow store ends no worker."""
+    last = {}
+
+    class Told(Guard):
+        def on(self, item):
+            self.now = item
+
+        def off(self):
+            self.now = None
+
+    def run_and_note(job, numbers, *, on_done, **_):
+        for number in numbers:
+            guard = Told()
+            on_done(number, job(number, guard))
+            last[type(job).__name__] = guard.now
+
+    for module in (gather, shard):
+        monkeypatch.setattr(module, "run_parts", run_and_note)
+    run(workspace, tmp_path)
+    assert (last["PixelsJob"], last["RecordsJob"]) == (None, None)
 
 
 @pytest.mark.usefixtures("in_process")

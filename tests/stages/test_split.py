@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import cv2
+import facesets
 import numpy as np
 import pytest
 from facesets import encode_crop, hash_folder, make_failure, make_row, make_rows, write_faces
@@ -202,6 +203,17 @@ def test_parts_beside_a_damaged_one_are_not_written_again(tmp_path, monkeypatch)
     after = {file: (file.stat().st_ino, file.stat().st_mtime_ns, file.read_bytes()) for file in files}
     assert [file for file in files if after[file] != before[file]] == [files[1]]
     assert after[files[1]][2] == before[files[1]][2]
+
+
+@pytest.mark.usefixtures("faces", "in_process")
+def test_the_time_limit_of_images_is_for_one(tmp_path, monkeypatch):
+    """Each crop is told before it is looked for and before it is written: a long film's take what they take."""
+    told = []
+    monkeypatch.setattr(facesets.Guard, "on", lambda _, item: told.append(item))
+    run(tmp_path)
+    told.clear()
+    run(tmp_path, images=str(tmp_path / "images"))
+    assert len(told) == 2 * len(list((tmp_path / "images").rglob("*.png")))
 
 
 @pytest.mark.usefixtures("in_process")

@@ -281,7 +281,7 @@ def test_damaged_shard(pairs, tmp_path, cache_bytes):
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DamagedFile, match=r"00001-of-00002.*facepipe shard --overwrite"):
+    with pytest.raises(DamagedFile, match=r"00001-of-00002.*run `facepipe shard` again with the options"):
         run(tmp_path / "shards", tmp_path / "run", cache_bytes=cache_bytes)
 
 

@@ -149,7 +149,7 @@ def test_identities_of_the_records():
     """Records are believed before run.json."""
 
     def arrays(*names):
-        return Arrays([], np.zeros(len(names), np.int32), np.array([n.encode() for n in names], object))
+        return Arrays([], np.zeros(len(names), np.int64), np.array([n.encode() for n in names], object))
 
     check_apart(train=arrays("a", "b"), validation=arrays("c"), test=None)
     with pytest.raises(InputError, match=r"1 identities are in both train and validation \(b\)"):

@@ -43,7 +43,7 @@ def find_labels(config: GanConfig, shards: Shards, feed: Feed) -> tuple[tuple[in
     if feed.arrays is not None:
         labels = feed.arrays.labels
     else:
-        labels = np.array(read_columns(shards, "train", ["label"])["label"], np.int32)
+        labels = np.array(read_columns(shards, "train", ["label"])["label"], np.int64)
     values, counts = np.unique(labels, return_counts=True)
     whole = values.min() >= 0 and len(values) > 1
     if config.labels == "use" and not whole:
@@ -92,7 +92,7 @@ def step_batches(
     config: GanConfig, feed: Feed, frequencies: NDArray[np.float64] | None, start_step: int
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """`step.Batch`es from global step `start_step` on, where `feed` begins; endless, made ahead by another thread."""
-    known = np.array(config.class_labels, np.int32)
+    known = np.array(config.class_labels, np.int64)
 
     def make() -> Iterator[dict[str, NDArray[Any]]]:
         reals, step = iter(feed), start_step

@@ -10,11 +10,11 @@ import numpy as np
 
 from facepipe import parquet, tables
 from facepipe.config import SUBSETS
-from facepipe.errors import FacepipeError
+from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.records import Status
 from facepipe.splitting import choose_subset
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
-from facepipe.stages.faces import AS_BEFORE, FaceColumns, open_faces, read_columns
+from facepipe.stages.faces import FaceColumns, open_faces, read_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

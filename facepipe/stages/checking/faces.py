@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from facepipe import parquet
-from facepipe.errors import FacepipeError
+from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.records import Status
 from facepipe.stages.checking.folder import (
     Problem,
@@ -16,7 +16,6 @@ from facepipe.stages.checking.folder import (
     read_run_file,
     settings_or_none,
 )
-from facepipe.stages.faces import AS_BEFORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

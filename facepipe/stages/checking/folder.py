@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from facepipe import parquet
 from facepipe.checksums import CHECKSUMS, read_checksums, verify_files
-from facepipe.errors import DamagedFile, FacepipeError
+from facepipe.errors import AS_BEFORE, DamagedFile, FacepipeError
 from facepipe.settings import NAME as SETTINGS
 from facepipe.settings import read_settings, settings_or_none
-from facepipe.stages.faces import AS_BEFORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,14 +10,13 @@ import numpy as np
 
 from facepipe.config import SUBSETS
 from facepipe.datacard import CARD
-from facepipe.errors import FacepipeError
+from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.noise import parse_noise
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_run_file, settings_or_none
 from facepipe.stages.checking.pictures import CleanHashes, TargetHashes, hash_picture
-from facepipe.stages.faces import AS_BEFORE
 from facepipe.stages.shard import read_splits
 from facepipe.stages.sharding.plan import ShardPlan
-from facepipe.tfds import FEATURES, FLOATS, IMAGES, INFO, INTEGERS, TEXTS, encode_features, shard_name
+from facepipe.tfds import FEATURES, FLOATS, IMAGES, INFO, INTEGERS, TEXTS, encode_features, is_shard, shard_name
 from facepipe.tfrecord import decode_example, read_records
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def check_shards(
     yield from check_folder(folder, [FEATURES, INFO, CARD, *(name for _, name, _ in names)], STAGE)
     if splits:
         for entry in folder.list():
-            if ".tfrecord-" in entry.path and entry.path not in {name for _, name, _ in names}:
+            if is_shard(entry.path) and entry.path not in {name for _, name, _ in names}:
                 yield problem(folder, entry.path, f"{INFO} does not declare it; remove it")
     if settings is None:
         return
@@ -102,7 +101,7 @@ def _check_shard(
     hashes: list[bytes] = []
     try:
         with folder.open_input(name) as file:
-            for message in read_records(file):
+            for message in read_records(file, f"{folder}/{name}"):
                 record = decode_example(message)
                 yield from _limited(folder, name, _check_record(record, subset, expected, seen), seen)
                 if targets is not None and record.get("target"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from facepipe import parquet
 from facepipe.checksums import file_sha256
-from facepipe.errors import DamagedFile, Incomplete, InputError
+from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError
 from facepipe.settings import read_settings
 from facepipe.stages.faces import Faces, open_faces
 from facepipe.stages.output import INPUTS
@@ -60,10 +60,12 @@ def open_inputs_of(faces_uri: str, pairs_uri: str) -> Inputs:
         raise InputError(f"{pairs} holds no finished pairs; run `facepipe split` first, or give another --input")
     summary, settings = _read_summary(pairs), read_settings(pairs)
     if settings.get(INPUTS, {}).get("faces") != faces.digest:
-        raise Incomplete(f"{pairs} was made from other faces than {faces.place}; run `facepipe split` again")
+        raise Incomplete(
+            f"{pairs} was made from other faces than {faces.place}; run `facepipe split` again {AS_BEFORE}"
+        )
     missing = sorted(set(range(summary["parts"])) - set(parquet.list_parts(pairs)))
     if missing:
-        raise Incomplete(f"{pairs} lacks {parquet.part_name(missing[0])}; run `facepipe split` again")
+        raise Incomplete(f"{pairs} lacks {parquet.part_name(missing[0])}; run `facepipe split` again {AS_BEFORE}")
     split = Split(settings["seed"], settings["validation"], settings["test"], frozenset(read_dropped(pairs)))
     return Inputs(faces, pairs, summary["parts"], summary["identities"], split)
 
@@ -73,4 +75,4 @@ def _read_summary(pairs: Place) -> dict[str, Any]:
         found = json.loads(pairs.read(SUMMARY))
         return {"parts": int(found["parts"]), "identities": dict(found["identities"])}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedFile(f"{pairs}/{SUMMARY} is damaged ({error}); run `facepipe split` again") from error
+        raise DamagedFile(f"{pairs}/{SUMMARY} is damaged ({error}); run `facepipe split` again {AS_BEFORE}") from error

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from facepipe import parquet
-from facepipe.errors import DamagedFile
+from facepipe.errors import AS_BEFORE, DamagedFile
 from facepipe.records import Status
 from facepipe.stages.scratch import load
 from facepipe.stopwatch import Stopwatch
@@ -62,6 +62,7 @@ class PixelsJob:
                         out.write(decode_crop(crop["bytes"], self.plan) if use else blank)
                     made += bool(use)
                     row += 1
+            guard.off()
         return PartReport(counts={"crops": made}, steps_s=dict(watch.seconds), items=row)
 
     def _wanted(self, number: int) -> set[int] | None:
@@ -85,7 +86,7 @@ def decode_crop(crop: bytes, plan: ShardPlan) -> bytes:
     flag = cv2.IMREAD_GRAYSCALE if plan.channels == 1 else cv2.IMREAD_COLOR_RGB
     image = cv2.imdecode(np.frombuffer(crop, dtype=np.uint8), flag)
     if image is None:
-        raise DamagedFile("a crop is no picture that can be decoded; run `facepipe extract` again")
+        raise DamagedFile(f"a crop is no picture that can be decoded; run `facepipe extract` again {AS_BEFORE}")
     if image.shape[:2] != (plan.size, plan.size):
         shrinking = image.shape[0] >= plan.size
         image = cv2.resize(

@@ -89,6 +89,7 @@ class RecordsJob:
                         digest.update(content)
                         out.write(content)
                 count += len(block)
+            guard.off()  # many gigabytes may wait for the disk, or for the way to a store
         files = {name: digest.hexdigest()}
         return PartReport(counts={"examples": count}, steps_s=dict(watch.seconds), items=count, files=files)
 
