@@ -113,17 +113,17 @@ def make_pairs(lfw_faces, tmp_path_factory):
 def make_faces(lfw_faces, tmp_path_factory):
     """A function that writes shards of single faces: 48 for training, 16 for validation; `labels` classes in turn.
 
-    With `shaded`, faces of label 1 are bright and those of label 0 dark.
+    Their numbers begin at `lowest`. With `shaded`, faces of label 1 are bright and those of label 0 dark.
     """
 
-    def make(size=16, channels=3, encoding="raw", labels=0, subsets=None, shaded=False, **options):
+    def make(size=16, channels=3, encoding="raw", labels=0, lowest=0, subsets=None, shaded=False, **options):
         rows, at = {}, 0
         for subset, count in (subsets or {"train": 48, "validation": 16}).items():
             rows[subset] = []
             for _ in range(count):
                 face = cv2.resize(lfw_faces[at], (size, size), interpolation=cv2.INTER_AREA)
                 image = np.repeat(face[..., None], channels, axis=2)
-                label = at % labels if labels else -1
+                label = lowest + at % labels if labels else -1
                 image = image // 4 + 120 * label if shaded else image
                 rows[subset].append(
                     {

@@ -65,6 +65,18 @@ def test_resumes_mid_stream(make_pairs, backend, cache_bytes):
 
 
 @pytest.mark.tensorflow
+@pytest.mark.parametrize("cache_bytes", [0, 2**31])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_labels_may_be_any_whole_number(make_faces, backend, cache_bytes):
+    """Numbers from somebody's data base need 64 bits; they come as they were written, in memory and streamed."""
+    shards = find_shards(str(make_faces(labels=3, lowest=5_000_000_000)), "faces")
+    wanted = View((ImageView("image", 16, 3, "raw"),), label=True)
+    feed = open_feed(shards, "validation", wanted, config(backend, cache_bytes=cache_bytes), training=False)
+    written = read_columns(shards, "validation", ["label"])["label"]
+    assert np.concatenate([labels for _, labels in first(feed, feed.steps)]).tolist() == written
+
+
+@pytest.mark.tensorflow
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 1, 2**32 - 1])
 def test_every_seed_streams(pairs, seed):
     """After `backend.prepare` has set it, each seed gives an order, again the same one, that no global seed changes."""
@@ -136,7 +148,7 @@ def test_missing_records(pairs, tmp_path, backend, cache_bytes, subset, kept):
     shards = find_shards(str(without_records(pairs, tmp_path, subset, kept)), "pairs")
     written = shards.lengths[subset]
     said = (
-        rf"{subset} shards in {tmp_path}.* hold {kept} of the {written} records.*`facepipe shard --examples pairs --o"
+        rf"{subset} shards in {tmp_path}.* hold {kept} of the {written} records.*`facepipe shard --examples pairs` again with"
     )
     with pytest.raises(DamagedFile, match=said):
         feed = open_feed(shards, subset, view(), config(backend, cache_bytes=cache_bytes), training=subset == "train")
