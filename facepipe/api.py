@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,8 +14,6 @@ from facepipe.progress import QuietProgress
 from facepipe.values import nearest, show, to_path
 
 if TYPE_CHECKING:
-    import os
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -41,10 +41,11 @@ class DetectedFace:
 
 
 @lru_cache(maxsize=2)
-def _detector(name: str) -> Detector:
+def _detector(name: str, min_score: float, _pid: int) -> tuple[Detector, threading.Lock]:
+    """A process's detector and its lock: it is not thread-safe, and a forked child can't use its parent's."""
     from facepipe.detection import make_detector
 
-    return make_detector(name)
+    return make_detector(name, min_score=min_score), threading.Lock()
 
 
 def detect(
@@ -56,7 +57,7 @@ def detect(
     crop_size: int = 128,
     margin: float = 0.3,
 ) -> list[DetectedFace]:
-    """Finds the faces of one image.
+    """Finds the faces of one image. Threads that call it take turns; for many images `extract` uses all cores.
 
     Args:
         image: (H, W, 3) uint8, RGB.
@@ -86,8 +87,11 @@ def detect(
     config = ExtractConfig(
         min_face=min_face, min_score=min_score, detector=detector, crop_size=crop_size, margin=margin
     )
+    shared, lock = _detector(config.detector, config.min_score, os.getpid())
+    with lock:
+        faces = shared.detect(image, config.min_face)
     found = []
-    for face in _detector(config.detector).detect(image, config.min_face):
+    for face in faces:
         if face.score >= config.min_score and size_of(face) >= config.min_face:
             pose = estimate_pose(face.landmarks, face.box)
             roll = pose.roll if pose.roll == pose.roll else 0.0  # NaN: not levelled

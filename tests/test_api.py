@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 
 import cv2
@@ -158,6 +159,25 @@ def test_detect_finds_the_face(astronaut):
     (face, *_) = facepipe.detect(astronaut, crop_size=64)
     assert face.crop.shape == (64, 64, 3)
     assert 170 < face.landmarks[0, 0] < face.landmarks[1, 0] < 270
+
+
+def test_detect_goes_as_low_as_it_is_asked_to(astronaut):
+    """Below the score from which a face counts for `extract`, too: each option means what it does there."""
+    blurred = cv2.GaussianBlur(astronaut[:300, 80:380], (0, 0), 14)
+    assert [face.score < 0.3 for face in facepipe.detect(blurred, min_score=0.05)] == [False, True]
+    assert [face.score for face in facepipe.detect(blurred, min_score=0.45)] == [pytest.approx(0.471, abs=0.02)]
+
+
+def test_threads_may_detect_at_once(astronaut):
+    """Each gets its own picture's faces, to the last bit."""
+    pictures = [np.ascontiguousarray(astronaut[:300, left : left + 300]) for left in range(100, 160, 5)]
+
+    def find(picture):
+        return [(face.box.tolist(), face.landmarks.tolist(), face.score) for face in facepipe.detect(picture)]
+
+    alone = list(map(find, pictures))
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(find, pictures * 10)) == alone * 10
 
 
 @pytest.mark.parametrize("stage", ["extract", "select", "split", "shard"])

@@ -147,9 +147,7 @@ def test_missing_records(pairs, tmp_path, backend, cache_bytes, subset, kept):
     """Fewer records than were written, down to none, are noticed within a pass: where, how many, what to do."""
     shards = find_shards(str(without_records(pairs, tmp_path, subset, kept)), "pairs")
     written = shards.lengths[subset]
-    said = (
-        rf"{subset} shards in {tmp_path}.* hold {kept} of the {written} records.*`facepipe shard --examples pairs` again with"
-    )
+    said = rf"{subset} shards in {tmp_path}.* hold {kept} of the {written} records.*`facepipe shard --examples pairs` again with"
     with pytest.raises(DamagedFile, match=said):
         feed = open_feed(shards, subset, view(), config(backend, cache_bytes=cache_bytes), training=subset == "train")
         first(feed, feed.steps)
