@@ -28,11 +28,12 @@ from facepipe.tfrecord import decode_example, read_records
 QUIET = QuietProgress()
 
 
-def prepare(folder, rows, part_size=64, **options):
+def prepare(folder, rows, part_size=64, overrides="", **options):
     """Faces, targets and pairs in a folder."""
     write_faces(folder / "faces", rows, part_size)
     paths = {name: str(folder / name) for name in ("faces", "targets", "pairs")}
-    select.run(SelectConfig(input=paths["faces"], output=paths["targets"], refine="none"), QUIET)
+    chosen = SelectConfig(input=paths["faces"], output=paths["targets"], refine="none", overrides=overrides)
+    select.run(chosen, QUIET)
     split.run(SplitConfig(paths["faces"], paths["targets"], paths["pairs"], **{"validation": 0.2, **options}), QUIET)
     return folder
 
@@ -250,6 +251,19 @@ def test_faces_for_gans(workspace, tmp_path):
         assert set(example) == {"key", "identity", "image", "yaw", "pitch", "label"}
         assert np.array_equal(pixels_of(example["image"], "raw", 32, 3), expected_pixels(person, frame, 32, "rgb"))
         assert (example["yaw"], example["pitch"]) == (1.5 + 6 * abs(frame - 2), 0.0)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_what_a_person_dropped_is_in_no_shard(tmp_path):
+    """A face with a corrected key stands neither among the single faces nor in the pairs; its person stays."""
+    dropped = "p001/v0/0001.jpg#0"
+    (tmp_path / "overrides.csv").write_text(f"key,action\n{dropped},drop\n")
+    prepare(tmp_path, make_rows(3, 6), overrides=str(tmp_path / "overrides.csv"))
+    for examples in ("faces", "pairs"):
+        run(tmp_path, tmp_path / "out", examples=examples)
+        keys = {record["key"].decode() for record in read(tmp_path / "out", examples)}
+        assert not any(key.startswith(dropped) for key in keys)
+        assert any(key.startswith("p001/") for key in keys)
 
 
 @pytest.mark.usefixtures("in_process")

@@ -179,7 +179,7 @@ def test_pairs_that_break_a_rule(workspace, column, value, said):
         ({"feature": bytes(256), "noise": b""}, "the feature of"),
         ({"feature": b"short"}, "pictures of another size"),
         ({"noise": b"gaussian"}, "says noise"),
-        ({"identity": b"stranger"}, "identities are not those of the shards"),
+        ({"identity": b"stranger"}, "identities are not those of the shards, such as '"),
         ({"key": b"stranger"}, "is none of the pairs"),
         ({"extra": b"x"}, "has the features"),
     ],

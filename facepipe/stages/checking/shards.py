@@ -154,7 +154,7 @@ def _check_noise(record: Record, key: str, subset: str, plan: ShardPlan) -> Iter
 
 
 def _check_identities(folder: Place, seen: Seen) -> Iterator[Problem]:
-    """Who is in which subset, and how many examples there are, as `run.json` says."""
+    """Who is in which subset, as `run.json` says."""
     run = read_run_file(folder)
     declared = run.get("identities")
     if isinstance(declared, dict):
@@ -162,7 +162,7 @@ def _check_identities(folder: Place, seen: Seen) -> Iterator[Problem]:
             name.encode("utf-8", "surrogatepass"): subset for subset in SUBSETS for name in declared.get(subset, [])
         }
         if listed != seen.identities:
-            names = sorted(listed.items() ^ seen.identities.items())
-            yield problem(folder, "run.json", f"its identities are not those of the shards, such as {names[0][0]!r}")
+            name = min(listed.items() ^ seen.identities.items())[0].decode("utf-8", "replace")
+            yield problem(folder, "run.json", f"its identities are not those of the shards, such as {name!r}")
     elif run:
         yield problem(folder, "run.json", "it does not say who is in which subset")

@@ -8,7 +8,7 @@ a shard is the merge of one slice of each source, so that the shuffle reaches ac
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -213,8 +213,3 @@ def _cut(orders: Sequence[NDArray[np.uint64]], rank: int, total: int) -> list[in
 
 def _count_below(orders: Sequence[NDArray[np.uint64]], number: int) -> list[int]:
     return [int(np.searchsorted(order, np.uint64(number))) for order in orders]
-
-
-def merge(slices: Sequence[tuple[NDArray[np.uint64], Any]]) -> NDArray[np.int64]:
-    """The order in which the examples of some slices, one after the other, come in a shard."""
-    return np.argsort(np.concatenate([order for order, _ in slices]), kind="stable")
