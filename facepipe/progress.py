@@ -44,7 +44,7 @@ def format_duration(seconds: float) -> str:
 
 
 class QuietProgress:
-    """Says nothing but its notes, on standard error."""
+    """Says nothing, for `--quiet` and for who uses the library."""
 
     def start(self, stage: str, total: int, unit: str) -> None:
         """Says nothing."""

@@ -133,7 +133,7 @@ def test_features_of_a_record(shards):
             person % 2,
             noise,
         )
-        assert (example["feature_angle"], example["feature_yaw"], example["target_angle"]) == (angle, angle, 1.5)
+        assert (example["feature_angle"], example["feature_yaw"], example["target_angle"]) == (angle, -angle, 1.5)
         assert example["noise_strength"] == pytest.approx(strength)
 
 
@@ -250,7 +250,7 @@ def test_faces_for_gans(workspace, tmp_path):
         person, frame = place_of(example["key"].decode())
         assert set(example) == {"key", "identity", "image", "yaw", "pitch", "label"}
         assert np.array_equal(pixels_of(example["image"], "raw", 32, 3), expected_pixels(person, frame, 32, "rgb"))
-        assert (example["yaw"], example["pitch"]) == (1.5 + 6 * abs(frame - 2), 0.0)
+        assert (example["yaw"], example["pitch"]) == (-1.5 - 6 * abs(frame - 2), 0.0)
 
 
 @pytest.mark.usefixtures("in_process")
