@@ -18,7 +18,7 @@ from facepipe.errors import DamagedFile, Incomplete, InputError, SettingsChanged
 from facepipe.mesh import Mesh, merge_poses
 from facepipe.progress import QuietProgress
 from facepipe.records import Pose
-from facepipe.stages import extract, select
+from facepipe.stages import extract, refine, select
 from facepipe.storage import place
 
 
@@ -142,6 +142,14 @@ def test_overrides_that_can_t_be_meant(faces, tmp_path, text, said):
     (tmp_path / "o").write_text(text)
     with pytest.raises(UsageError, match=said):
         run(faces, tmp_path / "t", overrides=str(tmp_path / "o"))
+
+
+def test_the_margin_of_a_picture_that_is_a_crop_already():
+    """What stands around its face, of the face's side on each side; unknown boxes count as usual ones."""
+    boxes = {"bbox": [0.0, 0.0, 100.0, 80.0], "crop_scale": 0.64}, {"bbox": None}, {"bbox": [0.0] * 4}
+    table = parquet.rows_to_table([make_row(0, frame, **box) for frame, box in enumerate(boxes)])
+    margins = refine.RefineJob(SelectConfig(), "", 128, None)._margins(table)
+    assert margins == [pytest.approx(0.5), pytest.approx(0.3), 2.0]
 
 
 def test_unfinished_faces_are_refused(faces, tmp_path):

@@ -175,10 +175,42 @@ def test_pairs_that_break_a_rule(workspace, column, value, said):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"target_key": "nobody#0"}, "the target 'nobody#0' is none of the faces"),
+        ({"target_key": "p000/v1/0005.jpg#-1"}, "is no usable face of 'p000'"),
+        ({"target_key": "p001/v0/0002.jpg#0"}, "is no usable face of 'p000'"),
+        ({"identity": "p001"}, "'p001' '' is there 2 times"),
+        ({"identity": "p001"}, "'p000' is among the faces and not listed"),
+    ],
+)
+def test_targets_that_break_a_rule(workspace, changes, said):
+    """The first person's row changed."""
+    rows = parquet.read_table(place(str(workspace / "targets")), "targets.parquet").to_pylist()
+    rows[0] |= changes
+    changed = tables.make_table(parquet.TARGETS, {name: [row[name] for row in rows] for name in parquet.TARGETS.names})
+    rewrite(workspace / "targets", "targets.parquet", changed)
+    assert any(said in problem for problem in check(workspace))
+
+
+def test_a_person_where_the_settings_put_nobody(workspace):
+    """All of somebody's pairs in another subset than seed and shares say."""
+    rows = parquet.read_table(place(str(workspace / "pairs")), "part-00000.parquet").to_pylist()
+    other = {"train": "validation", "validation": "train"}[rows[0]["subset"]]
+    for row in rows:
+        row["subset"] = other if row["identity"] == rows[0]["identity"] else row["subset"]
+    changed = tables.make_table(parquet.PAIRS, {name: [row[name] for row in rows] for name in parquet.PAIRS.names})
+    rewrite(workspace / "pairs", "part-00000.parquet", changed)
+    said = f"{rows[0]['identity']!r} is in {other}, the settings put it elsewhere"
+    assert any(said in problem for problem in check(workspace))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
         ({"target": bytes(256)}, "is not its clean picture"),
         ({"feature": bytes(256), "noise": b""}, "the feature of"),
         ({"feature": b"short"}, "pictures of another size"),
         ({"noise": b"gaussian"}, "says noise"),
+        ({"copy": 1, "noise": b"gaussian", "noise_strength": 0.03}, "is noisy in validation"),
         ({"identity": b"stranger"}, "identities are not those of the shards, such as '"),
         ({"key": b"stranger"}, "is none of the pairs"),
         ({"extra": b"x"}, "has the features"),
