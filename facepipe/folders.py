@@ -163,7 +163,7 @@ class LocalFolder(Place):
 
         name = self.local_path(path)
         try:
-            return pa.OSFile(name)
+            return pa.OSFile(os.fsencode(name))
         except OSError as error:
             raise input_error(name, error) from None
 

@@ -285,6 +285,8 @@ def test_odd_names_are_listed_and_read(name, tmp_path):
     root = place(str(tmp_path))
     [entry] = root.list()
     assert (os.fsencode(entry.path), entry.size, root.read(entry.path)) == (name, 5, b"there")
+    with root.open_input(entry.path) as file:
+        assert file.read() == b"there"
     root.write(entry.path, b"new")
     assert os.listdir(os.fsencode(tmp_path)) == [name]
     root.delete(entry.path)

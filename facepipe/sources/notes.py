@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from facepipe.config import join
 from facepipe.sources.names import shown
+from facepipe.storage import file_at
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -34,7 +35,7 @@ def describe(listing: Listing, config: ExtractConfig) -> list[str]:
     people = int(pc.count_distinct(listing.to_arrow().column("identity")).as_py())
     counted = f"{people:,} {'person' if people == 1 else 'people'}, {_files(len(listing))}"
     if listing.layout == "manifest":
-        notes = [f"manifest {shown(config.manifest.replace(chr(92), '/').rpartition('/')[2])}: {counted}"]
+        notes = [f"manifest {shown(file_at(config.manifest)[1])}: {counted}"]
     else:
         found = " (found)" if config.layout == "auto" else ""
         told = f"every file is a person of its own, {_files(len(listing))}" if listing.layout == "flat" else counted
