@@ -11,9 +11,10 @@ from facepipe.chatter import captured_chatter
 from facepipe.decoding import check_size
 from facepipe.errors import ImageError
 from facepipe.records import Status
+from facepipe.sources.movies import shown_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from facepipe.records import Image
 
@@ -27,6 +28,10 @@ _CONTAINERS = (
 """Offset and bytes of what FFmpeg may be given: no playlists, which make it open other files and URLs."""
 _TOLERATED = 0.02
 """Share of a video's frames that may be missing at its end: some containers only estimate their number."""
+_DAMAGED = 30, 1000
+"""How many frames in a row that can't be decoded are skipped: where a film doesn't say how long it is, and at most."""
+_STRETCHED = 4.0
+"""Pixels further from square than this are a mistake in the file."""
 
 
 def iter_frames(path: str, every: int, max_pixels: int) -> Iterator[tuple[int, Image]]:
@@ -38,26 +43,31 @@ def iter_frames(path: str, every: int, max_pixels: int) -> Iterator[tuple[int, I
         max_pixels: refuse videos with larger frames.
 
     Yields:
-        (frame index from 0, (H, W, 3) uint8 RGB), turned upright as the file's rotation says.
+        (frame index from 0, (H, W, 3) uint8 RGB), turned upright as the file's rotation says, with square pixels.
+        Frames that can't be decoded are left out and have no index.
 
     Raises:
-        ImageError: `read_error`, `decode_error` or `too_large`; for a video that breaks off, after its last frame. It
-            names the first frame that can't be used, whether `every` would have given it or not.
+        ImageError: `read_error`, `decode_error` or `too_large`; for a video that breaks off or has damaged frames,
+            after its last frame. It has the index after that frame's, whether `every` would have given it or not.
     """
     import cv2
 
     with _opened(path) as capture:
         width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         check_size(width, height, max_pixels)
-        index = 0
+        stretch = _stretch(capture)
+        expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        index, damaged, seconds = 0, 0, 0.0
         try:
-            while _grab(capture):
+            while (skipped := _grab(capture, expected - index - damaged)) is not None:
+                damaged += skipped
+                seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 if index % every == 0:
-                    image = _retrieve(capture)
+                    image = _retrieve(capture, stretch)
                     check_size(image.shape[1], image.shape[0], max_pixels)
                     yield index, image
                 index += 1
-            _check_end(index, capture.get(cv2.CAP_PROP_FRAME_COUNT))
+            _check_end(index, damaged, expected, lambda: _is_shown(capture, path, seconds))
         except ImageError as error:
             error.frame_index = index
             raise
@@ -112,24 +122,57 @@ def _check_start(descriptor: int) -> None:
         raise ImageError(Status.DECODE_ERROR, f"not a video that can be read: it starts with {start!r}")
 
 
-def _grab(capture: Any) -> bool:
-    with captured_chatter():
-        return bool(capture.grab())
+def _grab(capture: Any, missing: float) -> int | None:
+    """Goes to the next frame; how many could not be decoded before it, None: there are no more.
+
+    A damaged frame looks like the end, so more is asked for; `missing`: how many frames there should still be.
+    """
+    least, most = _DAMAGED
+    for damaged in range(int(min(max(missing, least), most))):
+        with captured_chatter():
+            if capture.grab():
+                return damaged
+    return None
 
 
-def _retrieve(capture: Any) -> Image:
+def _retrieve(capture: Any, stretch: tuple[float, float]) -> Image:
     import cv2
     import numpy as np
 
     found, image = capture.retrieve()
     if not found or image is None or image.ndim != 3:
         raise ImageError(Status.DECODE_ERROR, "a frame of the video can't be decoded")
+    if stretch != (1.0, 1.0):
+        image = cv2.resize(image, None, fx=stretch[0], fy=stretch[1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _check_end(frames: int, expected: float) -> None:
+def _stretch(capture: Any) -> tuple[float, float]:
+    """What makes a frame's pixels square, in x and y: those of DV, DVD and HDV are not. No side gets smaller."""
+    import cv2
+
+    wide, high = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+    if capture.get(cv2.CAP_PROP_ORIENTATION_META) % 180:
+        wide, high = high, wide
+    if min(wide, high) <= 0 or not 1 / _STRETCHED <= wide / high <= _STRETCHED:
+        return 1.0, 1.0
+    return max(wide / high, 1.0), max(high / wide, 1.0)
+
+
+def _check_end(frames: int, damaged: int, expected: float, is_whole: Callable[[], bool]) -> None:
     """A video that ends well before the number of frames that it announces has lost its end."""
     if frames == 0:
         raise ImageError(Status.DECODE_ERROR, "the video holds no frame that can be decoded")
-    if expected < 2**31 and frames < expected * (1 - _TOLERATED) - 2:
+    if expected < 2**31 and frames + damaged < expected * (1 - _TOLERATED) - 2 and not is_whole():
         raise ImageError(Status.DECODE_ERROR, f"the video breaks off after {frames} of {int(expected)} frames")
+    if damaged:
+        said = f"the video is damaged: {damaged:,} of its frames can't be decoded; the others are kept"
+        raise ImageError(Status.DECODE_ERROR, said)
+
+
+def _is_shown(capture: Any, path: str, seconds: float) -> bool:
+    """Whether the last frame, at so many seconds, ends an MP4 or MOV film: a trimmed one announces more frames."""
+    import cv2
+
+    length, rate = shown_seconds(path), capture.get(cv2.CAP_PROP_FPS)
+    return length > 0 and rate > 0 and seconds >= length * (1 - _TOLERATED) - 3 / rate

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import cv2
@@ -76,6 +78,7 @@ def rotated(path, angle):
     minus = (-1 << 16).to_bytes(4, "big", signed=True)
     none, unit = bytes(4), (1 << 30).to_bytes(4, "big")
     matrix = {
+        0: [one, none, none, none, one],
         90: [none, one, none, minus, none],
         180: [minus, none, none, none, minus],
         270: [none, minus, none, one, none],
@@ -138,6 +141,81 @@ def test_a_film_that_breaks_off_says_at_which_frame(film, tmp_path):
     with pytest.raises(ImageError, match=f"breaks off after {there} of {FRAMES} frames") as caught:
         list(iter_frames(str(path), 7, LIMIT))
     assert caught.value.frame_index == pickle.loads(pickle.dumps(caught.value)).frame_index == there
+
+
+def frames_of(path):
+    """Where each frame lies in an AVI or MP4 file of ours: start and end."""
+    data = Path(path).read_bytes()
+    if path.endswith(".avi"):
+        starts = [match.end() + 4 for match in re.finditer(b"00dc", data[: data.index(b"idx1")])][-FRAMES:]
+        return [(at, at + int.from_bytes(data[at - 4 : at], "little")) for at in starts]
+    at = data.index(b"stsz") + 16
+    sizes = [int.from_bytes(data[i : i + 4]) for i in range(at, at + 4 * FRAMES, 4)]
+    return list(pairwise(accumulate(sizes, initial=data.index(b"mdat") + 4)))
+
+
+@pytest.mark.parametrize(("container", "codec"), [("avi", "MJPG"), ("mp4", "mp4v")])
+def test_a_damaged_frame_costs_itself(film, shots, tmp_path, container, codec):
+    """What follows frames that can't be decoded is kept, and the end says how many are missing."""
+    path = film(container, codec)
+    data = bytearray(Path(path).read_bytes())
+    for start, end in frames_of(path)[12:14]:
+        data[start:end] = bytes(end - start)
+    (tmp_path / "damaged").write_bytes(data)
+    images = []
+    with pytest.raises(ImageError, match="damaged: 2 of its frames") as caught:
+        for _, image in iter_frames(str(tmp_path / "damaged"), 1, LIMIT):
+            images.append(image)
+    assert len(images) == caught.value.frame_index == FRAMES - 2
+    assert difference(images[-1], shots[-1]) < 12
+
+
+def trimmed(path, share):
+    """The MP4's bytes with an edit list that shows the last part of it alone, as telephones trim films."""
+    data = bytearray(Path(path).read_bytes())
+    movie, edits = data.index(b"mvhd") + 20, data.index(b"elst") + 12
+    length, rate = (int.from_bytes(data[at : at + 4]) for at in (movie, movie - 4))
+    at = data.index(b"mdhd") + 16
+    media_rate = int.from_bytes(data[at : at + 4])
+    shown = round(length * share)
+    data[movie : movie + 4] = data[edits : edits + 4] = shown.to_bytes(4)
+    data[edits + 4 : edits + 8] = round((length - shown) / rate * media_rate).to_bytes(4)
+    return bytes(data)
+
+
+def test_a_trimmed_film_is_whole(film, shots, tmp_path):
+    """What was trimmed away is still counted in the file's header: that is not a film that breaks off."""
+    path = tmp_path / "trimmed.mp4"
+    path.write_bytes(trimmed(film("mp4", "mp4v"), 0.5))
+    found = list(iter_frames(str(path), 1, LIMIT))
+    assert [index for index, _ in found] == list(range(FRAMES // 2))
+    assert difference(found[0][1], shots[FRAMES // 2]) < 12
+
+
+def test_a_trimmed_film_that_breaks_off(film, tmp_path):
+    """Of a trimmed film, too, a missing end is noticed."""
+    path, whole = tmp_path / "trimmed.mp4", film("mp4", "mp4v")
+    data = bytearray(trimmed(whole, 0.9))
+    for start, end in frames_of(whole)[20:]:
+        data[start:end] = bytes(end - start)
+    path.write_bytes(data)
+    count, error = read(path)
+    assert count == 16
+    assert "breaks off after 16" in error.message
+
+
+@pytest.mark.parametrize("angle", [0, 90])
+@pytest.mark.parametrize(("wide", "high"), [(3, 2), (3, 4)])
+def test_pixels_that_are_not_square(film, shots, tmp_path, wide, high, angle):
+    """A film whose pixels are wide or tall, as DV's and DVDs', is stretched to what a player shows."""
+    data = bytearray(rotated(film("mp4", "mp4v"), angle))
+    at = data.index(b"tkhd") + 4 + 76
+    data[at : at + 4] = (208 * wide // high << 16).to_bytes(4)
+    path = tmp_path / "film.mp4"
+    path.write_bytes(data)
+    _, image = next(iter_frames(str(path), 1, LIMIT))
+    size = (round(208 * max(wide / high, 1)), round(160 * max(high / wide, 1)))
+    assert difference(image, np.rot90(cv2.resize(shots[0], size), -angle // 90)) < 12
 
 
 BROKEN = {
