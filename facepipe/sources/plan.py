@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -115,8 +116,19 @@ def changes_since(place: Place, plan: Plan) -> Changes:
     old, new = before.column("size"), plan.table.column("size").take(rows)
     known = pc.and_(pc.not_equal(old, UNKNOWN_SIZE), pc.not_equal(new, UNKNOWN_SIZE))
     resized = pc.sum(pc.and_(known, pc.not_equal(old, new))).as_py() or 0
-    added = pc.index_in(plan.table.column("path"), value_set=before.column("path")).null_count
-    return Changes(before.num_rows, rows.null_count, int(resized), added)
+    gone = before.column("path").filter(pc.is_null(rows)).to_pylist()
+    is_new = pc.is_null(pc.index_in(plan.table.column("path"), value_set=before.column("path")))
+    added = plan.table.column("path").filter(is_new).to_pylist()
+    return Changes(before.num_rows, len(gone) - _folders_among(gone, added), int(resized), len(added))
+
+
+def _folders_among(gone: list[str], added: list[str]) -> int:
+    """How many of the paths are folders of the others: a folder that could not be read was listed by its own name."""
+    waiting = set(gone)
+    if not waiting:
+        return 0
+    above = {parent for path in added for parent in accumulate(path.split("/")[:-1], "{}/{}".format)}
+    return len(waiting & above)
 
 
 def _read_plan(place: Place) -> parquet.Table | None:
