@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from facepipe.records import Image
 
-_QUIET = "-8"
-"""FFmpeg's log level at which it says nothing: read from the environment when the first video is opened."""
+_OPENCV = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_FFMPEG_READ_ATTEMPTS": str(10**9)}
+"""What OpenCV reads from the environment: FFmpeg says nothing; however long a picture stands still while sound goes on,
+the next one is found (unless told, OpenCV takes 4,096 packets of sound, a minute and a half, for the film's end)."""
 _CONTAINERS = (
     (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"), (4, b"skip"), (8, b"AVI "), (8, b"AVIX"),
     (0, b"\x1a\x45\xdf\xa3"), (0, b"FLV\1"), (0, b"\0\0\1\xba"), (0, b"\0\0\1\xb3"), (0, b"OggS"),
@@ -77,7 +78,8 @@ def iter_frames(path: str, every: int, max_pixels: int) -> Iterator[tuple[int, I
 def _opened(path: str) -> Iterator[Any]:
     import cv2
 
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _QUIET)
+    for name, value in _OPENCV.items():
+        os.environ.setdefault(name, value)
     descriptor = _open_regular(path)
     try:
         # By descriptor: any name works, also one that is no UTF-8, and it is the file that was checked.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import struct
 import subprocess
 import sys
 from itertools import accumulate, pairwise
@@ -202,6 +203,43 @@ def test_a_trimmed_film_that_breaks_off(film, tmp_path):
     count, error = read(path)
     assert count == 16
     assert "breaks off after 16" in error.message
+
+
+def chunk(name, *parts):
+    """A piece of an AVI file."""
+    content = b"".join(parts)
+    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def slideshow(pictures, packets):
+    """An AVI of JPEGs with so many packets of sound after each but the last."""
+    video = struct.pack("<4s4s10I8x", b"vids", b"MJPG", 0, 0, 0, 1, 1, 0, len(pictures), 0, 0, 0)
+    sound = struct.pack("<4s4s10I8x", b"auds", bytes(4), 0, 0, 0, 1, 8000, 0, packets, 0, 0, 1)
+    streams = (
+        chunk(
+            b"LIST",
+            b"strl",
+            chunk(b"strh", video),
+            chunk(b"strf", struct.pack("<IiiHH4s20x", 40, 208, 160, 1, 24, b"MJPG")),
+        ),
+        chunk(
+            b"LIST", b"strl", chunk(b"strh", sound), chunk(b"strf", struct.pack("<HHIIHHH", 1, 1, 8000, 8000, 1, 8, 0))
+        ),
+    )
+    header = struct.pack("<10I16x", 10**6, 0, 0, 0x10, len(pictures), 0, 2, 0, 208, 160)
+    frames = [chunk(b"00dc", cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()) for picture in pictures]
+    between = chunk(b"01wb", b"\x80\x80") * packets
+    movie = chunk(b"LIST", b"movi", between.join(frames))
+    return chunk(b"RIFF", b"AVI ", chunk(b"LIST", b"hdrl", chunk(b"avih", header), *streams), movie)
+
+
+def test_a_picture_that_stands_still_while_sound_goes_on(shots, tmp_path):
+    """A slideshow's next picture is found, however much sound lies before it."""
+    path = tmp_path / "slides.avi"
+    path.write_bytes(slideshow(shots[:3], 5000))
+    found = [image for _, image in iter_frames(str(path), 1, LIMIT)]
+    assert len(found) == 3
+    assert difference(found[-1], shots[2]) < 12
 
 
 @pytest.mark.parametrize("angle", [0, 90])
