@@ -77,9 +77,10 @@ def _drain(sink: int, terminal: int) -> list[str]:
     text = os.read(sink, 1 << 16)
     os.ftruncate(sink, 0)
     os.lseek(sink, 0, os.SEEK_SET)
-    known = []
+    known: list[str] = []
     for line in text.splitlines(keepends=True):
-        if line.startswith(_KNOWN) or (line.startswith(b"[") and b" @ 0x" in line):  # the latter are FFmpeg's
+        # The latter are FFmpeg's, which may go on in a line of their own.
+        if line.startswith(_KNOWN) or (line.startswith(b"[") and b" @ 0x" in line) or (known and line[:1] == b" "):
             known.append(line.decode("utf-8", "replace").strip())
         elif line.strip():
             os.write(terminal, line)

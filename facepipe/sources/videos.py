@@ -14,13 +14,14 @@ from facepipe.records import Status
 from facepipe.sources.movies import shown_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from facepipe.records import Image
 
-_OPENCV = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_FFMPEG_READ_ATTEMPTS": str(10**9)}
-"""What OpenCV reads from the environment: FFmpeg says nothing; however long a picture stands still while sound goes on,
-the next one is found (unless told, OpenCV takes 4,096 packets of sound, a minute and a half, for the film's end)."""
+_READ_ATTEMPTS = "OPENCV_FFMPEG_READ_ATTEMPTS"
+"""Packets of sound that OpenCV reads in search of the next picture: in a slideshow the film does not end with them."""
+_LOG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
+"""Sends what FFmpeg says to standard output, where it can't be kept off the terminal, nor read."""
 _CONTAINERS = (
     (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"), (4, b"skip"), (8, b"AVI "), (8, b"AVIX"),
     (0, b"\x1a\x45\xdf\xa3"), (0, b"FLV\1"), (0, b"\0\0\1\xba"), (0, b"\0\0\1\xb3"), (0, b"OggS"),
@@ -31,6 +32,7 @@ _TOLERATED = 0.02
 """Share of a video's frames that may be missing at its end: some containers only estimate their number."""
 _DAMAGED = 30, 1000
 """How many frames in a row that can't be decoded are skipped: where a film doesn't say how long it is, and at most."""
+_CONVERT = "`ffmpeg -i FILE -vf bwdif -crf 16 NEW.mp4`"
 _STRETCHED = 4.0
 """Pixels further from square than this are a mistake in the file."""
 
@@ -51,26 +53,13 @@ def iter_frames(path: str, every: int, max_pixels: int) -> Iterator[tuple[int, I
         ImageError: `read_error`, `decode_error` or `too_large`; for a video that breaks off or has damaged frames,
             after its last frame. It has the index after that frame's, whether `every` would have given it or not.
     """
-    import cv2
-
     with _opened(path) as capture:
-        width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        check_size(width, height, max_pixels)
-        stretch = _stretch(capture)
-        expected = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        index, damaged, seconds = 0, 0, 0.0
+        film = _Film(capture, max_pixels)
         try:
-            while (skipped := _grab(capture, expected - index - damaged)) is not None:
-                damaged += skipped
-                seconds = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                if index % every == 0:
-                    image = _retrieve(capture, stretch)
-                    check_size(image.shape[1], image.shape[0], max_pixels)
-                    yield index, image
-                index += 1
-            _check_end(index, damaged, expected, lambda: _is_shown(capture, path, seconds))
+            yield from film.images(every)
+            film.check_end(path)
         except ImageError as error:
-            error.frame_index = index
+            error.frame_index = film.frames
             raise
 
 
@@ -78,8 +67,8 @@ def iter_frames(path: str, every: int, max_pixels: int) -> Iterator[tuple[int, I
 def _opened(path: str) -> Iterator[Any]:
     import cv2
 
-    for name, value in _OPENCV.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault(_READ_ATTEMPTS, str(10**9))
+    os.environ.pop(_LOG_LEVEL, None)
     descriptor = _open_regular(path)
     try:
         # By descriptor: any name works, also one that is no UTF-8, and it is the file that was checked.
@@ -93,7 +82,8 @@ def _opened(path: str) -> Iterator[Any]:
                 )
             yield capture
         finally:
-            capture.release()
+            with captured_chatter():
+                capture.release()
     except cv2.error as error:
         raise ImageError(Status.DECODE_ERROR, f"the video can't be decoded: {error.err}") from None
     finally:
@@ -124,29 +114,98 @@ def _check_start(descriptor: int) -> None:
         raise ImageError(Status.DECODE_ERROR, f"not a video that can be read: it starts with {start!r}")
 
 
-def _grab(capture: Any, missing: float) -> int | None:
-    """Goes to the next frame; how many could not be decoded before it, None: there are no more.
+class _Film:
+    """An open video, and how far it was read.
 
-    A damaged frame looks like the end, so more is asked for; `missing`: how many frames there should still be.
+    frames: came so far. damaged: could not be decoded, and are not among them. interlaced: are, but gave no picture.
     """
-    least, most = _DAMAGED
-    for damaged in range(int(min(max(missing, least), most))):
-        with captured_chatter():
-            if capture.grab():
-                return damaged
-    return None
 
+    def __init__(self, capture: Any, max_pixels: int) -> None:
+        import cv2
 
-def _retrieve(capture: Any, stretch: tuple[float, float]) -> Image:
-    import cv2
-    import numpy as np
+        self._capture = capture
+        self._max_pixels = max_pixels
+        width, height, self._expected, self._rate = map(
+            capture.get,
+            (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS),
+        )
+        check_size(int(width), int(height), max_pixels)
+        self._stretch = _stretch(capture)
+        self._seconds = 0.0
+        self.frames = self.damaged = self.interlaced = 0
 
-    found, image = capture.retrieve()
-    if not found or image is None or image.ndim != 3:
-        raise ImageError(Status.DECODE_ERROR, "a frame of the video can't be decoded")
-    if stretch != (1.0, 1.0):
-        image = cv2.resize(image, None, fx=stretch[0], fy=stretch[1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    def images(self, every: int) -> Iterator[tuple[int, Image]]:
+        """Frames 0, `every`, 2 * `every`, ... with their indices."""
+        in_a_row = 0
+        while self._grab():
+            if self.frames % every == 0:
+                image = self._retrieve()
+                in_a_row = in_a_row + 1 if image is None else 0
+                if image is not None:
+                    yield self.frames, image
+                elif in_a_row == _DAMAGED[1]:
+                    break
+            self.frames += 1
+
+    def _grab(self) -> bool:
+        """Goes to the next frame; False: there are no more.
+
+        A damaged frame looks like the end, so more is asked for, as much as there should still be.
+        """
+        import cv2
+
+        least, most = _DAMAGED
+        missing = self._expected - self.frames - self.damaged
+        for skipped in range(int(min(max(missing, least), most))):
+            with captured_chatter():
+                found = self._capture.grab()
+            if found:
+                self.damaged += skipped
+                self._seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                return True
+        return False
+
+    def _retrieve(self) -> Image | None:
+        """The frame's picture; None where it is interlaced: OpenCV then gives memory that holds any earlier picture."""
+        import cv2
+        import numpy as np
+
+        with captured_chatter() as said:
+            found, image = self._capture.retrieve()
+        if any("interlaced" in line for line in said):
+            self.interlaced += 1
+            return None
+        if not found or image is None or image.ndim != 3:
+            raise ImageError(Status.DECODE_ERROR, "a frame of the video can't be decoded")
+        if self._stretch != (1.0, 1.0):
+            x, y = self._stretch
+            image = cv2.resize(image, None, fx=x, fy=y, interpolation=cv2.INTER_LINEAR)
+        check_size(image.shape[1], image.shape[0], self._max_pixels)
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+    def check_end(self, path: str) -> None:
+        """Raises ImageError where frames are missing: at the end, unless the film was trimmed, or before."""
+        if self.frames == 0:
+            raise ImageError(Status.DECODE_ERROR, "the video holds no frame that can be decoded")
+        if self.interlaced:
+            said = f"{self.interlaced:,} frames are interlaced, which OpenCV can't read: convert the video, as with"
+            raise ImageError(Status.DECODE_ERROR, f"{said} {_CONVERT}")
+        expected = self._expected
+        if (
+            expected < 2**31
+            and self.frames + self.damaged < expected * (1 - _TOLERATED) - 2
+            and not self._is_whole(path)
+        ):
+            said = f"the video breaks off after {self.frames} of {int(expected)} frames"
+            raise ImageError(Status.DECODE_ERROR, said)
+        if self.damaged:
+            said = f"the video is damaged: {self.damaged:,} of its frames can't be decoded; the others are kept"
+            raise ImageError(Status.DECODE_ERROR, said)
+
+    def _is_whole(self, path: str) -> bool:
+        """Whether the last frame ends an MP4 or MOV film: a trimmed one announces more frames than it shows."""
+        length = shown_seconds(path)
+        return length > 0 and self._rate > 0 and self._seconds >= length * (1 - _TOLERATED) - 3 / self._rate
 
 
 def _stretch(capture: Any) -> tuple[float, float]:
@@ -159,22 +218,3 @@ def _stretch(capture: Any) -> tuple[float, float]:
     if min(wide, high) <= 0 or not 1 / _STRETCHED <= wide / high <= _STRETCHED:
         return 1.0, 1.0
     return max(wide / high, 1.0), max(high / wide, 1.0)
-
-
-def _check_end(frames: int, damaged: int, expected: float, is_whole: Callable[[], bool]) -> None:
-    """A video that ends well before the number of frames that it announces has lost its end."""
-    if frames == 0:
-        raise ImageError(Status.DECODE_ERROR, "the video holds no frame that can be decoded")
-    if expected < 2**31 and frames + damaged < expected * (1 - _TOLERATED) - 2 and not is_whole():
-        raise ImageError(Status.DECODE_ERROR, f"the video breaks off after {frames} of {int(expected)} frames")
-    if damaged:
-        said = f"the video is damaged: {damaged:,} of its frames can't be decoded; the others are kept"
-        raise ImageError(Status.DECODE_ERROR, said)
-
-
-def _is_shown(capture: Any, path: str, seconds: float) -> bool:
-    """Whether the last frame, at so many seconds, ends an MP4 or MOV film: a trimmed one announces more frames."""
-    import cv2
-
-    length, rate = shown_seconds(path), capture.get(cv2.CAP_PROP_FPS)
-    return length > 0 and rate > 0 and seconds >= length * (1 - _TOLERATED) - 3 / rate

@@ -211,9 +211,13 @@ def chunk(name, *parts):
     return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
 
 
-def slideshow(pictures, packets):
-    """An AVI of JPEGs with so many packets of sound after each but the last."""
-    video = struct.pack("<4s4s10I8x", b"vids", b"MJPG", 0, 0, 0, 1, 1, 0, len(pictures), 0, 0, 0)
+def jpeg(picture):
+    return cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]))[1].tobytes()
+
+
+def avi(frames, packets):
+    """An AVI of 208 x 160 px of JPEGs, with so many packets of sound after each but the last."""
+    video = struct.pack("<4s4s10I8x", b"vids", b"MJPG", 0, 0, 0, 1, 1, 0, len(frames), 0, 0, 0)
     sound = struct.pack("<4s4s10I8x", b"auds", bytes(4), 0, 0, 0, 1, 8000, 0, packets, 0, 0, 1)
     streams = (
         chunk(
@@ -226,8 +230,8 @@ def slideshow(pictures, packets):
             b"LIST", b"strl", chunk(b"strh", sound), chunk(b"strf", struct.pack("<HHIIHHH", 1, 1, 8000, 8000, 1, 8, 0))
         ),
     )
-    header = struct.pack("<10I16x", 10**6, 0, 0, 0x10, len(pictures), 0, 2, 0, 208, 160)
-    frames = [chunk(b"00dc", cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()) for picture in pictures]
+    header = struct.pack("<10I16x", 10**6, 0, 0, 0x10, len(frames), 0, 2, 0, 208, 160)
+    frames = [chunk(b"00dc", frame) for frame in frames]
     between = chunk(b"01wb", b"\x80\x80") * packets
     movie = chunk(b"LIST", b"movi", between.join(frames))
     return chunk(b"RIFF", b"AVI ", chunk(b"LIST", b"hdrl", chunk(b"avih", header), *streams), movie)
@@ -236,10 +240,49 @@ def slideshow(pictures, packets):
 def test_a_picture_that_stands_still_while_sound_goes_on(shots, tmp_path):
     """A slideshow's next picture is found, however much sound lies before it."""
     path = tmp_path / "slides.avi"
-    path.write_bytes(slideshow(shots[:3], 5000))
+    path.write_bytes(avi([jpeg(shot) for shot in shots[:3]], 5000))
     found = [image for _, image in iter_frames(str(path), 1, LIMIT)]
     assert len(found) == 3
     assert difference(found[-1], shots[2]) < 12
+
+
+def test_an_interlaced_film_is_an_error(film, astronaut, tmp_path):
+    """OpenCV would show whatever its memory holds, such as a face of the film before: the error says what to do."""
+    path = str(tmp_path / "camcorder.avi")
+    writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"dvsd"), 25, (720, 576))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV writes no DV")
+    for _ in range(5):
+        writer.write(cv2.resize(astronaut, (720, 576)))
+    writer.release()
+    assert len(list(iter_frames(film("avi", "MJPG"), 1, LIMIT))) == FRAMES
+    count, error = read(path)
+    assert (count, error.status, error.frame_index) == (0, Status.DECODE_ERROR, 5)
+    assert "interlaced" in error.message
+
+
+def test_what_ffmpeg_says_stays_off_the_terminal(film, tmp_path):
+    """Neither damaged nor interlaced films, nor FFmpeg's own settings in the environment, write anything there."""
+    data = bytearray(Path(film("mp4", "mp4v")).read_bytes())
+    for start, end in frames_of(film("mp4", "mp4v"))[12:14]:
+        data[start:end] = bytes(end - start)
+    (tmp_path / "damaged.mp4").write_bytes(data)
+    writer = cv2.VideoWriter(str(tmp_path / "dv.avi"), cv2.VideoWriter_fourcc(*"dvsd"), 25, (720, 576))
+    writer.write(np.zeros((576, 720, 3), np.uint8))
+    writer.release()
+    code = """
+import sys
+from facepipe.errors import ImageError; from facepipe.sources.videos import iter_frames
+for path in sys.argv[1:]:
+    try:
+        for _ in iter_frames(path, 1, 10**6): pass
+    except ImageError:
+        pass
+"""
+    command = [sys.executable, "-c", code, tmp_path / "damaged.mp4", tmp_path / "dv.avi"]
+    environment = os.environ | {"OPENCV_FFMPEG_LOGLEVEL": "32"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout + done.stderr == ""
 
 
 @pytest.mark.parametrize("angle", [0, 90])
