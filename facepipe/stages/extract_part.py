@@ -25,6 +25,7 @@ from facepipe.stages.frame import FrameExtractor
 from facepipe.stages.seen import Seen
 from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place, read_ahead
+from facepipe.systemerrors import shown
 from facepipe.tracking import MOST_EVERY, SPAN, Tracker
 
 if TYPE_CHECKING:
@@ -145,11 +146,17 @@ class PartExtractor:
 
     def _still(self, source: Source, data: bytes | InputError, seen: Seen) -> Steps[list[FaceRow]]:
         if isinstance(data, InputError):
-            return [failure_row(source, Status.READ_ERROR, str(data))]
+            return [failure_row(source, Status.READ_ERROR, self._said(source, data))]
         try:
             return (yield from self._extractor.still(source, data, seen))
         except ImageError as error:
             return [failure_row(source, error.status, error.message)]
+
+    def _said(self, source: Source, error: InputError) -> str:
+        """The error with the path as in the input: where that lies differs between machines, the bytes must not."""
+        if not self._inputs.is_local:
+            return str(error)
+        return str(error).replace(shown(self._inputs.local_path(source.file)), shown(source.file))
 
     def _video(self, source: Source, index: int) -> Iterator[Steps[list[FaceRow]]]:
         """The work on a video file's frames; where it breaks off, a row that says so."""

@@ -89,6 +89,23 @@ def test_the_bytes_do_not_depend_on_the_workers_and_a_rerun_makes_nothing(photog
     assert before == {p: os.stat(p).st_mtime_ns for p in (tmp_path / "one").glob("part-*")}
 
 
+def test_the_bytes_do_not_depend_on_where_the_input_lies(photographs, tmp_path):
+    """Nor does what is said of a file that can't be read: its path is told as in the input."""
+    (photographs / "clara" / "5.jpg").symlink_to("nowhere")
+    (photographs / "clara" / "6\n.jpg").mkdir()
+    run(photographs, tmp_path / "before")
+    run(photographs.rename(tmp_path / "elsewhere"), tmp_path / "after")
+    before, after = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).glob("*.p*q*")} for name in ("before", "after")
+    )
+    assert before == after
+    said = {row["path"]: row["error"] for row in rows_of(tmp_path / "after") if row["status"] == "read_error"}
+    assert said == {
+        "clara/5.jpg": "can't read clara/5.jpg: no such file or directory",
+        "clara/6\n.jpg": "can't read 'clara/6\\n.jpg': it is no regular file",
+    }
+
+
 @pytest.mark.parametrize("harm", ["delete", "empty", "cut", "flip"])
 def test_a_damaged_part_alone_is_made_again(photographs, tmp_path, harm):
     """Whatever happened to a part, a rerun gives its old bytes and leaves the others."""
