@@ -17,9 +17,10 @@ VIDEOS = frozenset({
 UNREAD = frozenset({
     "3fr", "arw", "cr2", "cr3", "crw", "dcr", "dng", "erf", "hif", "iiq", "kdc", "mrw", "nef", "nrw", "orf", "pef",
     "raf", "raw", "rw2", "sr2", "srf", "srw", "x3f",
-    "3g2", "asf", "divx", "f4v", "m2v", "mxf", "rm", "rmvb", "ts", "vob",
+    "3g2", "3gpp", "asf", "divx", "dv", "f4v", "m2v", "mod", "mxf", "qt", "rm", "rmvb", "tod", "ts", "vob",
+    "7z", "rar", "tar", "tgz", "zip",
 })
-"""Pictures as cameras keep them, and films, that nothing here reads: they are counted, so that nobody misses them."""
+"""Pictures as cameras keep them, films, and archives, that nothing here reads: counted, so that nobody misses them."""
 # fmt: on
 MEDIA = IMAGES | VIDEOS
 SKIPPED_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _READ_ATTEMPTS = "OPENCV_FFMPEG_READ_ATTEMPTS"
 """Packets of sound that OpenCV reads in search of the next picture: in a slideshow the film does not end with them."""
-_LOG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
-"""Sends what FFmpeg says to standard output, where it can't be kept off the terminal, nor read."""
+_LOGGING = "OPENCV_FFMPEG_LOGLEVEL", "OPENCV_FFMPEG_DEBUG"
+"""They send what FFmpeg says to standard output, where it can't be kept off the terminal, nor read."""
 _CONTAINERS = (
     (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"), (4, b"skip"), (8, b"AVI "), (8, b"AVIX"),
     (0, b"\x1a\x45\xdf\xa3"), (0, b"FLV\1"), (0, b"\0\0\1\xba"), (0, b"\0\0\1\xb3"), (0, b"OggS"),
@@ -68,7 +68,8 @@ def _opened(path: str) -> Iterator[Any]:
     import cv2
 
     os.environ.setdefault(_READ_ATTEMPTS, str(10**9))
-    os.environ.pop(_LOG_LEVEL, None)
+    for name in _LOGGING:
+        os.environ.pop(name, None)
     descriptor = _open_regular(path)
     try:
         # By descriptor: any name works, also one that is no UTF-8, and it is the file that was checked.
@@ -166,16 +167,21 @@ class _Film:
         return False
 
     def _retrieve(self) -> Image | None:
-        """The frame's picture; None where it is interlaced: OpenCV then gives memory that holds any earlier picture."""
+        """The frame's picture; None where it is interlaced.
+
+        Where the conversion to RGB fails, OpenCV gives memory that may hold another film's picture, and no sign of it
+        but what FFmpeg says.
+        """
         import cv2
         import numpy as np
 
         with captured_chatter() as said:
             found, image = self._capture.retrieve()
-        if any("interlaced" in line for line in said):
+        faults = [line for line in said if line.startswith("[swscaler")]
+        if any("interlaced" in line for line in faults):
             self.interlaced += 1
             return None
-        if not found or image is None or image.ndim != 3:
+        if faults or not found or image is None or image.ndim != 3:
             raise ImageError(Status.DECODE_ERROR, "a frame of the video can't be decoded")
         if self._stretch != (1.0, 1.0):
             x, y = self._stretch

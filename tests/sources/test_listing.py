@@ -228,7 +228,7 @@ def test_links_are_followed_and_circles_noticed(tmp_path):
 
 
 def test_pictures_and_films_that_nothing_reads_are_counted(tmp_path):
-    """Cameras' own formats are left out and told, those of the whole tree together, on a store as on a disk."""
+    """Cameras' own formats and archives are left out and told, of the whole tree together, on a store as on a disk."""
     names = [
         "a/1.jpg",
         "a/2.DNG",
@@ -236,12 +236,15 @@ def test_pictures_and_films_that_nothing_reads_are_counted(tmp_path):
         "b/c/4.dng",
         "b/film.ts",
         "b/film.vob",
+        "b/MOV001.MOD",
+        "b/tape.dv",
+        "b/takeout.zip",
         "b/notes.txt",
         ".hidden/5.dng",
         "ts",
     ]
     make(tmp_path, names)
-    told = ["left out: 3 .dng, 1 .ts, 1 .vob (no reader)"]
+    told = ["left out: 3 .dng, 1 .dv, 1 .mod, 1 .ts, 1 .vob, 1 .zip (no reader)"]
     assert listed(tmp_path).notes == told
     tree = StoreTree(place(str(tmp_path)))
     assert [folder.files for folder in tree.walk()] == [["1.jpg"]]
