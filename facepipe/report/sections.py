@@ -25,7 +25,10 @@ _STATUSES = {
     Status.SMALL_FACE: ("the face is smaller than `--min-face`", "Lower `--min-face`, at the price of blurred crops."),
     Status.LOW_SCORE: ("the detector was not sure enough", "Lower `--min-score` if these are faces."),
     Status.READ_ERROR: ("the file could not be opened", "Look at the sentence beside each; mend the files, run again."),
-    Status.DECODE_ERROR: ("the file is no whole picture", "Fetch these files anew."),
+    Status.DECODE_ERROR: (
+        "the file is no whole picture",
+        "Look at the sentence beside each; fetch damaged files anew.",
+    ),
     Status.TOO_LARGE: ("more pixels than `--max-pixels`", "Raise `--max-pixels` if they are meant."),
     Status.TIMEOUT: ("took longer than `--timeout`", "Raise `--timeout`, or look what is wrong with the file."),
     Status.WORKER_CRASH: ("a decoder or network crashed on it", "Fetch the file anew; if it stays, please report it."),

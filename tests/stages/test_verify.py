@@ -284,3 +284,9 @@ def test_what_is_older_than_its_inputs_is_named(workspace):
     write_faces(workspace / "faces", make_rows(11, 6), 32)
     said = f"{targets}: it was chosen from other faces; run `facepipe select`, `split` and `shard` {each}"
     assert said in check(workspace)
+
+
+def test_pairs_of_faces_that_are_gone_are_named(workspace):
+    """Where the faces were made anew, and a target's row has no face any more, that is told."""
+    write_faces(workspace / "faces", [make_failure(person, frame) for person in range(10) for frame in range(6)], 32)
+    assert any("it was chosen from other faces" in problem for problem in check(workspace))

@@ -118,4 +118,5 @@ class TargetHashes:
             except (FacepipeError, IndexError):  # said where the faces are checked
                 continue
             for row, crop in zip(rows, crops, strict=True):
-                self._known[part, row] = self._maker.hash(crop["bytes"])
+                if crop and crop["bytes"]:  # else the faces are newer than the pairs: said where those are checked
+                    self._known[part, row] = self._maker.hash(crop["bytes"])
