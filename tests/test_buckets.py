@@ -122,12 +122,14 @@ def test_a_run_into_a_bucket_that_is_killed_goes_on(bucket, tmp_path, astronaut)
 def test_access_that_ends_in_the_middle_ends_the_run(s3_port, s3_bucket, tmp_path, astronaut):
     """Eight images in a row that the store refuses are not the images' fault: no rows say so, and a rerun goes on."""
     write_people(place(str(tmp_path / "images")), astronaut, 4, 5)
-    extract.run(extract_config(str(tmp_path)), QUIET)
+    extract.run(extract_config(str(tmp_path), part_size=10), QUIET)
     with contextlib.closing(FaultyProxy(s3_port)) as proxy:
         bucket = f"s3://{s3_bucket}/data/images?endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
         write_people(place(bucket), astronaut, 4, 5)
-        config = replace(extract_config(str(tmp_path)), input=bucket, output=str(tmp_path / "stored"))
-        proxy.verb, proxy.plan = "HEAD", [*["ok"] * 8, *["403"] * 8]
+        config = replace(extract_config(str(tmp_path), part_size=10), input=bucket, output=str(tmp_path / "stored"))
+        first, second, *_ = (len(table) for _, table in parquet.iterate_parts(place(str(tmp_path / "faces"))))
+        assert second >= 8
+        proxy.verb, proxy.plan = "HEAD", [*["ok"] * first, *["403"] * 8]
         with pytest.raises(StorageDown, match=r"access denied.*8 files in a row could not be read, so the run ends"):
             extract.run(config, QUIET)
         assert not proxy.plan

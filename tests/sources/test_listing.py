@@ -357,10 +357,10 @@ def film(name):
 @pytest.mark.parametrize(
     ("groups", "expected"),
     [
-        ([stills(25)], [8, 11, 6]),
+        ([stills(25)], [12, 8, 5]),
         ([video(25)], [25]),
         ([video(4, "a"), video(7, "b"), video(3, "c")], [11, 3]),
-        ([stills(4), video(20), stills(12)], [24, 10, 2]),
+        ([stills(4), video(20), stills(12)], [24, 12]),
         ([film("a.mp4"), film("b.mp4"), stills(3)], [1, 1, 3]),
         ([], []),
     ],
