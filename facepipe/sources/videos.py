@@ -11,6 +11,7 @@ from facepipe.chatter import captured_chatter
 from facepipe.decoding import check_size
 from facepipe.errors import ImageError
 from facepipe.records import Status
+from facepipe.sources.interlaced import Deinterlaced, is_installed
 from facepipe.sources.movies import shown_seconds
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _TOLERATED = 0.02
 """Share of a video's frames that may be missing at its end: some containers only estimate their number."""
 _DAMAGED = 30, 1000
 """How many frames in a row that can't be decoded are skipped: where a film doesn't say how long it is, and at most."""
-_CONVERT = "`ffmpeg -i FILE -vf bwdif -crf 16 NEW.mp4`"
+_INSTALL = "pip install 'facepipe[films]', then run again with --retry-failed"
 _STRETCHED = 4.0
 """Pixels further from square than this are a mistake in the file."""
 
@@ -53,8 +54,8 @@ def iter_frames(path: str, every: int, max_pixels: int) -> Iterator[tuple[int, I
         ImageError: `read_error`, `decode_error` or `too_large`; for a video that breaks off or has damaged frames,
             after its last frame. It has the index after that frame's, whether `every` would have given it or not.
     """
-    with _opened(path) as capture:
-        film = _Film(capture, max_pixels)
+    with _opened(path) as (capture, descriptor):
+        film = _Film(capture, descriptor, max_pixels)
         try:
             yield from film.images(every)
             film.check_end(path)
@@ -64,7 +65,7 @@ def iter_frames(path: str, every: int, max_pixels: int) -> Iterator[tuple[int, I
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Any]:
+def _opened(path: str) -> Iterator[tuple[Any, int]]:
     import cv2
 
     os.environ.setdefault(_READ_ATTEMPTS, str(10**9))
@@ -81,7 +82,7 @@ def _opened(path: str) -> Iterator[Any]:
                 raise ImageError(
                     Status.DECODE_ERROR, "the video can't be opened: it is damaged, cut off, or of an unknown codec"
                 )
-            yield capture
+            yield capture, descriptor
         finally:
             with captured_chatter():
                 capture.release()
@@ -121,10 +122,11 @@ class _Film:
     frames: came so far. damaged: could not be decoded, and are not among them. interlaced: are, but gave no picture.
     """
 
-    def __init__(self, capture: Any, max_pixels: int) -> None:
+    def __init__(self, capture: Any, descriptor: int, max_pixels: int) -> None:
         import cv2
 
         self._capture = capture
+        self._descriptor = descriptor
         self._max_pixels = max_pixels
         width, height, self._expected, self._rate = map(
             capture.get,
@@ -141,12 +143,24 @@ class _Film:
         while self._grab():
             if self.frames % every == 0:
                 image = self._retrieve()
+                if self.interlaced and is_installed():
+                    yield from self._deinterlaced(every)
+                    return
                 in_a_row = in_a_row + 1 if image is None else 0
                 if image is not None:
                     yield self.frames, image
                 elif in_a_row == _DAMAGED[1]:
                     break
             self.frames += 1
+
+    def _deinterlaced(self, every: int) -> Iterator[tuple[int, Image]]:
+        """The frames from this one on."""
+        film, start = Deinterlaced(self._descriptor), self.frames
+        self.interlaced = 0
+        for index, frame in enumerate(film):
+            if index >= start and index % every == 0:
+                yield index, self._shown(film.image(frame))
+            self.frames, self.damaged, self._seconds = index + 1, film.damaged, film.seconds
 
     def _grab(self) -> bool:
         """Goes to the next frame; False: there are no more.
@@ -183,19 +197,26 @@ class _Film:
             return None
         if faults or not found or image is None or image.ndim != 3:
             raise ImageError(Status.DECODE_ERROR, "a frame of the video can't be decoded")
+        return self._shown(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8))
+
+    def _shown(self, image: Image) -> Image:
+        """With square pixels."""
+        import cv2
+        import numpy as np
+
         if self._stretch != (1.0, 1.0):
             x, y = self._stretch
-            image = cv2.resize(image, None, fx=x, fy=y, interpolation=cv2.INTER_LINEAR)
+            image = np.asarray(cv2.resize(image, None, fx=x, fy=y, interpolation=cv2.INTER_LINEAR), np.uint8)
         check_size(image.shape[1], image.shape[0], self._max_pixels)
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+        return image
 
     def check_end(self, path: str) -> None:
         """Raises ImageError where frames are missing: at the end, unless the film was trimmed, or before."""
         if self.frames == 0:
             raise ImageError(Status.DECODE_ERROR, "the video holds no frame that can be decoded")
         if self.interlaced:
-            said = f"{self.interlaced:,} frames are interlaced, which OpenCV can't read: convert the video, as with"
-            raise ImageError(Status.DECODE_ERROR, f"{said} {_CONVERT}")
+            said = f"{self.interlaced:,} frames are interlaced, which OpenCV can't read; {_INSTALL}"
+            raise ImageError(Status.DECODE_ERROR, said)
         expected = self._expected
         if (
             expected < 2**31

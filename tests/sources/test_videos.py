@@ -17,6 +17,7 @@ import pytest
 
 from facepipe.errors import ImageError
 from facepipe.records import Status
+from facepipe.sources import videos
 from facepipe.sources.videos import iter_frames
 
 FRAMES = 40
@@ -246,19 +247,63 @@ def test_a_picture_that_stands_still_while_sound_goes_on(shots, tmp_path):
     assert difference(found[-1], shots[2]) < 12
 
 
-def test_an_interlaced_film_is_an_error(film, astronaut, tmp_path):
+@pytest.fixture(scope="module")
+def camcorder(astronaut, tmp_path_factory):
+    """Container -> a DV film in it, which is interlaced, its pixels 16:15."""
+
+    def make(container):
+        path = tmp_path_factory.mktemp("camcorder") / f"dv.{container}"
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"dvsd"), 25, (720, 576))
+        if not writer.isOpened():
+            pytest.skip("this OpenCV writes no DV")
+        for brightness in (40, 55, 70, 85, 100):
+            writer.write(cv2.resize(astronaut[..., ::-1], (720, 576)) // 100 * brightness)
+        writer.release()
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_an_interlaced_film(camcorder, astronaut, every):
+    """Each frame is there once, in order, its pixels square."""
+    pytest.importorskip("av")
+    found = list(iter_frames(str(camcorder("avi")), every, LIMIT))
+    assert [index for index, _ in found] == list(range(0, 5, every))
+    for index, image in found:
+        shown = cv2.resize(cv2.resize(astronaut, (720, 576)) // 100 * (40 + 15 * index), (768, 576))
+        assert difference(image, shown) < 6
+
+
+@pytest.mark.parametrize("angle", [90, 180, 270])
+def test_an_interlaced_film_that_was_turned(camcorder, tmp_path, angle):
+    """The rotation that the file states is applied, as OpenCV does it for other films."""
+    pytest.importorskip("av")
+    path = tmp_path / "turned.mov"
+    film = camcorder("mov")
+    path.write_bytes(rotated(str(film), angle))
+    (_, upright), (_, turned) = (next(iter_frames(str(name), 1, LIMIT)) for name in (film, path))
+    assert difference(turned, np.rot90(upright, -angle // 90)) < 3
+
+
+def test_an_interlaced_film_that_breaks_off(camcorder):
+    """The frames before are kept, and the row says how many there should be."""
+    pytest.importorskip("av")
+    path = camcorder("avi")
+    os.truncate(path, path.stat().st_size // 3)
+    count, error = read(str(path))
+    assert (count, error.status, error.frame_index) == (1, Status.DECODE_ERROR, 1)
+    assert error.message == "the video breaks off after 1 of 5 frames"
+
+
+def test_without_pyav_an_interlaced_film_is_an_error(film, camcorder, monkeypatch):
     """OpenCV would show whatever its memory holds, such as a face of the film before: the error says what to do."""
-    path = str(tmp_path / "camcorder.avi")
-    writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*"dvsd"), 25, (720, 576))
-    if not writer.isOpened():
-        pytest.skip("this OpenCV writes no DV")
-    for _ in range(5):
-        writer.write(cv2.resize(astronaut, (720, 576)))
-    writer.release()
+    monkeypatch.setattr(videos, "is_installed", lambda: False)
     assert len(list(iter_frames(film("avi", "MJPG"), 1, LIMIT))) == FRAMES
-    count, error = read(path)
+    count, error = read(str(camcorder("avi")))
     assert (count, error.status, error.frame_index) == (0, Status.DECODE_ERROR, 5)
     assert "interlaced" in error.message
+    assert "facepipe[films]" in error.message
 
 
 def test_what_ffmpeg_says_stays_off_the_terminal(film, tmp_path):
