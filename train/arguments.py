@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from facepipe.errors import UsageError
+from train.config import word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -159,7 +160,7 @@ def tell_fields(kind: type[TrainConfig], section: str, preset: str) -> str:
     shared = {name.replace("-", "_") for name, *_ in TRAINING} - of_the_preset | {"class_labels"}
     table = table_of(section, preset)
     told = [
-        f"--{field.name.replace('_', '-')}\xa0{_word(table.get(field.name, field.default))}"
+        f"--{field.name.replace('_', '-')}\xa0{word(table.get(field.name, field.default))}"
         for field in fields(kind)
         if field.name not in shared
     ]
@@ -167,13 +168,6 @@ def tell_fields(kind: type[TrainConfig], section: str, preset: str) -> str:
     # An option and its value stay on one line, and click leaves the lines after \b as they are.
     lines = textwrap.wrap(text, 76, break_on_hyphens=False, break_long_words=False)
     return "\n".join(["\b", *lines]).replace("\xa0", " ")
-
-
-def _word(value: Any) -> str:
-    """A field's value as it can be given on a command line."""
-    if isinstance(value, (list, tuple)):
-        return ",".join(map(str, value)) or "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def extra_fields(words: Sequence[str]) -> list[str]:

@@ -95,7 +95,7 @@ def _way_out(path: Path) -> str:
     """What to do without this checkpoint: only what the folder has."""
     anew = "train again with --overwrite"
     other = _other(path)
-    return f"read the other one with --checkpoint {other}, or {anew}" if other else anew
+    return f"{anew}, or look at the other one: `evaluate` and the like take --checkpoint {other}" if other else anew
 
 
 def _other(path: Path) -> str:

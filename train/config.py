@@ -21,6 +21,8 @@ FAMILIES = ("original", "archived-map", "archived-strided", "residual")
 DROPOUTS = ("every", "alternate", "none")
 SCALES = ("unit", "bytes", "signed")
 HOW = {"how": True}
+FOUND = {"class_labels": "the faces' labels"}
+"""Fields that no option sets, for a line."""
 MOST_SEED = 2**32 - 1
 """numpy's global generator takes no larger one."""
 
@@ -202,13 +204,29 @@ def to_json(config: TrainConfig) -> dict[str, Any]:
 
 
 def what_differs(old: dict[str, Any], new: TrainConfig) -> list[str]:
-    """`name: old -> new` for every field that changes what a run computes; one that `old` lacks had its default."""
+    """`--option old -> new` for every field that changes what a run computes; one that `old` lacks had its default."""
     values = to_json(new)
     old = {name: list(v) if isinstance(v, tuple) else v for name, v in _defaults(new).items()} | old
     computed = [f.name for f in fields(new) if not f.metadata.get("how")]
     if values.get("schedule") == "cosine":
         computed.append("epochs")
-    return [f"{name}: {old.get(name)} -> {values[name]}" for name in computed if old.get(name) != values[name]]
+    return [_change(name, old.get(name), values[name]) for name in computed if old.get(name) != values[name]]
+
+
+def _change(name: str, old: Any, new: Any) -> str:
+    """A field's two values, as the command line has them."""
+    option = name.replace("_", "-")
+    if isinstance(new, bool):
+        return " -> ".join(f"--{option}" if value else f"--no-{option}" for value in (old, new))
+    said = FOUND.get(name, f"--{option}")
+    return f"{said} {word(old)} -> {word(new)}"
+
+
+def word(value: Any) -> str:
+    """A field's value as it can be given on a command line."""
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(str, value)) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _defaults(config: TrainConfig) -> dict[str, Any]:

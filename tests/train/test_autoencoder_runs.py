@@ -135,7 +135,7 @@ def test_cosine_schedule(pairs, tmp_path):
     folder = run(pairs, tmp_path / "run", epochs=4, schedule="cosine", learning_rate=0.01).folder
     rates = [float(row["learning_rate"]) for row in rows_of(folder)]
     assert rates == pytest.approx([0.01, 0.0085355, 0.005, 0.0014645], rel=1e-4)
-    with pytest.raises(SettingsChanged, match=r"epochs: 4 -> 6"):
+    with pytest.raises(SettingsChanged, match="--epochs 4 -> 6"):
         run(pairs, folder, epochs=6, schedule="cosine", learning_rate=0.01, resume=True)
 
 
@@ -354,7 +354,7 @@ def test_options(pairs, tmp_path, options):
 def test_how_a_run_is_carried_out_may_change(one_epoch, pairs, tmp_path):
     """Steps per execution are no part of a run, its learning rate is."""
     folder = copied(one_epoch, tmp_path)
-    with pytest.raises(SettingsChanged, match=r"learning_rate: 0.001 -> 0.01"):
+    with pytest.raises(SettingsChanged, match=r"--learning-rate 0.001 -> 0.01"):
         run(pairs, folder, epochs=2, resume=True, learning_rate=0.01)
     run(pairs, folder, epochs=2, resume=True, steps_per_execution=5)
     assert len(rows_of(folder)) == 2

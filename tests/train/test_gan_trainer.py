@@ -191,7 +191,7 @@ def test_runs_are_not_mixed_up(finished, shards):
     """Without --resume a finished run is left alone; with it, other settings are refused by name."""
     with pytest.raises(OutputError, match="--resume"):
         run(finished, shards)
-    with pytest.raises(SettingsChanged, match="z_size: 8 -> 9"):
+    with pytest.raises(SettingsChanged, match="--z-size 8 -> 9"):
         run(finished, shards, epochs=4, z_size=9, resume=True)
 
 

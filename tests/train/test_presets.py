@@ -175,8 +175,28 @@ def test_what_a_resumed_run_may_change():
     assert what_differs(old, made("v4", {"epochs": 6, "output": "b", "resume": True})) == []
     older = {name: value for name, value in old.items() if name != "schedule"}
     assert what_differs(older, made("v4", {"epochs": 3})) == []  # written before there was that field
-    assert what_differs(older, made("v4", {"schedule": "cosine"})) == ["schedule: plateau -> cosine", "epochs: 3 -> 50"]
-    assert what_differs(old, made("v4", {"learning_rate": 0.01})) == ["learning_rate: 0.001 -> 0.01"]
+    assert what_differs(older, made("v4", {"schedule": "cosine"})) == [
+        "--schedule plateau -> cosine",
+        "--epochs 3 -> 50",
+    ]
+    assert what_differs(old, made("v4", {"learning_rate": 0.01})) == ["--learning-rate 0.001 -> 0.01"]
+
+
+def test_other_settings_are_named_as_on_the_command_line():
+    """What stands on either side of the arrow can be given as it stands there: switches, lists, none."""
+    old = made("v4", {"jit": True})
+    new = made("v4", assignments=["encoder=[8,8,8]", "decoder=[8,8,8]", "mirror=true"])
+    assert what_differs(to_json(old), new) == [
+        "--jit -> --no-jit",
+        "--encoder 128,64,32 -> 8,8,8",
+        "--decoder none -> 8,8,8",
+        "--no-mirror -> --mirror",
+    ]
+    given = extra_fields(["--encoder", "128,64,32", "--decoder", "none", "--no-mirror"])
+    assert to_json(made("v4", {"jit": True}, given)) == to_json(old)
+    labelled = resolve(GanConfig, "gan", "dcgan64", {"class_labels": (0, 1)})
+    plain = resolve(GanConfig, "gan", "dcgan64", {})
+    assert what_differs(to_json(labelled), plain) == ["the faces' labels 0,1 -> none"]
 
 
 def test_help_is_quick_and_loads_no_framework():

@@ -94,7 +94,7 @@ def test_a_run_is_not_overwritten_by_chance(tmp_path):
     started(tmp_path).write_log([{"epoch": 1}])
     with pytest.raises(OutputError, match="--resume"):
         started(tmp_path)
-    with pytest.raises(SettingsChanged, match="seed: 0 -> 1"):
+    with pytest.raises(SettingsChanged, match="--seed 0 -> 1"):
         started(tmp_path, seed=1, resume=True)
     with pytest.raises(SettingsChanged, match="kind"):
         started(tmp_path, "gan", resume=True)
@@ -142,8 +142,8 @@ def test_the_way_out_of_a_damaged_checkpoint_is_there(tmp_path, other, part):
     path = run.checkpoint("last")
     content = path.read_bytes()
     path.write_bytes(content[:20] if part == "whole" else content.replace(b'"epoch"', b'"epoxh"'))
-    advice = "read the other one with --checkpoint best, or train again with --overwrite"
-    with pytest.raises(DamagedFile, match=f"; {advice if other else advice.split(', or ')[1]}$"):
+    anew, look = "train again with --overwrite", "look at the other one: `evaluate` and the like take --checkpoint best"
+    with pytest.raises(DamagedFile, match=f"; {f'{anew}, or {look}' if other else anew}$"):
         load_state(path)
 
 
