@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import keras
 import numpy as np
 
 from facepipe.errors import FacepipeError, MissingExtra, UsageError
+from train.plain import plain_copy
 from train.runs import NotWritten, is_full, whole_file
 from train.targets import check_folder, file_in, parent_of, put_folder
 
@@ -55,7 +57,7 @@ def export(run: Run, to: str, output: str, checkpoint: str, say: Callable[[str],
     expected = _numpy(model(batch if len(batch) > 1 else batch[0], training=False))
     with _told(target), tempfile.TemporaryDirectory(dir=parent_of(target)) as folder:
         waiting = Path(folder, FORMATS[to])
-        WRITERS[to](model, waiting)
+        WRITERS[to](plain_copy(model) if run.kind == "gan" and to == "keras" else model, waiting)
         difference = float(np.max(np.abs(RUNNERS[to](waiting, batch, model) - expected)))
         if not difference <= MOST:
             raise NotTheSame(f"the {to} model differs from the run's by {difference:.2g}; it is not kept")
@@ -99,7 +101,8 @@ def _exportable(run: Run, checkpoint: str) -> keras.Model:
     if run.kind == "gan":
         from train.gan.sampling import load_generator, open_run
 
-        generator = load_generator(*open_run(run.folder), checkpoint)
+        _, config = open_run(run.folder)
+        generator = load_generator(run, replace(config, precision="float32"), checkpoint)
         inputs = generator.inputs if len(generator.inputs) > 1 else generator.inputs[0]  # no list of one
         return keras.Model(inputs, generator.outputs[0], name=generator.name)
     from train.models.autoencoder import build_model

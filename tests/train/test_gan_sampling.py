@@ -156,6 +156,49 @@ def test_export(kind, to, request, tmp_path):
     assert float(said[0].split("within ")[1].split()[0]) <= MOST
 
 
+@pytest.mark.parametrize("kind", ["folder", "labelled"])
+def test_a_keras_file_is_read_where_this_package_is_not(kind, request, tmp_path):
+    """A process that knows Keras alone reads the file and gives the same faces as the run's own generator."""
+    import subprocess
+    import sys
+
+    from train.export import export
+    from train.gan.sampling import load_generator, open_run
+    from train.runs import Run
+
+    folder = request.getfixturevalue(kind)
+    target = export(Run.open(folder), "keras", str(tmp_path / "generator.keras"), "last", lambda _: None)
+    z, labels = draw_latents(generator_for(0), "uniform", (4, 8)), np.array([0, 1, 2, 0], np.int32)
+    np.savez(tmp_path / "given.npz", z=z, labels=labels)
+    code = """
+import sys
+sys.modules["train"] = None
+import numpy as np, keras
+model, given = keras.models.load_model(sys.argv[1], compile=False), np.load(sys.argv[2])
+inputs = [given["z"], given["labels"]][: len(model.inputs)]
+np.save(sys.argv[3], keras.ops.convert_to_numpy(model(inputs if len(inputs) > 1 else inputs[0], training=False)))
+"""
+    words = [sys.executable, "-I", "-c", code, str(target), str(tmp_path / "given.npz"), str(tmp_path / "made.npy")]
+    subprocess.run(words, check=True)
+    generator = load_generator(*open_run(folder))
+    expected = generator([z, labels][: len(generator.inputs)], training=False)
+    np.testing.assert_allclose(np.load(tmp_path / "made.npy"), np.asarray(expected), atol=1e-5)
+
+
+@pytest.mark.parametrize("to", ["tflite", "onnx"])
+def test_a_run_in_bfloat16_is_exported(shards, tmp_path, to):
+    """In float32, as autoencoders are: TFLite's converter has no bfloat16."""
+    from train.export import export
+    from train.gan.trainer import train
+
+    sizes = {"image_size": 16, "g_conv_dim": 8, "d_conv_dim": 8, "z_size": 8, "batch_size": 16, "measured": 16}
+    told = {"shards": shards, "output": str(tmp_path / "run"), "epochs": 1, "steps_per_epoch": 1}
+    run = train(GanConfig(preset="dcgan", precision="bfloat16", samples=4, **sizes, **told), lambda _: None)
+    said = []
+    assert export(run, to, str(tmp_path / "made"), "last", said.append).is_file()
+    assert float(said[0].split("within ")[1].split()[0]) < 1e-6
+
+
 def test_a_run_of_another_backend_is_exported(folder, tmp_path):
     """A SavedModel of a run whose settings name JAX, in a process in which Keras runs on TensorFlow."""
     import shutil
