@@ -11,10 +11,10 @@ from train.data import ImageView, View, fit_image, load_arrays, read_columns, re
 from train.metrics.identity import MOST_TARGETS, identification, principal_components, similarities
 from train.metrics.reconstruction import bands_of, by_band, measures
 from train.runs import REPORT
-from train.shards import find_shards, need, need_subset
+from train.shards import NoShards, find_shards, need, need_subset, shards_to_measure
 from train.summary import write_summary
 from train.trained import Trained
-from train.trained_people import count_trained, tell_trained
+from train.trained_people import count_trained, people_taught, read_people, tell_trained
 from train.verdict import verdict
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from train.config import AutoencoderConfig
     from train.data import Arrays
     from train.runs import Run
+    from train.shards import Shards
 
 Table = dict[str, dict[str, Any]]
 CHUNK = 512
@@ -44,14 +45,14 @@ def evaluate(run: Run, folder: str, subset: str, checkpoint: str, say: Callable[
         say: Takes each line of the tables.
     """
     trained = Trained(run, checkpoint)
-    shards = find_shards(folder, "pairs")
+    shards = shards_to_measure(run, folder, "pairs")
     need_subset(shards, subset)
     view = _view(trained.config)
     shards.check_fits(view)
     faces = load_arrays(shards, subset, view)
     columns = read_columns(shards, subset, ("feature_yaw", "target_angle"))
     bands, angles = bands_of(np.array(columns["feature_yaw"])), np.array(columns["target_angle"])
-    mean, known = _training_targets(run.settings["shards"], view)
+    mean, known = _training_targets(_taught_with(run, shards), view)
     report = {
         "checkpoint": checkpoint,
         "epoch": trained.state["best_epoch"] if checkpoint == "best" else len(trained.state["history"]),
@@ -81,12 +82,25 @@ def _view(config: AutoencoderConfig) -> View:
     return View(tuple(ImageView(name, side, channels) for name, side in sides))
 
 
-def _training_targets(folder: str, view: View) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+def _taught_with(run: Run, given: Shards) -> Shards:
+    """The shards that the run was trained on; where they have moved, those given, if they teach the same people."""
+    own = run.settings["shards"]
+    try:
+        return find_shards(own, "pairs")
+    except NoShards:
+        if given.lengths.get("train") and people_taught(given) == read_people(run.folder):
+            return given
+        raise NoShards(
+            f"the figures stand beside the mean target that {run.folder} was trained on, which is not in {own}: "
+            "run this in the folder that the training ran in"
+        ) from None
+
+
+def _training_targets(shards: Shards, view: View) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Of the training targets: their mean (h, w, c) 0..1, and one of each identity (n, s, s, c) at the feature's size.
 
     Read one by one: a training subset need not fit in memory.
     """
-    shards = find_shards(folder, "pairs")
     need(shards, "train")
     _, small, large = view.images
     total, count = np.zeros((small.size, small.size, small.channels)), 0

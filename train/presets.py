@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 PRESETS = Path(__file__).with_name("presets.toml")
 FACTS = ("note", "parameters", "non_trainable", "discriminator", "generator")
 """Keys of a preset's table that tell of it and configure nothing."""
+OUTRANKED = {"learning_rate": ("g_learning_rate", "d_learning_rate")}
+"""Values of a preset that give way where this field is given: `--learning-rate` is both networks' of every preset."""
 COMMANDS = {"autoencoder": ("autoencoder", "an autoencoder"), "gan": ("dcgan", "a GAN")}
 """By section: the command that trains its presets, and what they are."""
 
@@ -68,13 +70,15 @@ def resolve(
         UsageError: An unknown preset or key (the nearest names are in it), or a value of the wrong type.
     """
     values: dict[str, Any] = {key: value for key, value in preset(section, name).items() if key not in FACTS}
-    values |= {key: value for key, value in options.items() if value is not None}
+    given = {key: value for key, value in options.items() if value is not None}
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set is {text!r}; give key=value, such as --set latent=128")
-        values[key.strip().replace("-", "_")] = _parsed(value.strip())
-    return from_json(kind, {**values, "preset": name})
+        given[key.strip().replace("-", "_")] = _parsed(value.strip())
+    for outranked in (field for key in given for field in OUTRANKED.get(key, ())):
+        values.pop(outranked, None)
+    return from_json(kind, {**values, **given, "preset": name})
 
 
 def from_json(kind: type[Config], values: Mapping[str, Any]) -> Config:

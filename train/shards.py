@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
     from facepipe.storage import Place
     from train.data import View
+    from train.runs import Run
 
 SHARD = re.compile(r"^(?P<name>[a-z]+)-(?P<subset>[a-z]+)\.tfrecord-(?P<number>\d{5})-of-(?P<total>\d{5})$")
+
+
+class NoShards(InputError):
+    """A folder without shards of the kind that is wanted."""
 
 
 @dataclass(frozen=True)
@@ -89,12 +94,13 @@ def find_shards(folder: str, examples: str) -> Shards:
     """The shards of `examples` (pairs or faces) in `folder`: data/shards, data/shards/pairs or .../pairs/1.0.0.
 
     Raises:
-        InputError: There are none, some are missing, or an identity is in two subsets.
+        NoShards: There are none.
+        InputError: Some are missing, or an identity is in two subsets.
         DamagedFile: Their description can't be read, or tells of a subset that has no files.
     """
     where = _versioned(place(folder), examples)
     if where is None:
-        raise InputError(f"no shards of {examples} in {folder}; make them with `facepipe shard --examples {examples}`")
+        raise NoShards(f"no shards of {examples} in {folder}; make them with `facepipe shard --examples {examples}`")
     described = _json(where, "features.json")["featuresDict"]["features"]
     images = ("feature", "target") if examples == "pairs" else ("image",)
     if any(name not in described for name in images):
@@ -112,6 +118,19 @@ def find_shards(folder: str, examples: str) -> Shards:
     check_disjoint(identities)
     lengths = {subset: lengths.get(subset, 0) for subset in files}
     return Shards(where, examples, images, size, channels, encoding, files, lengths, identities)
+
+
+def shards_to_measure(run: Run, folder: str, examples: str) -> Shards:
+    """As `find_shards`; where those that a run was trained on are not there, a `NoShards` says what to give."""
+    try:
+        return find_shards(folder, examples)
+    except NoShards:
+        if folder != run.settings["shards"]:
+            raise
+        raise NoShards(
+            f"{run.folder} was trained on {folder}, where no {examples} are: run this in the folder that the training "
+            "ran in, or give --shards DIR"
+        ) from None
 
 
 def check_disjoint(identities: dict[str, frozenset[str]]) -> None:

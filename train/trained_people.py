@@ -47,13 +47,18 @@ def read_people(folder: str | Path) -> frozenset[str] | None:
         raise DamagedFile(f"{path} does not read back ({error}); train again with --overwrite") from error
 
 
+def people_taught(shards: Shards) -> frozenset[str]:
+    """Who is in the shards' training subset, hashed."""
+    return hashed(shards.identities.get("train") or read_columns(shards, "train", ["identity"])["identity"])
+
+
 def training_people(config: TrainConfig, shards: Shards) -> frozenset[str]:
     """Whom the shards train on, hashed; call before `Run.begin`, which writes.
 
     Raises:
         SettingsChanged: The run to resume was trained on other people.
     """
-    people = hashed(shards.identities.get("train") or read_columns(shards, "train", ["identity"])["identity"])
+    people = people_taught(shards)
     begun = config.resume and (Path(config.run_folder) / "checkpoints" / "last.npz").exists()
     before = read_people(config.run_folder) if begun else None
     if before is not None and before != people:

@@ -303,7 +303,7 @@ def test_divergence_is_named_in_a_real_run(shards, tmp_path):
     options = {"loss": "wasserstein-gp", "gp_weight": 0.0, "norm": "none", "diff_augment": (), "epochs": 1}
     rates = {"d_learning_rate": 2e-3, "g_learning_rate": 1e-12}
     run(tmp_path / "run", shards, lines.append, **options, **rates, steps_per_epoch=400)
-    assert any("diverging" in line and "try --learning-rate" in line for line in named(lines))
+    assert any("diverging" in line and "--d-learning-rate 0.0002" in line for line in named(lines))
 
 
 def test_broken_numbers_end_the_run(finished, shards, tmp_path):

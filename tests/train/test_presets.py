@@ -163,6 +163,17 @@ def test_a_preset_of_the_other_command():
         resolve(GanConfig, "gan", "v4", {})
 
 
+@pytest.mark.parametrize("preset", tables("gan"))
+def test_a_given_learning_rate_is_both_networks(preset):
+    """Also of presets that have two of their own; one that is given beside it stays."""
+    given = resolve(GanConfig, "gan", preset, {"learning_rate": 3e-5})
+    assert given.learning_rates == (3e-5, 3e-5)
+    assert resolve(GanConfig, "gan", preset, {}, ["learning_rate=3e-5", "d_learning_rate=1e-3"]).learning_rates == (
+        3e-5,
+        1e-3,
+    )
+
+
 def test_round_trip():
     """config.json gives the same configuration back."""
     config = made("v9", assignments=["dropout_rate=0.3"])

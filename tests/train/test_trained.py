@@ -364,6 +364,27 @@ def test_evaluation_with_known_answers(make_pairs, tmp_path, monkeypatch):
         evaluate(run, str(shards), "tset", "best", print)
 
 
+def test_shards_that_have_moved(runs, pairs, make_pairs, tmp_path, monkeypatch):
+    """Those of the same people take the place of the run's own; others, or none, are told with the way out."""
+    from train.evaluation import evaluate
+
+    report = evaluate(runs("v4"), str(pairs), "validation", "best", lambda _: None)
+    run = Run.open(shutil.copytree(runs("v4").folder, tmp_path / "run"))
+    run.settings["shards"] = "data/shards"
+    monkeypatch.chdir(tmp_path)
+    moved = evaluate(run, str(pairs), "validation", "best", lambda _: None)
+    assert [moved[name] for name in ("reconstruction", "identity")] == [
+        report[name] for name in ("reconstruction", "identity")
+    ]
+    with pytest.raises(InputError, match=r"was trained on data/shards, where no pairs are: run this .* --shards DIR$"):
+        evaluate(run, "data/shards", "validation", "best", print)
+    others = make_pairs(subsets={"train": 12, "validation": 8})
+    with pytest.raises(InputError, match=r"trained on, which is not in data/shards: run this in the folder that"):
+        evaluate(run, str(others), "validation", "best", print)
+    with pytest.raises(InputError, match=r"no shards of pairs in elsewhere; make them"):
+        evaluate(run, "elsewhere", "validation", "best", print)
+
+
 def test_evaluation_without_anybody_held_back_names_the_ways_out(runs, make_pairs):
     """The subset that is there, and the commands that hold people back."""
     from train.evaluation import evaluate

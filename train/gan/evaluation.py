@@ -18,7 +18,7 @@ from train.metrics.diversity import mean_ms_ssim, pairwise_distance
 from train.metrics.inception import file_features
 from train.presets import from_json
 from train.runs import REPORT, Run
-from train.shards import find_shards, need_subset
+from train.shards import need_subset, shards_to_measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def evaluate(
     """
     config = from_json(GanConfig, run.settings)
     name = run.report(folder, subset, checkpoint)
-    subset, real = _real_faces(config, folder, subset, say)
+    subset, real = _real_faces(run, config, folder, subset, say)
     reference, others = real[::2], real[1::2]
     sets = {
         "samples": _samples(run, config, len(others), checkpoint),
@@ -84,9 +84,11 @@ def evaluate(
     return report
 
 
-def _real_faces(config: GanConfig, folder: str, subset: str, say: Callable[[str], None]) -> tuple[str, Images]:
+def _real_faces(
+    run: Run, config: GanConfig, folder: str, subset: str, say: Callable[[str], None]
+) -> tuple[str, Images]:
     """The subset that is taken, and its faces; of few people nobody may have been held back."""
-    shards = find_shards(folder, "faces")
+    shards = shards_to_measure(run, folder, "faces")
     if subset == "validation" and subset not in shards.files and "train" in shards.files:
         say(f"{shards.place} holds nobody back: the reference are faces that the run has learned from")
         subset = "train"

@@ -34,6 +34,8 @@ SAME = 0.5
 """So have samples whose MS-SSIM lies more than this share of the way from the real pictures' to 1."""
 GROWN = 20.0
 """A loss this many times what it was in the run's first window (and at least 20) diverges."""
+USUAL_RATE = 2e-4
+"""Adam's, since Radford et al. 2016."""
 SETTLED = 300
 """Steps before which samples are not judged: a new generator's are all alike."""
 QUIET = 10
@@ -136,13 +138,21 @@ class Watcher:
         return None
 
     def _calmer(self) -> str:
-        rate = min(self.config.learning_rates) / 2
         return self._first_unused(
-            (max(self.config.learning_rates) > 5e-4, f"try --learning-rate {2e-4:g}"),
+            (max(self.config.learning_rates) > 5e-4, f"try {self._slower()}"),
             (self.config.spectral_norm == "none", "try --spectral-norm discriminator"),
             (not self.config.r1, "try --r1 1"),
-            (True, f"try --learning-rate {rate:g}"),
+            (True, f"try {self._slower()}"),
         )
+
+    def _slower(self) -> str:
+        """The options that the rates come from, each with half of its value, and no more than is usual for GANs."""
+        config = self.config
+        own = (("--g-learning-rate", config.g_learning_rate), ("--d-learning-rate", config.d_learning_rate))
+        rates = [(option, rate) for option, rate in own if rate]
+        if len(rates) < len(own):
+            rates = [("--learning-rate", config.learning_rate), *rates]
+        return " ".join(f"{option} {min(rate / 2, USUAL_RATE):g}" for option, rate in rates)
 
     @staticmethod
     def _first_unused(*choices: tuple[bool, str]) -> str:
