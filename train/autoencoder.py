@@ -65,7 +65,7 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
         model = _assemble(config)
         progress = _restore(run, config, model, say)
         feeds = None
-        if not progress.stopped and progress.epoch < config.epochs:
+        if not progress.ended(config) or run.logged_epochs() < progress.epoch:
             feeds = _open_feeds(config, shards, progress, steps)
         people = training_people(config, shards)
         run.begin(config)  # whatever can be refused has been by now
@@ -162,6 +162,10 @@ def _fit(
     keeper = Keeper(
         run, config, progress, _fixed_faces(config, shards, held_back), _marks(feed, held_back, config), say
     )
+    keeper.set_model(model)
+    keeper.catch_up()
+    if progress.ended(config):
+        return
     with naming_damage(shards, config):
         model.fit(
             feed.batches if config.backend == "tensorflow" else iter(feed),

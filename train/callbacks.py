@@ -61,6 +61,10 @@ class Progress:
         """Finished epochs."""
         return len(self.history)
 
+    def ended(self, config: AutoencoderConfig) -> bool:
+        """Whether no epoch is left."""
+        return self.stopped or self.epoch >= config.epochs
+
     def judge(self, row: dict[str, float], config: AutoencoderConfig) -> tuple[bool, bool]:
         """Takes an epoch's row; says whether it is the best so far, and whether to cut the learning rate."""
         self.history.append(row)
@@ -159,9 +163,14 @@ class Keeper(keras.callbacks.Callback):
             checkpoints.save(self.run.checkpoint("best"), {"weights": self.model.weights}, state)
         checkpoints.save(self.run.checkpoint("last"), groups_of(self.model), state)
 
+    def catch_up(self) -> None:
+        """Records the checkpoint's epoch, where that was cut short."""
+        if self.run.logged_epochs() < self.progress.epoch:
+            self._record(self.progress.history[-1])
+
     def _record(self, row: dict[str, float]) -> None:
+        """The log comes last: what it tells of has its pictures."""
         epoch = int(row["epoch"])
-        self.run.write_log(self.progress.history)
         self.events.scalars({name: value for name, value in row.items() if name != "epoch"}, epoch)
         if self.fixed is not None:
             features, targets = self.fixed
@@ -169,10 +178,10 @@ class Keeper(keras.callbacks.Callback):
             content = png(picture)
             self.run.write(f"grids/epoch-{epoch:04d}.png", content)
             self.events.image("feature, output, target", content, *picture.shape[:2], epoch)
-        last = self.progress.stopped or epoch == self.config.epochs
-        if last or time.perf_counter() - self.plotted > PLOT_EVERY_S:
+        if self.progress.ended(self.config) or time.perf_counter() - self.plotted > PLOT_EVERY_S:
             self.plotted = time.perf_counter()
             self.run.write("loss.png", plot_of(self.progress, self.marks, self.config.preset))
+        self.run.write_log(self.progress.history)
 
     def _predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         scaled = features * 255 if self.config.input_scale == "bytes" else features

@@ -158,14 +158,14 @@ class Run:
     def _told(self) -> str:
         """What is left of the run, for a line."""
         left = ["best.npz"] if self.checkpoint("best").exists() else []
-        if epochs := self._logged():
+        if epochs := self.logged_epochs():
             left.append(f"{epochs} epoch{'s' * (epochs != 1)} in {LOG}")
         return " and ".join(left)
 
     def _has_epochs(self) -> bool:
-        return any(self.checkpoint(name).exists() for name in CHECKPOINTS) or self._logged() > 0
+        return any(self.checkpoint(name).exists() for name in CHECKPOINTS) or self.logged_epochs() > 0
 
-    def _logged(self) -> int:
+    def logged_epochs(self) -> int:
         """Finished epochs in log.csv; a GAN's row 0 tells where it started from."""
         try:
             lines = (self.folder / LOG).read_text(encoding="utf-8").splitlines()

@@ -120,6 +120,23 @@ def test_resumed_equals_unbroken(pairs, tmp_path, preset):
     ).read_bytes()
 
 
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_an_epoch_that_ended_between_checkpoint_and_log(pairs, tmp_path, epochs):
+    """--resume draws and logs it, whether it was the last one or not: the folder is that of an unbroken run."""
+    run(pairs, tmp_path / "broken", epochs=1)
+    obstacle = tmp_path / "broken/grids/epoch-0002.png"
+    obstacle.mkdir()
+    with pytest.raises(OutputError, match="go on with --resume"):
+        run(pairs, tmp_path / "broken", epochs=epochs, resume=True)
+    obstacle.rmdir()
+    run(pairs, tmp_path / "broken", epochs=epochs, resume=True)
+    run(pairs, tmp_path / "whole", epochs=epochs)
+    logs = [[(row["epoch"], row["val_loss"]) for row in rows_of(tmp_path / name)] for name in ("broken", "whole")]
+    assert logs[0] == logs[1]
+    for name in ("grids/epoch-0002.png", "loss.png"):
+        assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_streamed_with_the_default_seed(pairs, tmp_path):
     """Seed 0 with more pairs than fit in memory: it learns, and a resumed run sees the order of an unbroken one."""
     options = {"cache_bytes": 0, "seed": 0}

@@ -187,6 +187,22 @@ def test_killed_run_goes_on(shards, tmp_path):
     assert [row["epoch"] for row in rows_of(tmp_path / "killed")] == [str(epoch) for epoch in range(epochs + 1)]
 
 
+def test_an_epoch_that_ended_between_checkpoint_and_log(finished, shards, tmp_path):
+    """--resume draws and logs the last epoch: the folder is that of an unbroken run."""
+    run(tmp_path / "run", shards, epochs=2)
+    obstacle = tmp_path / "run/grids/epoch-0003.png"
+    obstacle.mkdir()
+    with pytest.raises(OutputError, match="go on with --resume"):
+        run(tmp_path / "run", shards, epochs=3, resume=True)
+    obstacle.rmdir()
+    run(tmp_path / "run", shards, epochs=3, resume=True)
+    assert_same(tmp_path / "run", finished)
+    logs = [[{**row, "images_per_s": ""} for row in rows_of(folder)] for folder in (tmp_path / "run", finished)]
+    assert logs[0] == logs[1]
+    for name in ("grids/epoch-0003.png", "grids.gif", "loss.png"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
+
+
 def test_runs_are_not_mixed_up(finished, shards):
     """Without --resume a finished run is left alone; with it, other settings are refused by name."""
     with pytest.raises(OutputError, match="--resume"):

@@ -62,7 +62,7 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
         config = replace(config, class_labels=labels, batch_size=feed.batch_size)
         run = Run.of(config, "gan")
         run.check(config)
-        if state["epoch"] >= config.epochs:
+        if config.epochs <= state["epoch"] <= run.logged_epochs():
             _tell_end(run, _nothing_left(run, state["epoch"]), say)
             return run
         for note in notes:
@@ -144,13 +144,15 @@ class Training:
         self.known = {"swd_real": self._distance(others), "swd_noise": self._distance(noise)}
 
     def go(self, steps: Iterator[dict[str, Any]], steps_of_an_epoch: int) -> None:
-        """All epochs that are left; nothing is written before."""
+        """All epochs that are left, and the record of one that was cut short; nothing is written before."""
         self.events = EventFile(self.folder.folder / "events")
         self._describe(steps_of_an_epoch)
         if not self.state["epoch"]:
             # The first row tells where it started from.
             self.state["rows"] = [{"epoch": 0, "step": 0, **self._compare(0)}]
             self._draw_grid(0)
+        elif self.folder.logged_epochs() < self.state["epoch"]:
+            self._record(self.state["epoch"])
         for epoch in range(self.state["epoch"], self.config.epochs):
             began = time.perf_counter()
             measures = self._one_epoch(epoch, steps, steps_of_an_epoch)
@@ -213,12 +215,16 @@ class Training:
         self.state["epoch"] = epoch
         self.state["rows"].append(row)
         self._save(row)
-        self._draw_grid(epoch)
-        self.folder.write_log(self.state["rows"])
-        if epoch == self.config.epochs or time.perf_counter() - self._drawn > DRAW_EVERY_S:
-            self._draw_whole_run()
+        self._record(epoch)
         beside = f"real against real {row['swd_real']:.1f}, noise {row['swd_noise']:.1f}"
         self.say(f"sliced Wasserstein distance {row['swd']:.1f} ({beside})")
+
+    def _record(self, epoch: int) -> None:
+        """The log comes last: what it tells of has its pictures."""
+        self._draw_grid(epoch)
+        if epoch >= self.config.epochs or time.perf_counter() - self._drawn > DRAW_EVERY_S:
+            self._draw_whole_run()
+        self.folder.write_log(self.state["rows"])
 
     def _compare(self, epoch: int) -> dict[str, float]:
         """Samples beside real faces: their variety and their distance; a collapse is named."""
