@@ -164,8 +164,8 @@ def file_at(uri_or_path: str) -> tuple[Place, str]:
 def read_ahead(
     root: Place,
     paths: Iterable[str],
-    ahead: int = 48,
-    bound_bytes: int = 256 * 2**20,
+    ahead: int = 128,
+    bound_bytes: int = 32 * 2**20,
     max_bytes: int = READ_LIMIT_BYTES,
 ) -> Iterator[tuple[str, bytes | InputError]]:
     """Reads files in order: each with its bytes or with the error that reading it gave.

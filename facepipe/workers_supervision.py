@@ -29,6 +29,8 @@ _TRIM = ("MALLOC_TRIM_THRESHOLD_", "65536")
 """Dask's nanny sets it: every image's memory would go back to the system at once, for half as much CPU time again."""
 _ARROW_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc"} if sys.platform == "linux" else {}
 """Arrow's own choice asks for huge pages: where memory is in pieces, a part waits longer for them than for the disk."""
+_ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
+"""What many reading threads free would stay with each of them: of large photographs 100 MB and more."""
 _START = "import sys; sys.path[:] = {path!r}; from facepipe.workers_child import main; main({arguments})"
 
 
@@ -71,6 +73,7 @@ class Child:
                 # Names of files must mean the same in every locale, and sets have the same order in every process.
                 env={
                     **_ARROW_MEMORY,
+                    **_ONE_ARENA,
                     **dict(os.environ.items() - {_TRIM}),
                     **_ONE_THREAD,
                     "PYTHONUTF8": "1",

@@ -304,6 +304,16 @@ def test_read_ahead_is_bounded(root, proxy):
     assert len(list(reading)) == 29
 
 
+def test_enough_files_are_under_way_for_a_store_that_is_far_away(root, proxy):
+    """Each takes two calls: a worker of a thousand images a second behind calls of 50 ms needs a hundred at once."""
+    paths = [f"n/{number:03d}" for number in range(150)]
+    for path in paths:
+        root.write(path, b"x" * 100)
+    proxy.delay_s, proxy.at_once = 0.5, 0
+    assert [path for path, _ in read_ahead(root, paths)] == paths
+    assert 100 <= proxy.at_once <= storeclients.CONNECTIONS
+
+
 def test_a_file_larger_than_the_bound_is_read_alone(root):
     """The bound slows reading down, it never stops it."""
     for number in range(5):
