@@ -50,7 +50,7 @@ def in_order(action: Callable[[Item], Result], items: Iterable[Item], ahead: int
 class _Budget:
     """Bytes that may be held, granted in the order of the files: so the file that is needed first never starves.
 
-    Who waits is woken when its turn has come, and nobody else: of a hundred threads, ninety-nine would wake for nothing.
+    Who waits is woken when its turn has come, and nobody else: of a hundred threads most would wake for nothing.
     """
 
     def __init__(self, bound_bytes: int) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facepipe import parquet, tables
-from facepipe.errors import DamagedFile, InputError
+from facepipe.errors import InputError
 from facepipe.records import Status
 from facepipe.report.people import read_targets
 from facepipe.settings import settings_or_none
 from facepipe.stages.faces import Missing, find_missing
+from facepipe.stages.runfile import join_shares, read_run_file
 from facepipe.storage import place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -30,7 +29,6 @@ SAMPLE_ROWS = 100_000
 """Distributions of larger sets come from about so many rows, in whole parts at even distances."""
 _EXAMPLES = 8
 _COLUMNS = ("key", "path", "status", "error", "bbox", "score", "yaw", "pitch", "frontal_angle", "sharpness")
-_SHARE = re.compile(r"run\.\d+-of-\d+\.json")
 _NUMBERS = ("score", "yaw", "pitch", "frontal_angle", "sharpness")
 
 
@@ -108,14 +106,18 @@ def read_workspace(data: str) -> Readings:
     faces = workspace.join("faces")
     if not faces.exists() or not parquet.list_parts(faces):
         raise InputError(f"{faces} holds no faces; run `facepipe extract` first, or give another --data")
-    runs = {stage: run for stage, folders in _RUN_FILES.items() if (run := _read_run(workspace.join(*folders)))}
+    runs = {stage: run for stage, folders in _RUN_FILES.items() if (run := read_run_file(workspace.join(*folders)))}
     sample = _read_sample(faces)
     settings = settings_or_none(faces) or {}
     missing = find_missing([entry.path for entry in faces.list()], int(settings.get("parts", 0)))
     if missing.numbers or runs.get("extract", {}).get("plan") != settings.get("plan"):
         runs.pop("extract", None)  # it was written when there was less to do
     if "extract" not in runs:
-        runs["extract"] = {**_join_shares(faces, settings), "counts": _count(faces, sample)}
+        runs["extract"] = {
+            **join_shares(faces, str(settings.get("plan"))),
+            "images": settings.get("images", 0),
+            "counts": _count(faces, sample),
+        }
     return Readings(data, runs, sample, _finish_times(faces), read_targets(workspace), missing)
 
 
@@ -136,28 +138,6 @@ def _finish_times(faces: Place) -> NDArray[np.float64]:
     names = [parquet.part_name(number) for number in parquet.list_parts(faces)]
     times = np.sort(np.array([os.stat(faces.local_path(name)).st_mtime for name in names], dtype=np.float64))
     return np.asarray(times - times[0])
-
-
-def _read_run(folder: Place, name: str = "run.json") -> dict[str, Any]:
-    if not folder.exists(name):
-        return {}
-    try:
-        found = json.loads(folder.read(name, 1 << 28))
-    except ValueError as error:
-        raise DamagedFile(f"{folder}/{name} is damaged ({error}); run the command that makes it again") from error
-    return found if isinstance(found, dict) else {}
-
-
-def _join_shares(faces: Place, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The sum over several machines' `run.K-of-N.json`; their times don't add up to one."""
-    found = [_read_run(faces, entry.path) for entry in faces.list() if _SHARE.fullmatch(entry.path)]
-    runs = [run for run in found if run.get("plan") == settings.get("plan")]
-    if not runs:
-        return {}
-    steps: Counter[str] = Counter()
-    for run in runs:
-        steps.update(run.get("steps_s", {}))
-    return {"steps_s": dict(steps), "images": settings.get("images", 0), "shares": len(runs)}
 
 
 def _sampled(faces: Place) -> tuple[list[int], int]:

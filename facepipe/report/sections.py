@@ -172,8 +172,10 @@ def _tell_times(run: dict[str, Any]) -> str:
     told = [format_duration(run["wall_s"])] if run.get("wall_s") else []
     told += [f"{run['images_per_second']:,.1f} images a second"] if run.get("images_per_second") else []
     told += [f"{run['examples_per_second']:,.1f} examples a second"] if run.get("examples_per_second") else []
-    told += [f"{run['workers']} worker{'s' * (run['workers'] != 1)} on {run['machine']}"] if run.get("machine") else []
-    told += [f"the sum over {run['shares']} machines"] if run.get("shares") else []
+    if run.get("shares"):
+        told.append(f"{run['shares']} shares, as if one after the other")
+    elif run.get("machine"):
+        told.append(f"{run['workers']} worker{'s' * (run['workers'] != 1)} on {run['machine']}")
     return "; ".join(told)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from facepipe import parquet
@@ -18,7 +19,7 @@ from facepipe.sources import describe, list_sources
 from facepipe.sources.plan import Plan, make_plan
 from facepipe.stages.extract_output import fitting_parts, foresee, missing_parts, prepare, resized_notes
 from facepipe.stages.extract_part import ExtractJob
-from facepipe.stages.runfile import RUN_FILE, write_run_file
+from facepipe.stages.runfile import RUN_FILE, add_up, join_shares, run_or_empty, write_run_file
 from facepipe.stages.tally import Tally
 from facepipe.storage import place
 from facepipe.workers import run_parts
@@ -78,7 +79,7 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
         )
         journal.finish(complete=complete)
         report.steps_s, report.wall_s = steps, time.monotonic() - started
-        _write_run_file(config, out, plan, listing.layout, report, missing, complete)
+        _write_run_files(config, out, plan, listing.layout, report, missing, complete)
     _tell(config, plan, report, complete)
     return report
 
@@ -164,7 +165,7 @@ def _make_parts(
     return dict(steps)
 
 
-def _write_run_file(
+def _write_run_files(
     config: ExtractConfig,
     out: Place,
     plan: Plan,
@@ -173,18 +174,21 @@ def _write_run_file(
     missing: list[int],
     complete: bool,
 ) -> None:
+    """What this run did, with what earlier runs of the same share did; once all is there, all shares together."""
+    facts = {"plan": plan.hash, "layout": layout, "images": plan.sources, "parts": len(plan)}
     images = sum(plan.groups[number] for number in missing)
-    facts = {
-        "plan": plan.hash,
-        "layout": layout,
-        "images": plan.sources,
-        "parts": len(plan),
-        "parts_made": len(missing),
-        "images_made": images,
-        "images_per_second": round(images / max(report.wall_s, 1e-9), 2),
-    }
-    name = RUN_FILE if complete else f"run.{config.part_of.k}-of-{config.part_of.n}.json"
-    write_run_file(out, config, report, facts, name)
+    made = {"parts_made": len(missing), "images_made": images, "wall_s": report.wall_s, "steps_s": report.steps_s}
+
+    def write(name: str, work: dict[str, Any]) -> None:
+        told = replace(report, wall_s=work.pop("wall_s"), steps_s=work.pop("steps_s"))
+        write_run_file(out, config, told, facts | work, name)
+
+    shared = config.part_of.n > 1
+    own = f"run.{config.part_of.k}-of-{config.part_of.n}.json" if shared else RUN_FILE
+    before = run_or_empty(out, own)
+    write(own, add_up([before, made] if before.get("plan") == plan.hash else [made]))
+    if shared and complete:
+        write(RUN_FILE, join_shares(out, plan.hash))
 
 
 def _tell(config: ExtractConfig, plan: Plan, report: StageReport, complete: bool) -> None:

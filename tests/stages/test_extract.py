@@ -210,6 +210,33 @@ def test_shares_of_many_machines_make_what_one_machine_makes(photographs, tmp_pa
         assert part.read_bytes() == (tmp_path / "shares" / part.name).read_bytes()
 
 
+def test_the_times_of_a_work_are_those_of_all_its_runs(photographs, tmp_path):
+    """A share's second run that finds nothing to do keeps what the first says; the last share's adds all shares up."""
+    faces = tmp_path / "faces"
+
+    def read(name):
+        return json.loads((faces / name).read_text())
+
+    for k in (2, 2, 1):
+        run(photographs, faces, part_size=3, part_of=PartOf(k, 2))
+    shares = [read(f"run.{k}-of-2.json") for k in (1, 2)]
+    assert all(share["images_made"] and share["steps_s"]["detect"] > 0 for share in shares)
+    for _ in range(2):  # another run, of no share, changes nothing
+        whole = read("run.json")
+        assert (whole["shares"], whole["images_made"], whole["parts_made"]) == (2, whole["images"], whole["parts"])
+        assert whole["wall_s"] == pytest.approx(sum(share["wall_s"] for share in shares), abs=0.01)
+        assert whole["images_per_second"] == pytest.approx(whole["images_made"] / whole["wall_s"], rel=0.01)
+        for step, seconds in whole["steps_s"].items():
+            assert seconds == pytest.approx(sum(share["steps_s"][step] for share in shares), abs=0.01)
+        run(photographs, faces, part_size=3)
+    whole = read("run.json")
+    (faces / "part-00000.parquet").unlink()
+    run(photographs, faces, part_size=3)
+    assert read("run.json")["images_made"] == whole["images"] + 3
+    run(photographs, faces, part_size=2, execution=Execution(overwrite=True))
+    assert read("run.json")["images_made"] == whole["images"]
+
+
 def test_a_share_says_what_its_counts_are_of(photographs, tmp_path):
     """While others are missing it counts its own parts; an empty share says that it is one."""
     faces = tmp_path / "faces"

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING
 from facepipe import parquet
 from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.records import Status
-from facepipe.stages.checking.folder import (
-    Problem,
-    check_folder,
-    problem,
-    read_or_tell,
-    read_run_file,
-    settings_or_none,
-)
+from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
+from facepipe.stages.runfile import run_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,6 +97,6 @@ def _check_against_plan(folder: Place, name: str, table: parquet.Table, planned:
 
 
 def _check_counts(folder: Place, counts: Counter[str]) -> Iterator[Problem]:
-    declared = read_run_file(folder).get("counts")
+    declared = run_or_empty(folder).get("counts")
     if isinstance(declared, dict) and declared != {status: n for status, n in counts.items() if n}:
         yield problem(folder, "run.json", f"it declares {declared}, the parts hold {dict(sorted(counts.items()))}")

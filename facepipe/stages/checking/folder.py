@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from facepipe import parquet
 from facepipe.checksums import CHECKSUMS, read_checksums, verify_files
 from facepipe.errors import AS_BEFORE, DamagedFile, FacepipeError
 from facepipe.settings import NAME as SETTINGS
 from facepipe.settings import read_settings, settings_or_none
+from facepipe.stages.runfile import RUN_FILE, read_run_file, share_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from facepipe.storage import Place
 
-__all__ = ["Problem", "check_folder", "problem", "read_or_tell", "read_run_file", "settings_or_none"]
+__all__ = ["Problem", "check_folder", "problem", "read_or_tell", "settings_or_none"]
 
-RUN_FILE = "run.json"
 _LINE = re.compile(rb"\\?[0-9a-f]{64} [ *].+")
 
 
@@ -72,23 +71,14 @@ def _check_lines(folder: Place, stage: str) -> Iterator[Problem]:
 
 
 def _check_run_file(folder: Place, stage: str) -> Iterator[Problem]:
-    names = [entry.path for entry in folder.list() if re.fullmatch(r"run(\.\d+-of-\d+)?\.json", entry.path)]
+    names = [RUN_FILE] * folder.exists(RUN_FILE) + share_runs(folder)
     if not names:
         yield problem(folder, RUN_FILE, f"it is missing: `facepipe {stage}` has not ended; run it again {AS_BEFORE}")
     for name in names:
         try:
-            dict(json.loads(folder.read(name)))
-        except (ValueError, TypeError, RecursionError, FacepipeError) as error:
-            yield problem(folder, name, f"it is damaged ({error}); run `facepipe {stage}` again {AS_BEFORE}")
-
-
-def read_run_file(folder: Place) -> dict[str, Any]:
-    """`run.json`; {} where it is missing or damaged (which `check_folder` says)."""
-    try:
-        found = json.loads(folder.read(RUN_FILE))
-    except (ValueError, RecursionError, FacepipeError):
-        return {}
-    return found if isinstance(found, dict) else {}
+            read_run_file(folder, name)
+        except FacepipeError as error:
+            yield problem(folder, name, str(error))
 
 
 def read_or_tell(folder: Place, name: str, columns: Sequence[str], found: list[Problem]) -> parquet.Table | None:

@@ -12,8 +12,9 @@ from facepipe.config import SUBSETS
 from facepipe.datacard import CARD
 from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.noise import parse_noise
-from facepipe.stages.checking.folder import Problem, check_folder, problem, read_run_file, settings_or_none
+from facepipe.stages.checking.folder import Problem, check_folder, problem, settings_or_none
 from facepipe.stages.checking.pictures import CleanHashes, TargetHashes, hash_picture
+from facepipe.stages.runfile import run_or_empty
 from facepipe.stages.shard import read_splits
 from facepipe.stages.sharding.plan import ShardPlan
 from facepipe.tfds import FEATURES, FLOATS, IMAGES, INFO, INTEGERS, TEXTS, encode_features, is_shard, shard_name
@@ -155,7 +156,7 @@ def _check_noise(record: Record, key: str, subset: str, plan: ShardPlan) -> Iter
 
 def _check_identities(folder: Place, seen: Seen) -> Iterator[Problem]:
     """Who is in which subset, as `run.json` says."""
-    run = read_run_file(folder)
+    run = run_or_empty(folder)
     declared = run.get("identities")
     if isinstance(declared, dict):
         listed = {
