@@ -6,6 +6,7 @@ clients and, where those give up, here. A write is one put (a multipart upload w
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import sys
@@ -13,13 +14,14 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from facepipe.errors import FacepipeError, InputError, OutputError, StorageDown
 from facepipe.folders import OWN_PREFIX
 from facepipe.storage import READ_LIMIT_BYTES, Entry, Place, relative
-from facepipe.storeclients import OPTIONS, at, call, connect, explain, explain_pause, is_absent, is_lasting
+from facepipe.storeclients import OPTIONS, LargeObject, at, call, connect, explain, explain_pause, is_absent, is_lasting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +34,8 @@ _SPOOL_BYTES = 32 * 2**20
 _WHOLE_BYTES = 8 * 2**20
 """A file for random access up to this size, such as a part, is fetched at once: each column and footer of it would be a
 request of its own, and a few of those take longer to come than so many bytes."""
+_PIECE_BYTES = 2 * 2**20
+"""Of a larger file so much is fetched at once: records are read by some bytes, and columns lie beside each other."""
 _PAUSES_S = (0.5, 2.0, 8.0)
 
 
@@ -153,6 +157,10 @@ class ObjectStore(Place):
 
         return self._attempt(path, InputError, action)
 
+    def _read_at(self, path: str, file: Any, offset: int, length: int) -> bytes:
+        """Bytes of an object that is open."""
+        return self._attempt(path, InputError, lambda: _complete(file.read_at(length, offset), length))
+
     def exists(self, path: str = "") -> bool:
         """Whether there is such an object, or any object below such a folder."""
         from pyarrow import fs
@@ -225,14 +233,15 @@ class ObjectStore(Place):
         self._attempt(path, OutputError, action)
 
     def open_input(self, path: str) -> Any:
-        """A file for random access: each read is one request; a small object is fetched at once."""
+        """A file for random access: a small object is fetched at once, a larger one in pieces."""
         import pyarrow as pa
 
         def action() -> Any:
             file = self.client.open_input_file(self.key(path))
             size = file.size()
             if size > _WHOLE_BYTES:
-                return file
+                large = LargeObject(partial(self._read_at, path, file), size, file.close)
+                return pa.PythonFile(io.BufferedReader(large, _PIECE_BYTES), mode="r")
             with file:
                 return pa.BufferReader(_complete(file.read(), size))
 

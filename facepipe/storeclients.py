@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import threading
@@ -97,6 +98,48 @@ def _said(error: OSError) -> str:
     text = str(error)
     found = re.search(r"HTTP status \d+", text) or re.search(r"AWS Error (?!NETWORK_CONNECTION)[A-Z0-9_]+", text)
     return found[0] if found else ""
+
+
+class LargeObject(io.RawIOBase):
+    """An object for random access, each read of which is one request: to be read through a buffer.
+
+    Args:
+        read_at: Gives bytes from an offset on, all that were asked for.
+        size: In bytes.
+        let_go: Is called when the file is closed.
+    """
+
+    def __init__(self, read_at: Callable[[int, int], bytes], size: int, let_go: Callable[[], None]) -> None:
+        self._read_at = read_at
+        self._size = size
+        self._let_go = let_go
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Where the next read begins."""
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """As much as there is and fits."""
+        length = max(min(len(buffer), self._size - self._at), 0)
+        buffer[:length] = self._read_at(self._at, length) if length else b""
+        self._at += length
+        return length
+
+    def close(self) -> None:
+        """Lets go of the object."""
+        if not self.closed:
+            self._let_go()
+        super().close()
 
 
 _clients: dict[tuple[Any, ...], Any] = {}

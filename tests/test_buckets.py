@@ -14,11 +14,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, join
-from facepipe.errors import StorageDown, TooManyFailed
+from facepipe.errors import OutputError, StorageDown, TooManyFailed
 from facepipe.progress import QuietProgress
 from facepipe.report import page
 from facepipe.stages import extract, pipeline, review, select, shard, split, verify
@@ -142,6 +144,33 @@ def test_access_that_ends_in_the_middle_ends_the_run(s3_port, s3_bucket, tmp_pat
             extract.run(replace(config, max_failed=0.5), QUIET)
     for part in (tmp_path / "faces").glob("part-*"):
         assert (tmp_path / "stored" / part.name).read_bytes() == part.read_bytes()
+
+
+def test_a_film_that_can_t_be_fetched(s3_port, s3_bucket, tmp_path, astronaut, monkeypatch, small_disk):
+    """Denied after a part of it: a row that says so. No room for its copy: what to do, and the run goes on with room."""
+    film = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter_fourcc(*"MJPG"), 25, (256, 256))
+    for shift in range(5):
+        writer.write(np.ascontiguousarray(astronaut[shift : shift + 256, 100:356, ::-1]))
+    writer.release()
+    with contextlib.closing(FaultyProxy(s3_port)) as proxy:
+        bucket = f"s3://{s3_bucket}/data?endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
+        config = replace(extract_config(bucket), output=str(tmp_path / "faces"), max_failed=1.0)
+        # Larger than what is fetched by one request.
+        place(config.input).write("anna/film.avi", film.read_bytes() + bytes(9_000_000))
+        monkeypatch.setenv("TMPDIR", str(small_disk(4_000)))
+        with pytest.raises(
+            OutputError, match=r"can't copy anna/film.avi to .*No space left on device; set TMPDIR to a"
+        ):
+            extract.run(config, QUIET)
+        monkeypatch.delenv("TMPDIR")
+        proxy.seen.clear()
+        extract.run(replace(config, execution=Execution(dry_run=True)), QUIET)
+        proxy.verb, proxy.plan = "GET", [*["ok"] * (proxy.seen["GET"] + 1), *["403"] * 9]  # from its second piece on
+        assert extract.run(config, QUIET).counts == {"read_error": 1}
+        proxy.plan = []
+        config = replace(config, execution=Execution(workers=1, retry_failed=True))
+        assert extract.run(config, QUIET).counts == {"ok": 5}
 
 
 @pytest.mark.slow

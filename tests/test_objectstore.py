@@ -17,10 +17,11 @@ import pyarrow as pa
 import pytest
 
 from facepipe import objectstore, parquet, storeclients
-from facepipe.checksums import CHECKSUMS, Journal, read_checksums, verify_files
-from facepipe.errors import DamagedFile, FacepipeError, InputError, OutputError
+from facepipe.checksums import CHECKSUMS, Journal, file_sha256, read_checksums, verify_files
+from facepipe.errors import DamagedFile, FacepipeError, InputError, OutputError, StorageDown
 from facepipe.readahead import read_concurrently
 from facepipe.storage import Entry, place, read_ahead
+from facepipe.tfrecord import read_records, write_records
 
 sys.path.insert(0, str(Path(__file__).parent / "jobs"))
 
@@ -396,15 +397,45 @@ def test_parts_are_fetched_some_at_once(root, proxy):
 
 
 def test_a_small_file_is_opened_by_one_request(root, proxy):
-    """Reads here and there of a file up to eight megabytes cost nothing more; of a larger one, only what is asked for."""
+    """Reads here and there of a file up to eight megabytes cost nothing more; of a larger one, a piece comes for each."""
     root.write("small", bytes(range(256)) * 4)
     root.write("large", bytes(9_000_000) + b"end")
-    for name, size, requests in (("small", 1024, 1), ("large", 9_000_003, 3)):
+    for name, size, requests in (("small", 1024, 1), ("large", 9_000_003, 2)):
         proxy.seen.clear()
         with root.open_input(name) as file:
             assert file.size() == size
             assert [len(file.read_at(3, offset)) for offset in (0, 7, size - 3)] == [3, 3, 3]
         assert (name, proxy.seen["GET"]) == (name, requests)
+
+
+def test_a_large_part_that_can_t_be_read_now_is_not_taken_for_damaged(root, proxy):
+    """Else it would be made again, or deleted: a store that answers no more is waited for, and one that refuses named."""
+    table = pa.table({"crop": [os.urandom(100_000) for _ in range(120)]})
+    digest = parquet.write_table(root, "part-00000.parquet", table)
+    reads = {
+        "table": lambda: parquet.read_table(root, "part-00000.parquet").equals(table),
+        "hash": lambda: file_sha256(root, "part-00000.parquet") == digest,
+    }
+    proxy.verb = "GET"
+    for read in reads.values():
+        proxy.plan = ["ok"] + ["503"] * 6  # more than the client's own tries
+        assert read()
+        assert proxy.plan == []
+        proxy.plan = ["ok"] + ["403"] * 10
+        with pytest.raises(StorageDown, match="access denied; check the credentials"):
+            read()
+        proxy.plan = []
+
+
+def test_a_large_shard_is_read_in_pieces(root, proxy):
+    """Not by a request for each of a record's three pieces: a store answers some dozens a second."""
+    payloads = [os.urandom(20_000) for _ in range(600)]
+    with root.open_output("shard") as file:
+        write_records(file, payloads)
+    proxy.seen.clear()
+    with root.open_input("shard") as file:
+        assert list(read_records(file)) == payloads
+    assert proxy.seen["GET"] <= 8
 
 
 @pytest.mark.parametrize("name", ["Eve//double.jpg", "Eve/./dot.jpg"])

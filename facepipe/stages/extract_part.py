@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from facepipe import parquet
 from facepipe.detection import make_detector, make_refiner
-from facepipe.errors import ImageError, InputError, StorageDown
+from facepipe.errors import ImageError, InputError, OutputError, StorageDown
 from facepipe.lockstep import at_once, in_lockstep
 from facepipe.parts import PartReport
 from facepipe.records import Status
@@ -200,9 +200,15 @@ class PartExtractor:
         if self._inputs.is_local:
             yield self._inputs.local_path(source.file)
             return
-        suffix = os.path.splitext(source.path)[1]
-        with tempfile.NamedTemporaryFile(suffix=suffix) as copy, self._inputs.open_input(source.file) as remote:
+        with tempfile.TemporaryDirectory() as folder:
+            copy = os.path.join(folder, f"video{os.path.splitext(source.path)[1]}")
             self._watch.turn_to("read")
-            shutil.copyfileobj(remote, copy, 2**22)
-            copy.flush()
-            yield copy.name
+            try:
+                with self._inputs.open_input(source.file) as remote, open(copy, "wb") as local:
+                    shutil.copyfileobj(remote, local, 2**22)
+            except OSError as error:
+                raise OutputError(
+                    f"can't copy {source.path} to {tempfile.gettempdir()}: {error.strerror}; set TMPDIR to a folder "
+                    "with room"
+                ) from None
+            yield copy

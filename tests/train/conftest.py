@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 
 import cv2
@@ -139,25 +137,6 @@ def make_faces(lfw_faces, tmp_path_factory):
         return write_shards(tmp_path_factory.mktemp("shards"), "faces", rows, size, channels, encoding, **options)
 
     return make
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A function that makes a file system of some kilobytes."""
-    mounted = []
-
-    def make(kilobytes):
-        folder = tmp_path / f"disk{len(mounted)}"
-        folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
-        if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip("mounting is not allowed here")
-        mounted.append(folder)
-        return folder
-
-    yield make
-    for folder in mounted:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")
