@@ -22,7 +22,16 @@ CONNECTIONS = 128
 """At once and a process, to one store: two calls of 50 ms an image, and a worker still gets a thousand a second."""
 _DENIED = re.compile(r"ACCESS_DENIED|HTTP status 40[13]|INVALID_ACCESS_KEY|SIGNATURE|TOKEN|PERMISSION|UNAUTH")
 _ABSENT = re.compile(r"NO_SUCH_BUCKET|NO_SUCH_KEY|HTTP status 404|NOT_FOUND")
-_LASTING = re.compile(rf"{_DENIED.pattern}|{_ABSENT.pattern}|HTTP status 400|INVALID_BUCKET")
+_REFUSED = {
+    r"ExpiredToken|EXPIRED": "the credentials have expired; renew them",
+    r"SKEWED": "this machine's clock differs from the store's; set it right",
+    r"HTTP status 301": "the bucket is in another region; set AWS_REGION to it",
+    _DENIED.pattern: "access denied; check the credentials in the environment or the profile",
+    r"HTTP status 400": "the store refuses the request (HTTP status 400); renew credentials that may have expired, "
+    "or set AWS_REGION to the bucket's region",
+}
+"""What trying again does not help: in a store's words, and in ours. The first that is found counts."""
+_LASTING = re.compile("|".join([*_REFUSED, _ABSENT.pattern, "INVALID_BUCKET"]))
 _LOOK_UP_S = 0.5
 _GS_RETRY_S = 15
 """For which Google's client tries again by itself."""
@@ -30,12 +39,18 @@ _GS_RETRY_S = 15
 
 def is_lasting(error: OSError) -> bool:
     """Whether trying again is no use."""
-    return isinstance(error, FileNotFoundError) or bool(_LASTING.search(str(error)))
+    return isinstance(error, FileNotFoundError) or bool(_LASTING.search(_words(error)))
 
 
 def is_absent(error: OSError) -> bool:
     """Whether the store says that there is no such object or bucket."""
-    return isinstance(error, FileNotFoundError) or bool(_ABSENT.search(str(error)))
+    return isinstance(error, FileNotFoundError) or bool(_ABSENT.search(_words(error)))
+
+
+def _words(error: OSError) -> str:
+    """What the store said, without the key before it, which may hold any word."""
+    text = str(error)
+    return text[max(text.find("AWS Error"), 0) :]
 
 
 def call(action: Callable[[], T]) -> T:
@@ -76,13 +91,14 @@ def at(options: Iterable[tuple[str, str]], scheme: str) -> str:
 
 def explain(error: OSError, bucket: str, where: str, *, no_bucket: bool) -> str:
     """Half a sentence for a person. The store's words can hold request details: only an error's name is passed on."""
-    text = str(error)
+    text = _words(error)
     if no_bucket or "NO_SUCH_BUCKET" in text:
         return f"there is no bucket {bucket!r}, or it is in another region"
     if isinstance(error, FileNotFoundError) or "NO_SUCH_KEY" in text:
         return "there is no such object"
-    if _DENIED.search(text):
-        return "access denied; check the credentials in the environment or the profile"
+    for words, meaning in _REFUSED.items():
+        if re.search(words, text):
+            return meaning
     if said := _said(error):
         return f"{said}; try again later"
     what = "the network and the address" if where else "the network"
@@ -95,7 +111,7 @@ def explain_pause(error: OSError, where: str) -> str:
 
 
 def _said(error: OSError) -> str:
-    text = str(error)
+    text = _words(error)
     found = re.search(r"HTTP status \d+", text) or re.search(r"AWS Error (?!NETWORK_CONNECTION)[A-Z0-9_]+", text)
     return found[0] if found else ""
 

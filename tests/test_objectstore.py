@@ -229,6 +229,33 @@ def test_denied_access_is_a_line_at_once(verb, action, root, proxy):
 
 
 @pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        (
+            "400",
+            "refuses the request .HTTP status 400.; renew credentials that may have expired, or set AWS_REGION",
+        ),
+        ("301", "the bucket is in another region; set AWS_REGION to it"),
+    ],
+)
+def test_what_waiting_does_not_help_is_said_at_once(status, meaning, root, proxy):
+    """S3 answers so where credentials have expired, and where the bucket is elsewhere."""
+    root.write("f", b"1")
+    proxy.verb, proxy.plan = "HEAD", [status] * 10
+    with pytest.raises(StorageDown, match=meaning):
+        root.read("f")
+    assert len(proxy.plan) >= 8
+
+
+def test_a_key_s_words_are_not_the_store_s(root, proxy, monkeypatch):
+    """A folder by the name of an error: what fails for a while is tried again there as well."""
+    monkeypatch.setattr(storeclients, "CLIENT_ATTEMPTS", 1)
+    root.write("ACCESS_DENIED/TOKEN_NOT_FOUND.jpg", b"1")
+    proxy.verb, proxy.plan = "HEAD", ["503"] * 2
+    assert root.read("ACCESS_DENIED/TOKEN_NOT_FOUND.jpg") == b"1"
+
+
+@pytest.mark.parametrize(
     ("action", "error"),
     [
         (lambda root: root.read("f"), InputError),
