@@ -55,7 +55,7 @@ class Deinterlaced:
         try:
             with os.fdopen(os.dup(self._descriptor), "rb") as file:
                 file.seek(0)
-                with av.open(file) as container:
+                with av.open(file, "r") as container:
                     for frame in self._filtered(container):
                         self.seconds = frame.time or 0.0
                         yield frame
