@@ -19,7 +19,7 @@ from train.data import ImageView, View, check_apart, open_feed, read_columns
 from train.losses import loss_named
 from train.models.autoencoder import build_model
 from train.models.waves import start_at_means
-from train.runs import MODEL, Run
+from train.runs import CROPS, MODEL, Run
 from train.shards import find_shards, need, parts_of_a_pass
 from train.trained_people import training_people, write_people
 from train.verdict import where_to_look
@@ -70,6 +70,7 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
         people = training_people(config, shards)
         run.begin(config)  # whatever can be refused has been by now
         write_people(run, people)
+        run.write_json(CROPS, shards.crops)
         run.write(MODEL, json.dumps(json.loads(model.to_json()), indent=1))
         if feeds is None:
             say(f"nothing is left to do: the best was epoch {progress.best_epoch} of {progress.epoch}")

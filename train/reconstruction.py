@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import facepipe
-from facepipe.errors import InputError
+from facepipe.errors import DamagedFile, InputError
 from train.fingerprints import decoded, model_face
 from train.pictures import png, to_uint8
-from train.runs import whole_file
+from train.runs import CROPS, whole_file
 from train.trained import Trained
 
 if TYPE_CHECKING:
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from train.runs import Run
+
 
 def reconstruct(
-    run: object, images: Sequence[str], output: str, checkpoint: str, say: Callable[[str], None]
+    run: Run, images: Sequence[str], output: str, checkpoint: str, say: Callable[[str], None]
 ) -> list[Path]:
     """Writes one PNG a face, named after its photograph; a second face's name ends in -2.
+
+    Faces are cut out as those that the run was taught on.
 
     Args:
         run: An autoencoder's `Run`.
@@ -42,7 +47,7 @@ def reconstruct(
             raise InputError(f"{path} is no file; give photographs")
     trained = Trained(run, checkpoint)
     written: list[Path] = []
-    for path, found in zip(images, _crops(images, trained.config.input_size), strict=True):
+    for path, found in zip(images, _crops(images, trained.config.input_size, _taught_on(run)), strict=True):
         if isinstance(found, str):
             say(f"{path}: {found}")
             continue
@@ -67,7 +72,18 @@ def _free(folder: Path, stem: str, number: int, taken: list[Path]) -> Path:
     return path
 
 
-def _crops(images: Sequence[str], size: int) -> list[list[NDArray[np.uint8]] | str]:
+def _taught_on(run: Run) -> dict[str, Any]:
+    """The options of `extract` that cut out what the run was taught on; of an older run nothing is known."""
+    path = run.folder / CROPS
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedFile(f"{path} does not read back ({error}); train again with --overwrite") from error
+
+
+def _crops(images: Sequence[str], size: int, options: dict[str, Any]) -> list[list[NDArray[np.uint8]] | str]:
     """For each photograph its faces' crops (s, s, 3), from the left to the right, or why there is none."""
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder, "images")
@@ -81,6 +97,7 @@ def _crops(images: Sequence[str], size: int) -> list[list[NDArray[np.uint8]] | s
                 layout="flat",
                 face="all",
                 crop_size=max(128, size),
+                **options,
                 max_failed=1.0,
                 execution=facepipe.Execution(workers=1),
             )

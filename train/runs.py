@@ -29,13 +29,15 @@ if TYPE_CHECKING:
 
 CONFIG, MODEL, LOG = "config.json", "model.json", "log.csv"
 REPORT = "evaluation.json"
+CROPS = "crops.json"
+"""How the faces were cut out that the run was taught on: options of `facepipe extract`."""
 CHECKPOINTS = ("best", "last")
 LONGEST = 100
 """Characters of other shards' path in a file's name."""
 WRITTEN = (
     "checkpoints/*.npz", "events/events.*", "grids/epoch-*.png", "grids.gif", "loss.png", "log.csv", "summary.html",
     "evaluation*.json", "model.json", "discriminator.json", "trained_people.json",
-    CONFIG,
+    CONFIG, CROPS,
 )  # fmt: skip
 """What training and `evaluate` write: all that --overwrite drops."""
 

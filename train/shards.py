@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import AS_BEFORE, DamagedFile, InputError, UsageError
@@ -44,6 +44,8 @@ class Shards:
     lengths: dict[str, int]
     """Records by subset."""
     identities: dict[str, frozenset[str]]
+    crops: dict[str, Any] = field(default_factory=dict)
+    """How the faces were cut out: the options `margin` and `cropped` of `extract`, as far as it is known."""
 
     @property
     def bytes_each(self) -> int:
@@ -114,10 +116,12 @@ def find_shards(folder: str, examples: str) -> Shards:
                 f"{where} has lost all its {subset} shards, which held {count:,} records; "
                 f"run `facepipe shard --examples {examples}` again {AS_BEFORE}"
             )
-    identities = {name: frozenset(ids) for name, ids in _json(where, "run.json").get("identities", {}).items()}
+    run = _json(where, "run.json")
+    identities = {name: frozenset(ids) for name, ids in run.get("identities", {}).items()}
     check_disjoint(identities)
     lengths = {subset: lengths.get(subset, 0) for subset in files}
-    return Shards(where, examples, images, size, channels, encoding, files, lengths, identities)
+    crops = dict(run.get("crops", {}))
+    return Shards(where, examples, images, size, channels, encoding, files, lengths, identities, crops)
 
 
 def shards_to_measure(run: Run, folder: str, examples: str) -> Shards:

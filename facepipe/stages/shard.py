@@ -20,6 +20,7 @@ from facepipe.config import SUBSETS, join, settings_of
 from facepipe.datacard import CARD, encode_card
 from facepipe.errors import AS_BEFORE, DamagedFile
 from facepipe.records import StageReport, Status
+from facepipe.settings import settings_or_none
 from facepipe.splitting import choose_subset
 from facepipe.stages.faces import read_columns
 from facepipe.stages.output import INPUTS, Output, foresee, open_output
@@ -84,7 +85,7 @@ def run(config: ShardConfig, progress: Progress) -> StageReport:
             )
         if not report.counts:
             report.notes.append(f"no {plan.examples}: nothing could be written")
-        write_run_file(out.place, config, report, _facts(identities, splits, report))
+        write_run_file(out.place, config, report, _facts(inputs, identities, splits, report))
     return report
 
 
@@ -219,10 +220,14 @@ def _measure(folder: Place, plan: ShardPlan, layout: Layout, lengths: list[int])
     return splits
 
 
-def _facts(identities: dict[str, list[str]], splits: list[Split], report: StageReport) -> dict[str, Any]:
-    """What `run.json` says beside the usual."""
+def _facts(
+    inputs: Inputs, identities: dict[str, list[str]], splits: list[Split], report: StageReport
+) -> dict[str, Any]:
+    """What `run.json` says beside the usual; `crops`: how the faces were cut out, for who draws others like them."""
     made = sum(report.counts.values())
+    cut = settings_or_none(inputs.faces.place) or {}
     return {
+        "crops": {name: cut[name] for name in ("margin", "cropped") if name in cut},
         "identities": identities,
         "lengths": {split.name: list(split.shard_lengths) for split in splits},
         "examples_per_second": round(made / max(report.wall_s, 1e-9), 1),

@@ -87,7 +87,7 @@ def write_faces(folder, rows: list[FaceRow], part_size: int = 16) -> str:
     for number, start in enumerate(starts):
         table = parquet.rows_to_table(rows[start : start + part_size])
         journal.add(parquet.part_name(number), parquet.write_table(out, parquet.part_name(number), table))
-    journal.add("settings.json", write_settings(out, {"parts": len(starts), "detector": "yunet"}))
+    journal.add("settings.json", write_settings(out, {"parts": len(starts), "detector": "yunet", "margin": 0.4}))
     journal.finish()
     return str(folder)
 

@@ -97,6 +97,11 @@ def pixels_of(content, encoding, size, channels):
     return cv2.imdecode(np.frombuffer(content, np.uint8), flag).reshape(size, size, channels)
 
 
+def test_run_file_tells_how_faces_were_cut_out(shards):
+    """Who is to draw other faces like them needs to know, and shards may lie where the faces do not."""
+    assert json.loads((folder_of(shards) / "run.json").read_text())["crops"] == {"margin": 0.4}
+
+
 def test_every_pair_in_every_copy_once(shards):
     """Train has a clean copy and one a strength of each pair, validation the clean one: a permutation, nothing else."""
     names = json.loads((folder_of(shards) / "run.json").read_text())["identities"]

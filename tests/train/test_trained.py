@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from facepipe.errors import InputError, MissingExtra, OutputError, UsageError
-from train.runs import Run
+from facepipe.errors import DamagedFile, InputError, MissingExtra, OutputError, UsageError
+from train.runs import CROPS, Run
 
 pytestmark = pytest.mark.tensorflow
 SMALL = ("input_size=16", "output_size=16", "encoder=[8,8]", "latent=8", "batch_size=8", "epochs=1", "seed=2")
@@ -296,13 +296,14 @@ def test_fingerprints_of_faces(runs, photographs, tmp_path):
     assert all(abs(row["yaw"]) < 40 and np.isfinite(row["fingerprint"]).all() for row in rows)
 
 
-def drawn_by_hand(run, photographs, folder):
+def drawn_by_hand(run, photographs, folder, **options):
     """The first photograph's crop, out of the real extract and through the model: (16, 16) uint8."""
     import facepipe
     from train.trained import Trained
 
     place = {"input": str(photographs), "output": str(folder / "by-hand")}
-    facepipe.extract(**place, layout="flat", face="all", max_failed=1.0, execution=facepipe.Execution(workers=1))
+    one = facepipe.Execution(workers=1)
+    facepipe.extract(**place, **options, layout="flat", face="all", max_failed=1.0, execution=one)
     rows = facepipe.open_faces(str(folder / "by-hand")).to_table().to_pylist()
     crop = next(row["crop"]["bytes"] for row in rows if row["path"] == "one.png" and row["status"] == "ok")
     image = cv2.cvtColor(cv2.imdecode(np.frombuffer(crop, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
@@ -331,6 +332,24 @@ def test_reconstruct(runs, photographs, tmp_path):
         reconstruct(runs("v4"), images[1:2], str(tmp_path), "best", said.append)
     with pytest.raises(InputError, match="is no file"):
         reconstruct(runs("v4"), [str(tmp_path / "nobody.jpg")], str(tmp_path), "best", said.append)
+
+
+@pytest.mark.parametrize("options", [{"margin": 0.0, "cropped": False}, {"margin": 0.3, "cropped": True}])
+def test_reconstruct_cuts_faces_as_those_it_was_taught_on(runs, photographs, tmp_path, options):
+    """The margin, or whole pictures, of the run's shards, as its folder says."""
+    from train.reconstruction import reconstruct
+
+    shutil.copytree(runs("v4").folder, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    usual = drawn_by_hand(run, photographs, tmp_path / "usual")
+    run.write_json(CROPS, options)
+    (written, *_) = reconstruct(run, [str(photographs / "one.png")], str(tmp_path), "best", print)
+    drawn = cv2.imread(str(written), cv2.IMREAD_UNCHANGED).astype(int)
+    assert np.abs(drawn - drawn_by_hand(run, photographs, tmp_path, **options)).max() <= 1
+    assert np.abs(drawn - usual).max() > 1
+    (run.folder / CROPS).write_text("{")
+    with pytest.raises(DamagedFile, match=r"crops\.json does not read back"):
+        reconstruct(run, [str(photographs / "one.png")], str(tmp_path), "best", print)
 
 
 def still_pairs(make_pairs, monkeypatch):

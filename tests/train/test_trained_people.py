@@ -10,7 +10,7 @@ import pytest
 from facepipe.errors import DamagedFile, SettingsChanged
 from train.config import AutoencoderConfig
 from train.gan.config import GanConfig
-from train.runs import Run
+from train.runs import CROPS, Run
 from train.shards import find_shards
 from train.trained_people import PEOPLE, count_trained, read_people, tell_trained
 
@@ -98,3 +98,14 @@ def test_damaged(trained, tmp_path, content):
     (run.folder / PEOPLE).write_text(content)
     with pytest.raises(DamagedFile, match="does not read back"):
         count_trained(run, ["person 0"])
+
+
+def test_a_run_knows_how_its_faces_were_cut_out(pairs, tmp_path):
+    """What the shards say of `extract`'s margin lies in the run's folder; of older shards nothing is known."""
+    assert find_shards(str(pairs), "pairs").crops == {}
+    shutil.copytree(find_shards(str(pairs), "pairs").place.local_path(), tmp_path / "shards" / "pairs" / "1.0.0")
+    told = tmp_path / "shards" / "pairs" / "1.0.0" / "run.json"
+    cut = {"margin": 0.5, "cropped": False}
+    told.write_text(json.dumps({**json.loads(told.read_text()), "crops": cut}))
+    run = autoencoder(tmp_path / "shards", tmp_path / "run")
+    assert json.loads((run.folder / CROPS).read_text()) == cut
