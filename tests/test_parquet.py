@@ -195,3 +195,28 @@ def test_columns_as_arrays():
     assert np.isnan(tables.numbers(table, "yaw")).tolist() == [True, False, False, True, False, False]
     assert tables.take(table, np.array([3, 1])).column("key").to_pylist() == [rows[3].key, rows[1].key]
     assert tables.codes(table.slice(0, 0), "identity")[1] == []
+
+
+def test_a_held_file_is_opened_once_until_another_takes_its_name(folder, monkeypatch):
+    """Of a file that stays open any row group is read without its footer; one that replaces it is read anew."""
+    table = parquet.rows_to_table(make_rows())
+    groups = [10] * 4
+    opened = []
+    monkeypatch.setattr(type(folder), "open_input", counting(type(folder).open_input, opened))
+    for content in (table, table.slice(0, 40).take(list(range(39, -1, -1)))):
+        parquet.write_table(folder, "plan.pq", content, groups=groups)
+        for group in range(4):
+            found = parquet.read_table(folder, "plan.pq", group=group, held=True)
+            assert plain(found) == plain(content.slice(10 * group, 10))
+    assert opened == ["plan.pq"] * 2
+    os.unlink(folder.local_path("plan.pq"))
+    with pytest.raises(DamagedFile, match="is missing"):
+        parquet.read_table(folder, "plan.pq", group=0, held=True)
+
+
+def counting(action, calls):
+    def counted(root, path):
+        calls.append(path)
+        return action(root, path)
+
+    return counted
