@@ -87,10 +87,12 @@ class Listing:
 
     def parts(self, part_size: int) -> list[range]:
         """Cuts the rows into parts of about `part_size` images; the frames of one video stay together."""
-        counts, each = np.array(self._groups, np.int64).reshape(-1, 2).T
-        units = np.where(each, counts, 1)
-        rows, weights = (np.repeat(np.where(each, a, counts), units) for a in (1, each))
-        return cut(self._table.column("path"), rows, weights, part_size)
+        counts, weights = np.array(self._groups, np.int64).reshape(-1, 2).T
+        may_part = weights > 0
+        units = np.where(may_part, counts, 1)
+        unit_rows = np.repeat(np.where(may_part, 1, counts), units)
+        unit_weights = np.repeat(np.where(may_part, weights, counts), units)
+        return cut(self._table.column("path"), unit_rows, unit_weights, part_size)
 
 
 @dataclass

@@ -145,8 +145,8 @@ def _keep_fitting(config: ExtractConfig, out: Place, plan: Plan, journal: Journa
 def fitting_parts(config: ExtractConfig, out: Place, plan: Plan) -> dict[int, int]:
     """The parts that lie there and say that they were made from this plan, by number, and their numbers in the plan.
 
-    Their rows are not read. A part that has another number than before is found again only where a lock says that
-    nobody else is at work: by whole runs on local disks.
+    Their rows are not read. A part that has another number than before is found again by whole runs on local disks
+    alone: nothing keeps shares from each other's parts, nor two runs on an object store.
     """
     there = parquet.list_parts(out)
     made_from = in_order(lambda number: _made_from(out, number), there, _at_once(out))
