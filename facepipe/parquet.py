@@ -54,6 +54,7 @@ def _schema(columns: Mapping[str, str], metadata: Mapping[str, str] | None = Non
 FACES = _schema(schemas.FACES, {"huggingface": json.dumps({"info": {"features": {"crop": {"_type": "Image"}}}})})
 TARGETS = _schema(schemas.TARGETS)
 PAIRS = _schema(schemas.PAIRS)
+EXAMPLES = _schema(schemas.EXAMPLES)
 PLAN = _schema(schemas.PLAN)
 
 _GROUP_BYTES = 2**23

@@ -58,6 +58,22 @@ PAIRS = {
 }
 """`pairs/part-*.parquet`: a row a pair; part and row say where each crop lies in `faces`."""
 
+EXAMPLES = {
+    "key": "string",
+    "identity": "string",
+    "label": "int64",
+    "feature_part": "int32",
+    "feature_row": "int32",
+    "target_part": "int32",
+    "target_row": "int32",
+    "feature_angle": "float32",
+    "target_angle": "float32",
+    "feature_yaw": "float32",
+    "copy": "int32",
+}
+"""What `shard` leaves to its workers: a row an example, in a shard's order. Of single faces the feature's part and row
+say where the crop lies, and the angles are yaw and pitch."""
+
 PLAN = {
     "path": "string",
     "file": "binary",

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
 
 
 def make_table(schema: pa.Schema, columns: Mapping[str, Any]) -> Table:
-    """A table of lists and arrays, one a column of the schema."""
-    return pa.table(
-        {name: pa.array(columns[name], type=schema.field(name).type) for name in schema.names}, schema=schema
-    )
+    """A table of lists, arrays and other tables' columns, one a column of the schema."""
+
+    def column(name: str) -> Any:
+        values, kind = columns[name], schema.field(name).type
+        return values.cast(kind) if isinstance(values, pa.ChunkedArray) else pa.array(values, type=kind)
+
+    return pa.table({name: column(name) for name in schema.names}, schema=schema)
 
 
 def numbers(table: Table, column: str) -> NDArray[Any]:

@@ -2,72 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe.errors import DamagedFile, InputError
+from facepipe.errors import DamagedFile
 from facepipe.storage import place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_HEADER_BYTES = 4096
-"""More than the header of any array written here."""
+_DIGEST_BYTES = 32
 
 
 def store(folder: str, name: str, values: NDArray[Any]) -> None:
-    """Writes an array whole, as `.npy`."""
+    """Writes an array whole, as `.npy` with its SHA-256 behind it."""
     content = io.BytesIO()
     np.save(content, values, allow_pickle=False)
-    place(folder).write(name, content.getvalue())
+    place(folder).write(name, content.getvalue() + hashlib.sha256(content.getvalue()).digest())
 
 
 def load(folder: str, name: str) -> NDArray[Any]:
     """Reads what `store` wrote.
 
     Raises:
-        DamagedFile: it is not there or not whole.
+        DamagedFile: it is not there, or not as it was written.
     """
     root = place(folder)
     if not root.exists(name):
         raise DamagedFile(f"{root}/{name} is missing; run the same command again")
-    try:
-        return np.load(io.BytesIO(root.read(name)), allow_pickle=False)  # type: ignore[no-any-return]
-    except (ValueError, EOFError, OSError) as error:
-        raise DamagedFile(f"{root}/{name} is damaged ({error}); run the same command again") from error
-
-
-def load_slice(folder: str, name: str, begin: int, end: int) -> NDArray[Any]:
-    """Entries `begin` to `end` of a one-dimensional array that `store` wrote, without reading the others.
-
-    Raises:
-        DamagedFile: it is not there or not whole.
-    """
-    root = place(folder)
-    try:
-        if root.is_local:
-            return np.array(np.load(root.local_path(name), mmap_mode="r", allow_pickle=False)[begin:end])
-        head = io.BytesIO(root.read_range(name, 0, _HEADER_BYTES))
-        np.lib.format.read_magic(head)
-        _, _, dtype = np.lib.format.read_array_header_1_0(head)
-        content = root.read_range(name, head.tell() + begin * dtype.itemsize, (end - begin) * dtype.itemsize)
-        return np.frombuffer(content, dtype=dtype).copy()
-    except (ValueError, EOFError, OSError, InputError) as error:
-        raise DamagedFile(f"{root}/{name} is damaged ({error}); run the same command again") from error
-
-
-def map_array(folder: str, name: str) -> NDArray[Any]:
-    """A whole array: memory-mapped where it is local, so that only what is looked at is read.
-
-    Raises:
-        DamagedFile: it is not there or not whole.
-    """
-    root = place(folder)
-    if not root.is_local:
-        return load(folder, name)
-    try:
-        return np.load(root.local_path(name), mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
-    except (OSError, ValueError) as error:
-        raise DamagedFile(f"{root}/{name} is damaged ({error}); run the same command again") from error
+    stored = root.read(name)
+    content, digest = stored[:-_DIGEST_BYTES], stored[-_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise DamagedFile(f"{root}/{name} is damaged; run the same command again")
+    return np.load(io.BytesIO(content), allow_pickle=False)  # type: ignore[no-any-return]

@@ -1,21 +1,23 @@
-"""Pairs or single faces as TFRecord shards: order, gather, add noise, write; the shuffle reaches across everything.
+"""Pairs or single faces as TFRecord shards: order, decode, add noise, write; the shuffle reaches across everything.
 
-First the order of all examples is found (`sharding.order`), then every crop is decoded once (`sharding.pixels`), then
-every shard gathers its examples (`sharding.records`). Memory is bounded by one part of the faces and one block of
-examples a worker, whatever the size of the whole.
+First all examples are ordered (`sharding.order`), then every crop is decoded once (`sharding.pixels`), then every shard
+is written (`sharding.records`). A worker needs memory for one row group of the faces or one block of examples.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import time
+from collections import Counter
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import tables
+from facepipe import parquet, tables
 from facepipe.config import SUBSETS, join, settings_of
 from facepipe.datacard import CARD, encode_card
 from facepipe.errors import AS_BEFORE, DamagedFile
@@ -25,23 +27,31 @@ from facepipe.splitting import choose_subset
 from facepipe.stages.faces import read_columns
 from facepipe.stages.output import INPUTS, Output, foresee, open_output
 from facepipe.stages.runfile import write_run_file
-from facepipe.stages.sharding.gather import TIMEOUT_S, Gatherer, shard_lengths
+from facepipe.stages.scratch import store
 from facepipe.stages.sharding.inputs import Inputs, open_inputs
+from facepipe.stages.sharding.order import Examples
+from facepipe.stages.sharding.pixels import NEEDED, PixelsJob, is_whole
 from facepipe.stages.sharding.plan import ShardPlan, make_plan
-from facepipe.stages.sharding.records import Layout, RecordsJob
+from facepipe.stages.sharding.records import RecordsJob
+from facepipe.storage import place
 from facepipe.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, is_shard, shard_name
 from facepipe.tfrecord import read_records
 from facepipe.workers import PartReport, run_parts
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from facepipe.config import ShardConfig
+    from numpy.typing import NDArray
+
+    from facepipe.config import Execution, ShardConfig
+    from facepipe.parts import Job
     from facepipe.progress import Progress
+    from facepipe.stages.sharding.order import Shard
     from facepipe.storage import Place
 
 STAGE = "shard"
+TIMEOUT_S = 600.0
+"""For one crop or one block: a machine that needs longer has stopped."""
 _FRAME_BYTES = 16
 """What a record needs beside its message."""
 
@@ -166,58 +176,72 @@ def _make(
     report: StageReport,
     progress: Progress,
 ) -> list[Split]:
-    """Orders, gathers and writes the shards that are not whole."""
-    gatherer = Gatherer(plan, inputs, scratch, config.execution, progress)
-    examples = gatherer.order()
-    layout = gatherer.lay_out(examples)
-    numbers = range(len(layout.shards))
-    gatherer.cut(layout, examples, numbers)
-    lengths = shard_lengths(scratch, layout)
-    names = {layout.name(plan.examples, number) for number in numbers}
+    """Orders the examples, decodes their crops and writes the shards that are not whole."""
+    examples = Examples(plan, inputs)
+    shards = examples.shards
+    names = {shard.name for shard in shards}
     for entry in list(out.place.list()):
         if is_shard(entry.path) and entry.path not in names:
             out.place.delete(entry.path)
-    wanted = [n for n in numbers if not _has_shard(out, layout.name(plan.examples, n), lengths[n])]
-    report.done_before = len(numbers) - len(wanted)
+    wanted = [number for number, shard in enumerate(shards) if not _has_shard(out, shard.name, len(shard))]
+    report.done_before = len(shards) - len(wanted)
+    steps: Counter[str] = Counter()
     if wanted:
-        partial = gatherer.pixels(layout, wanted)
-        job = RecordsJob(plan, layout, len(gatherer.sources), scratch, out.place.uri, partial)
-        _write_shards(config, job, wanted, sum(lengths[number] for number in wanted), out, gatherer.steps, progress)
-    report.steps_s = dict(gatherer.steps)
-    return _measure(out.place, plan, layout, lengths)
+        chosen = [shards[number] for number in wanted]
+        for shard in chosen:
+            examples.write(scratch, shard)
+        needed = examples.places(chosen) if len(wanted) < len(shards) else None
+        run = Runner(config.execution, out, steps, progress)
+        partial = _decode(plan, inputs, scratch, needed, run)
+        job = RecordsJob(plan, tuple(shard.name for shard in shards), scratch, out.place.uri, partial)
+        run(job, wanted, sum(map(len, chosen)), "examples")
+    report.steps_s = dict(steps)
+    return [_measure(out.place, name, [shard for shard in shards if shard.subset == name]) for name in SUBSETS]
 
 
-def _write_shards(
-    config: ShardConfig,
-    job: RecordsJob,
-    wanted: list[int],
-    examples: int,
-    out: Output,
-    steps: Counter[str],
-    progress: Progress,
-) -> None:
-    def on_done(_number: int, part: PartReport) -> None:
-        for name, digest in part.files.items():
-            out.note(name, digest)
-        steps.update(part.steps_s)
-        progress.advance(part.items)
+@dataclass(frozen=True)
+class Runner:
+    """Runs jobs, shows how far they are, and notes the seconds by step and the files that they made."""
 
-    progress.start(STAGE, examples, "examples")
-    try:
-        run_parts(job, wanted, execution=config.execution, timeout_s=TIMEOUT_S, on_done=on_done, note=progress.note)
-    finally:
-        progress.finish()
+    execution: Execution
+    out: Output
+    steps: Counter[str]
+    progress: Progress
+
+    def __call__(self, job: Job, numbers: Sequence[int], total: int, unit: str) -> None:
+        """Runs a job over some numbers."""
+
+        def on_done(_number: int, part: PartReport) -> None:
+            for name, digest in part.files.items():
+                self.out.note(name, digest)
+            self.steps.update(part.steps_s)
+            self.progress.advance(part.items)
+
+        self.progress.start(STAGE, total, unit)
+        try:
+            note = self.progress.note
+            run_parts(job, numbers, execution=self.execution, timeout_s=TIMEOUT_S, on_done=on_done, note=note)
+        finally:
+            self.progress.finish()
 
 
-def _measure(folder: Place, plan: ShardPlan, layout: Layout, lengths: list[int]) -> list[Split]:
-    """Lengths and bytes of each subset."""
-    splits = []
-    for subset, name in enumerate(SUBSETS):
-        members = [number for number, shard in enumerate(layout.shards) if shard[0] == subset]
-        size = sum(folder.size(layout.name(plan.examples, number)) for number in members)
-        counts = [lengths[number] for number in members]
-        splits.append(Split(name, counts, size - _FRAME_BYTES * sum(counts)))
-    return splits
+def _decode(plan: ShardPlan, inputs: Inputs, scratch: str, needed: NDArray[np.int32] | None, run: Runner) -> str:
+    """Decodes every crop once, or of (n, 2) part and row those `needed`; gives the partial files' name."""
+    partial = ""
+    if needed is not None:
+        store(scratch, NEEDED, needed)
+        partial = hashlib.sha256(needed.tobytes()).hexdigest()[:8]
+    faces = inputs.faces
+    rows = {n: sum(parquet.count_rows(faces.place, parquet.part_name(n))) for n in faces.parts}
+    missing = [n for n in faces.parts if not is_whole(place(scratch), n, partial, rows[n], plan)]
+    run(PixelsJob(plan, faces.place.uri, scratch, partial), missing, sum(rows[n] for n in missing), "crops")
+    return partial
+
+
+def _measure(folder: Place, name: str, shards: list[Shard]) -> Split:
+    """Lengths and bytes of a subset."""
+    counts = [len(shard) for shard in shards]
+    return Split(name, counts, sum(folder.size(shard.name) for shard in shards) - _FRAME_BYTES * sum(counts))
 
 
 def _facts(
@@ -236,7 +260,7 @@ def _facts(
 
 def _face_identities(inputs: Inputs) -> dict[str, list[str]]:
     """Everybody with a usable face, by subset."""
-    dropped = sorted(inputs.split.dropped)
+    dropped = sorted(inputs.rule.dropped)
     found = read_columns(inputs.faces, ["identity", "status", *(["key"] if dropped else [])]).table
     status, statuses = tables.codes(found, "status")
     usable = status == (statuses.index(Status.OK) if Status.OK in statuses else -1)
@@ -245,5 +269,5 @@ def _face_identities(inputs: Inputs) -> dict[str, list[str]]:
         usable[rows[rows >= 0]] = False
     codes, names = tables.codes(found, "identity")
     people = [names[code] for code in np.unique(codes[usable]).tolist()]
-    rule = (inputs.split.seed, inputs.split.validation, inputs.split.test)
+    rule = (inputs.rule.seed, inputs.rule.validation, inputs.rule.test)
     return {subset: [name for name in people if choose_subset(name, *rule) == subset] for subset in SUBSETS}

@@ -16,7 +16,6 @@ def in_process(monkeypatch):
     from facesets import run_in_process
 
     from facepipe.stages import images, refine, scan, shard
-    from facepipe.stages.sharding import gather
 
-    for module in (images, refine, scan, shard, gather):
+    for module in (images, refine, scan, shard):
         monkeypatch.setattr(module, "run_parts", run_in_process)

@@ -15,12 +15,12 @@ from facesets import Guard, encode_crop, hash_folder, make_row, make_rows, write
 
 from facepipe.checksums import read_checksums
 from facepipe.config import Execution, SelectConfig, ShardConfig, SplitConfig
-from facepipe.errors import Incomplete, InputError, SettingsChanged, UsageError
+from facepipe.errors import DamagedFile, Incomplete, InputError, SettingsChanged, UsageError
 from facepipe.noise import Noise, add_noise
 from facepipe.progress import QuietProgress
 from facepipe.seeding import Draws
-from facepipe.stages import select, shard, split, verify
-from facepipe.stages.sharding import gather, plan, records
+from facepipe.stages import scratch, select, shard, split, verify
+from facepipe.stages.sharding import order, pixels, plan, records
 from facepipe.storage import place
 from facepipe.tfds import VERSION
 from facepipe.tfrecord import decode_example, read_records
@@ -226,12 +226,12 @@ def test_memory_does_not_grow_with_the_data(tmp_path):
         folder = prepare(tmp_path / str(people), make_rows(people, 5), part_size=32, validation=0.0)
         config = ShardConfig(input=str(folder / "pairs"), faces=str(folder / "faces"), output="", size=32, shards=1)
         small = replace(plan.make_plan(config), block_bytes=1 << 16)
-        made = gather.Gatherer(small, shard.open_inputs(config), str(folder / "scratch"), Execution(workers=1), QUIET)
-        examples = made.order()
-        layout = made.lay_out(examples)
-        made.cut(layout, examples, [0])
-        made.pixels(layout, [0])
-        job = records.RecordsJob(small, layout, len(made.sources), str(folder / "scratch"), str(folder / "out"), "")
+        inputs, scratch = shard.open_inputs(config), str(folder / "scratch")
+        examples = order.Examples(small, inputs)
+        examples.write(scratch, examples.shards[0])
+        for part in inputs.faces.parts:
+            pixels.PixelsJob(small, inputs.faces.place.uri, scratch, "")(part, Guard())
+        job = records.RecordsJob(small, (examples.shards[0].name,), scratch, str(folder / "out"), "")
         job(0, Guard())  # caches are filled once
         tracemalloc.start()
         report = job(0, Guard())
@@ -240,6 +240,28 @@ def test_memory_does_not_grow_with_the_data(tmp_path):
         assert report.items == people * 3 * 5
     assert peaks[1] < 1.5 * peaks[0]
     assert peaks[1] < 12 * (1 << 16)
+
+
+def test_pixels_that_another_run_left_are_used_as_they_were_written_alone(workspace, tmp_path):
+    """A changed byte in what waits between two runs, the length as it was: it is decoded again."""
+    config = ShardConfig(input=str(workspace / "pairs"), faces=str(workspace / "faces"), output="", size=32)
+    small, faces = plan.make_plan(config), workspace / "faces"
+    made = pixels.PixelsJob(small, str(faces), str(tmp_path), "")(0, Guard())
+    assert pixels.is_whole(place(str(tmp_path)), 0, "", made.items, small)
+    [file] = tmp_path.iterdir()
+    content = file.read_bytes()
+    file.write_bytes(content[:999] + bytes(4) + content[1003:])
+    assert not pixels.is_whole(place(str(tmp_path)), 0, "", made.items, small)
+
+
+def test_arrays_that_another_run_left_carry_a_checksum(tmp_path):
+    """NULs in what a run left to the next one are damage, and no other result."""
+    scratch.store(str(tmp_path), "a.npy", np.arange(99))
+    assert (scratch.load(str(tmp_path), "a.npy") == np.arange(99)).all()
+    content = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(content[:400] + bytes(8) + content[408:])
+    with pytest.raises(DamagedFile, match=r"a\.npy is damaged; run the same command again"):
+        scratch.load(str(tmp_path), "a.npy")
 
 
 @pytest.mark.usefixtures("in_process")
@@ -393,8 +415,7 @@ def test_the_way_to_the_disk_has_no_time_limit(workspace, tmp_path, monkeypatch)
             on_done(number, job(number, guard))
             last[type(job).__name__] = guard.now
 
-    for module in (gather, shard):
-        monkeypatch.setattr(module, "run_parts", run_and_note)
+    monkeypatch.setattr(shard, "run_parts", run_and_note)
     run(workspace, tmp_path)
     assert (last["PixelsJob"], last["RecordsJob"]) == (None, None)
 

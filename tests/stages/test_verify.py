@@ -16,7 +16,6 @@ from facepipe.errors import InputError
 from facepipe.progress import QuietProgress
 from facepipe.records import Source
 from facepipe.stages import scan, select, shard, split, verify
-from facepipe.stages.sharding import gather
 from facepipe.storage import place
 from facepipe.tfrecord import decode_example, encode_example, read_records, write_records
 
@@ -35,7 +34,7 @@ def whole(tmp_path_factory):
     """A finished workspace of ten people."""
     folder = tmp_path_factory.mktemp("workspace")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (scan, shard, gather):
+        for module in (scan, shard):
             patch.setattr(module, "run_parts", run_in_process)
         write_faces(folder / "faces", make_rows(10, 6), 32)
         (folder / "faces" / "run.json").write_text('{"counts": {"ok": 50, "no_face": 10}}')

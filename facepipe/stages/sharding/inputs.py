@@ -14,7 +14,6 @@ from facepipe.settings import read_settings
 from facepipe.stages.faces import Faces, open_faces
 from facepipe.stages.output import INPUTS
 from facepipe.stages.overrides import read_dropped
-from facepipe.stages.sharding.order import Split
 from facepipe.storage import place
 
 if TYPE_CHECKING:
@@ -25,6 +24,16 @@ SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
+class Rule:
+    """How `split` chose subsets, for the single faces, and whom it left out."""
+
+    seed: int
+    validation: float
+    test: float
+    dropped: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Inputs:
     """Finished pairs and faces. identities: subset -> names, of those in pairs."""
 
@@ -32,14 +41,14 @@ class Inputs:
     pairs: Place
     parts: int
     identities: dict[str, list[str]]
-    split: Split
+    rule: Rule
 
     @property
     def digests(self) -> dict[str, str]:
         """One hash over the faces, one over the pairs."""
         names = [SUMMARY, *(parquet.part_name(number) for number in range(self.parts))]
         lines = "".join(f"{name} {file_sha256(self.pairs, name)}\n" for name in names)
-        rule = f"{self.split.seed} {self.split.validation} {self.split.test} {sorted(self.split.dropped)}"
+        rule = f"{self.rule.seed} {self.rule.validation} {self.rule.test} {sorted(self.rule.dropped)}"
         return {"faces": self.faces.digest, "pairs": hashlib.sha256((lines + rule).encode()).hexdigest()}
 
 
@@ -66,8 +75,8 @@ def open_inputs_of(faces_uri: str, pairs_uri: str) -> Inputs:
     missing = sorted(set(range(summary["parts"])) - set(parquet.list_parts(pairs)))
     if missing:
         raise Incomplete(f"{pairs} lacks {parquet.part_name(missing[0])}; run `facepipe split` again {AS_BEFORE}")
-    split = Split(settings["seed"], settings["validation"], settings["test"], frozenset(read_dropped(pairs)))
-    return Inputs(faces, pairs, summary["parts"], summary["identities"], split)
+    rule = Rule(settings["seed"], settings["validation"], settings["test"], frozenset(read_dropped(pairs)))
+    return Inputs(faces, pairs, summary["parts"], summary["identities"], rule)
 
 
 def _read_summary(pairs: Place) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ NEEDED = "needed.npy"
 _GAP_BYTES = 1 << 16
 """On an object store, pixels nearer to each other than this are fetched together with what lies between them."""
 _SPAN_BYTES = 1 << 23
+_CRC = struct.Struct("<I")
 
 
 @dataclass(frozen=True)
@@ -44,12 +47,12 @@ class PixelsJob:
     partial: str
 
     def __call__(self, number: int, guard: Guard) -> PartReport:
-        """Writes (rows, size, size, channels) uint8; zeros for rows without a usable crop."""
+        """Writes (rows, size, size, channels) uint8, zeros for rows without a usable crop, and a CRC-32 of it all."""
         watch = Stopwatch()
         wanted = self._wanted(number)
         blank = bytes(self.plan.pixel_bytes)
         faces, name = place(self.faces), parquet.part_name(number)
-        row = made = 0
+        row = made = crc = 0
         with place(self.scratch).open_output(pixel_file(number, self.partial)) as out:
             for table in parquet.iterate_rows(faces, name, ["status", "crop.bytes"]):
                 crops = table.column("crop").to_pylist()
@@ -59,9 +62,12 @@ class PixelsJob:
                         raise DamagedFile(f"{faces}/{name}: decoding the crop in row {row} failed twice")
                     use = status == Status.OK and crop and crop["bytes"] and (wanted is None or row in wanted)
                     with watch.step("decode"):
-                        out.write(decode_crop(crop["bytes"], self.plan) if use else blank)
+                        pixels = decode_crop(crop["bytes"], self.plan) if use else blank
+                        crc = zlib.crc32(pixels, crc)
+                        out.write(pixels)
                     made += bool(use)
                     row += 1
+            out.write(_CRC.pack(crc))
             guard.off()
         return PartReport(counts={"crops": made}, steps_s=dict(watch.seconds), items=row)
 
@@ -166,6 +172,17 @@ def _spans(offsets: NDArray[np.int64], length: int) -> Iterator[tuple[int, int]]
 
 
 def is_whole(scratch: Place, number: int, partial: str, rows: int, plan: ShardPlan) -> bool:
-    """Whether a part's pixels are there, from this run or an earlier one."""
+    """Whether a part's pixels are there, from this run or an earlier one, as they were written."""
+    size = rows * plan.pixel_bytes + _CRC.size
     names = {pixel_file(number, ""), pixel_file(number, partial)}
-    return any(scratch.exists(name) and scratch.size(name) == rows * plan.pixel_bytes for name in names)
+    return any(scratch.exists(name) and scratch.size(name) == size and _agrees(scratch, name) for name in names)
+
+
+def _agrees(scratch: Place, name: str) -> bool:
+    crc, last = 0, b""
+    with scratch.open_input(name) as file:
+        while piece := file.read(_SPAN_BYTES):
+            content = last + piece
+            last = content[-_CRC.size :]
+            crc = zlib.crc32(content[: -_CRC.size], crc)
+    return last == _CRC.pack(crc)

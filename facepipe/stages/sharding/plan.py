@@ -81,14 +81,3 @@ def make_plan(config: ShardConfig) -> ShardPlan:
         copies=(*clean, *range(1, len(noises) + 1)),
         shards=config.shards,
     )
-
-
-def first_rank(shard: int, shards: int, examples: int) -> int:
-    """The rank at which a shard begins: sizes differ by one at most."""
-    return shard * examples // shards
-
-
-def block_ranks(shard: int, shards: int, examples: int, block: int) -> list[int]:
-    """The ranks at which the blocks of a shard begin, and where the last one ends."""
-    begin, end = first_rank(shard, shards, examples), first_rank(shard + 1, shards, examples)
-    return [*range(begin, end, block), end]

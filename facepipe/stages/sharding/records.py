@@ -1,4 +1,4 @@
-"""One shard: its slice of the order, gathered block by block, with noise, as a TFRecord file."""
+"""One shard: its examples, block by block, with noise, as a TFRecord file."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from facepipe.config import SUBSETS
 from facepipe.errors import DamagedFile
 from facepipe.noise import Draw, Noise, add_noise
 from facepipe.seeding import Draws
-from facepipe.stages.scratch import load, load_slice
-from facepipe.stages.sharding.order import file_name
+from facepipe.stages.sharding.order import iterate_blocks
 from facepipe.stages.sharding.pixels import PixelReader
 from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place
-from facepipe.tfds import shard_name
 from facepipe.tfrecord import encode_example, frame_record
 from facepipe.workers import Guard, PartReport
 
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from facepipe.stages.sharding.order import Block
     from facepipe.stages.sharding.plan import ShardPlan
 
 _CHUNK = 256
@@ -37,37 +35,11 @@ Encode = Callable[[Any], bytes]
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What each shard number stands for: (subset, shard of it, shards of it)."""
-
-    shards: tuple[tuple[int, int, int], ...]
-
-    def name(self, examples: str, number: int) -> str:
-        """The file's name."""
-        subset, shard, count = self.shards[number]
-        return shard_name(examples, SUBSETS[subset], shard, count)
-
-
-@dataclass(eq=False)
-class Block:
-    """Examples in their order: keys, identities (UTF-8), and REFERENCEs, (n,)."""
-
-    keys: list[str]
-    identities: list[bytes]
-    refs: NDArray[np.void]
-
-    def __len__(self) -> int:
-        """How many."""
-        return len(self.refs)
-
-
-@dataclass(frozen=True)
 class RecordsJob:
     """Shard number -> its TFRecord file."""
 
     plan: ShardPlan
-    layout: Layout
-    sources: int
+    names: tuple[str, ...]
     scratch: str
     output: str
     partial: str
@@ -76,14 +48,12 @@ class RecordsJob:
         """Writes the shard whole; the bytes depend on keys, settings and seed alone."""
         watch, digest = Stopwatch(), hashlib.sha256()
         writer = Writer(self.plan, PixelReader(self.scratch, self.plan, self.partial), watch)
-        name, count = self.layout.name(self.plan.examples, number), 0
+        name, count = self.names[number], 0
         with place(self.output).open_output(name) as out:
-            for index in range(block_count(self.scratch, number)):
+            for index, block in enumerate(iterate_blocks(self.scratch, name, self.plan.block)):
                 guard.on(index)
                 if index in guard.blamed:
                     raise DamagedFile(f"{self.output}/{name}: writing its block {index} failed twice")
-                with watch.step("order"):
-                    block = read_block(self.scratch, self.layout.shards[number][0], self.sources, number, index)
                 for content in writer.records(block):
                     with watch.step("write"):
                         digest.update(content)
@@ -92,48 +62,6 @@ class RecordsJob:
             guard.off()  # many gigabytes may wait for the disk, or for the way to a store
         files = {name: digest.hexdigest()}
         return PartReport(counts={"examples": count}, steps_s=dict(watch.seconds), items=count, files=files)
-
-
-def cuts_name(number: int) -> str:
-    """Where a shard's blocks are cut out of each source: (blocks + 1, sources) int64."""
-    return f"cuts-{number:05d}.npy"
-
-
-def block_count(scratch: str, number: int) -> int:
-    """How many blocks a shard has."""
-    return len(load(scratch, cuts_name(number))) - 1
-
-
-def read_block(scratch: str, subset: int, sources: int, number: int, index: int) -> Block:
-    """Block `index` of shard `number`: the merge of one slice of each source."""
-    begin, end = load(scratch, cuts_name(number))[index : index + 2]
-    orders, refs, texts, at = [], [], [], 0
-    for source in range(sources):
-        if begin[source] == end[source]:
-            continue
-        part = int(begin[source]), int(end[source])
-        orders.append(load_slice(scratch, file_name("order", subset, source), *part))
-        found = load_slice(scratch, file_name("refs", subset, source), *part)
-        first, last = found[0], found[-1]
-        length = int(last["text_at"] + last["key_bytes"] + last["identity_bytes"] - first["text_at"])
-        name = file_name("text", subset, source)
-        texts.append(place(scratch).read_range(name, int(first["text_at"]), length))
-        found["text_at"] = found["text_at"] - first["text_at"] + np.uint64(at)
-        refs.append(found)
-        at += length
-    if not refs:
-        return Block([], [], np.zeros(0, dtype=np.int64))
-    ordered = np.concatenate(refs)[np.argsort(np.concatenate(orders), kind="stable")]
-    return _with_text(ordered, b"".join(texts))
-
-
-def _with_text(refs: NDArray[np.void], text: bytes) -> Block:
-    starts = refs["text_at"].astype(np.int64)
-    middles = starts + refs["key_bytes"]
-    ends = middles + refs["identity_bytes"]
-    spans = list(zip(starts.tolist(), middles.tolist(), ends.tolist(), strict=True))
-    keys = [text[start:middle].decode("utf-8", "surrogatepass") for start, middle, _ in spans]
-    return Block(keys, [text[middle:end] for _, middle, end in spans], refs)
 
 
 class Writer:
@@ -149,7 +77,7 @@ class Writer:
     def records(self, block: Block) -> Iterator[bytes]:
         """The block's records, some hundred of them at a time."""
         with self._watch.step("read"):
-            pictures = [self._pixels.read(block.refs["places"][:, i]) for i in range(self._plan.pictures)]
+            pictures = [self._pixels.read(block.places[:, i]) for i in range(self._plan.pictures)]
         with self._watch.step("noise"):
             self._add_noise(block, pictures[0])
         messages = self._pairs(block, pictures) if self._plan.examples == "pairs" else self._faces(block, pictures)
@@ -163,7 +91,7 @@ class Writer:
     def _add_noise(self, block: Block, images: NDArray[np.uint8]) -> None:
         """Each copy's noise, in place; targets stay clean."""
         for number, noise in enumerate(self._plan.noises, 1):
-            members = np.flatnonzero(block.refs["copy"] == number)
+            members = np.flatnonzero(block.copies == number)
             for at in range(0, len(members), _CHUNK):
                 some = members[at : at + _CHUNK]
                 images[some] = add_noise(images[some], noise, self._draw(noise, [block.keys[i] for i in some.tolist()]))
@@ -178,13 +106,13 @@ class Writer:
         refs = zip(
             block.keys,
             block.identities,
-            block.refs["copy"].tolist(),
-            block.refs["label"].tolist(),
-            block.refs["angles"].tolist(),
+            block.copies.tolist(),
+            block.labels.tolist(),
+            block.angles.tolist(),
             *pictures,
             strict=True,
         )
-        encode_target = self._remember(block.refs["places"][:, 1])
+        encode_target = self._remember(block.places[:, 1])
         for index, (key, identity, copy, label, angles, feature, target) in enumerate(refs):
             yield {
                 "copy": copy,
@@ -218,8 +146,8 @@ class Writer:
         refs = zip(
             block.keys,
             block.identities,
-            block.refs["label"].tolist(),
-            block.refs["angles"].tolist(),
+            block.labels.tolist(),
+            block.angles.tolist(),
             pictures[0],
             strict=True,
         )
