@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from facepipe.arguments import help_groups
+
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = {"facepipe": "facepipe.cli", "python -m train": "train.__main__"}
 """How a program is called -> the module whose `app` it is."""
@@ -19,7 +21,7 @@ INTRODUCTION = """# Every command
 
 Made from the programs' own `--help`. Defaults stand in square brackets; `DATA` is the workspace, the folder `data`
 unless `--data` or the environment variable `FACEPIPE_DATA` says otherwise. Exit codes: 0 done, 1 a known error,
-2 a command line that can't be meant, 130 stopped by a signal (run the same command again to go on).
+2 usage error, 130 interrupted (run the same command again to go on).
 """
 
 
@@ -70,29 +72,24 @@ def programs() -> dict[str, dict[str, Any]]:
 def command_section(program: str, name: str, command: Any) -> str:
     """Title, description, and a table of what the command takes."""
     context = typer.Context(command, info_name=f"{program} {name}")
-    records = [
-        record for p in command.get_params(context) if "--help" not in p.opts and (record := _record(p, context))
-    ]
     usage = [piece for p in command.get_params(context) for piece in p.get_usage_pieces(context)]
     called = " ".join(
         [program, name, *(re.sub(r"^[\[{]([\[\w.].*)[\]}]$", r"\1", piece) for piece in usage), "[OPTIONS]"]
     )
     lines = [f"## `{program} {name}`", "", command.help or "", "", "```text", called, "```", ""]
-    if records:
-        lines += ["| option | meaning |", "| --- | --- |"]
-        lines += [f"| `{_cell(names)}` | {_cell(text).replace('<', '&lt;')} |" for names, text in records]
+    for title, rows in help_groups(command, context).items():
+        lines += [f"| {title.lower()} | meaning |", "| --- | --- |"]
+        lines += [f"| `{_cell(names)}` | {_cell(text).replace('<', '&lt;')} |" for names, text in map(_shown, rows)]
+        lines.append("")
     if command.epilog:
         told = " ".join(command.epilog.removeprefix("\b").split())
         lines += ["", re.sub(r"(--[\w-]+ [\w.,-]*\w)", r"`\1`", told)]
     return "\n".join([*lines, ""])
 
 
-def _record(parameter: Any, context: Any) -> tuple[str, str] | None:
-    """Names and help, as `--help` shows them."""
-    record = parameter.get_help_record(context)
-    if record is None:
-        return None
-    names, text = record
+def _shown(row: tuple[str, str]) -> tuple[str, str]:
+    """Names and help of a row of `--help`, the library's own words for types put plainly."""
+    names, text = row
     for kind, shown in {"<str>": "TEXT", "<int>": "N", "<float>": "F"}.items():
         names = names.replace(kind, shown)
     return names, re.sub(r"\s*\[default: (.*?)\]$", r" [\1]", text)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
+from facepipe.config import Config, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, make_config
 from facepipe.errors import UsageError
+from facepipe.options import options_of
 from facepipe.progress import QuietProgress
-from facepipe.values import nearest, show, to_path
+from facepipe.text import show, to_path
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from facepipe.records import Image, Pose, StageReport
 
 
-Config = TypeVar("Config", ExtractConfig, SelectConfig, SplitConfig, ShardConfig)
+Function = TypeVar("Function", bound="Callable[..., StageReport]")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,21 +54,21 @@ def _detector(name: str, min_score: float, _pid: int) -> tuple[Detector, threadi
 def detect(
     image: Image,
     *,
-    min_face: float = 40.0,
-    min_score: float = 0.7,
-    detector: str = "yunet",
-    crop_size: int = 128,
-    margin: float = 0.3,
+    min_face: float = ExtractConfig.min_face,
+    min_score: float = ExtractConfig.min_score,
+    detector: str = ExtractConfig.detector,
+    crop_size: int = ExtractConfig.crop_size,
+    margin: float = ExtractConfig.margin,
 ) -> list[DetectedFace]:
     """Finds the faces of one image. Threads that call it take turns; for many images `extract` uses all cores.
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        min_face: smallest face, px, from 8.
-        min_score: lowest confidence, 0..1.
+        min_face: px; this and the others as in `extract`.
+        min_score: 0..1.
         detector: `yunet` or `mtcnn`.
-        crop_size: side of the crops, px, 16..2048.
-        margin: room around the face box on each side, as a share of its side, 0..3.
+        crop_size: px.
+        margin: fraction of the face box's side.
 
     Returns:
         The faces, best score first.
@@ -100,97 +103,74 @@ def detect(
     return found
 
 
+def _documented(kind: type) -> Callable[[Function], Function]:
+    """Adds every option of a config to a function's docstring."""
+
+    def decorate(function: Function) -> Function:
+        rows = [
+            f"    {one.field}: {one.help}" + f" [{one.shown_default}]" * bool(one.shown_default)
+            for one in options_of(kind).values()
+            if not one.retired
+        ]
+        told = f"""
+Takes a `facepipe.{kind.__name__}`, which says everything; or none, and options by name. Paths are texts or
+`os.PathLike`. How it runs may also be given as `execution`, a `facepipe.Execution`.
+
+Options:
+{chr(10).join(rows)}
+
+Raises:
+    UsageError: an invalid option, or options beside a config.
+    FacepipeError: what the command would end with.
+"""
+        function.__doc__ = f"{function.__doc__}\n{told}"
+        return function
+
+    return decorate
+
+
+@_documented(ExtractConfig)
 def extract(config: ExtractConfig | None = None, **options: Any) -> StageReport:
-    """`facepipe extract`: images in, one row a face out.
-
-    Args:
-        config: an `ExtractConfig`, which says everything; or none, and options.
-        **options: as on the command line, with `_` for `-`: `input`, `output`, `layout`, `manifest`, `label`, `every`,
-            `limit`, `part_of`, `detector`, `min_face`, `min_score`, `crop_size`, `margin`, `face`, `cropped`, `track`,
-            `model`, `part_size`, `timeout_s`, `max_pixels`, `max_failed`; and how it runs: `workers`, `engine`,
-            `scheduler`, `overwrite`, `dry_run`, `retry_failed`, or these as `execution`, a `facepipe.Execution`.
-            Paths are texts or `os.PathLike`. `facepipe extract --help` says what each means.
-
-    Raises:
-        UsageError: an option that can't be meant, or options beside a config.
-        FacepipeError: what the command would end with.
-    """
+    """`facepipe extract`: images in, one row a face out."""
     from facepipe.stages import extract as stage
 
-    return stage.run(_make_config(ExtractConfig, config, options), QuietProgress())
+    return stage.run(_config(ExtractConfig, config, options), QuietProgress())
 
 
+@_documented(SelectConfig)
 def select(config: SelectConfig | None = None, **options: Any) -> StageReport:
-    """`facepipe select`: the most frontal frame of every identity.
-
-    Args:
-        config: a `SelectConfig`, which says everything; or none, and options.
-        **options: as on the command line, with `_` for `-`: `input`, `output`, `per`, `max_angle`, `min_frames`,
-            `refine`, `candidates`, `overrides`, `mesh_model`; and how it runs: `workers`, `overwrite`, `dry_run`, or
-            `execution`.
-
-    Raises:
-        UsageError: an option that can't be meant, or options beside a config.
-        FacepipeError: what the command would end with.
-    """
+    """`facepipe select`: the most frontal frame of every identity."""
     from facepipe.stages import select as stage
 
-    return stage.run(_make_config(SelectConfig, config, options), QuietProgress())
+    return stage.run(_config(SelectConfig, config, options), QuietProgress())
 
 
+@_documented(SplitConfig)
 def split(config: SplitConfig | None = None, **options: Any) -> StageReport:
-    """`facepipe split`: feature/target pairs, subsets by identity.
-
-    Args:
-        config: a `SplitConfig`, which says everything; or none, and options.
-        **options: as on the command line, with `_` for `-`: `faces`, `targets`, `output`, `validation`, `test`,
-            `seed`, `images`; and how it runs: `workers`, `overwrite`, `dry_run`, or `execution`.
-
-    Raises:
-        UsageError: an option that can't be meant, or options beside a config.
-        FacepipeError: what the command would end with.
-    """
+    """`facepipe split`: feature/target pairs, subsets by identity."""
     from facepipe.stages import split as stage
 
-    return stage.run(_make_config(SplitConfig, config, options), QuietProgress())
+    return stage.run(_config(SplitConfig, config, options), QuietProgress())
 
 
+@_documented(ShardConfig)
 def shard(config: ShardConfig | None = None, **options: Any) -> StageReport:
-    """`facepipe shard`: pairs or single faces as TFRecord shards.
-
-    Args:
-        config: a `ShardConfig`, which says everything; or none, and options.
-        **options: as on the command line, with `_` for `-`: `input`, `faces`, `output`, `shards`, `noise` (one text or
-            a list of them), `keep_clean`, `size`, `color`, `encoding`, `examples`, `seed`; and how it runs: `workers`,
-            `engine`, `scheduler`, `overwrite`, `dry_run`, or `execution`.
-
-    Raises:
-        UsageError: an option that can't be meant, or options beside a config.
-        FacepipeError: what the command would end with.
-    """
+    """`facepipe shard`: pairs or single faces as TFRecord shards."""
     from facepipe.stages import shard as stage
 
-    return stage.run(_make_config(ShardConfig, config, options), QuietProgress())
+    return stage.run(_config(ShardConfig, config, options), QuietProgress())
 
 
-def _make_config(kind: type[Config], given: object, options: dict[str, Any]) -> Config:
+def _config(kind: type[Config], given: object, options: dict[str, Any]) -> Config:
     """The config that was given, or one of the options."""
     name = kind.__name__
-    if given is not None:
-        if not isinstance(given, kind):
-            raise UsageError(f"got {show(given)} instead of a facepipe.{name}; give options by name, such as input=...")
-        if options:
-            raise UsageError(f"{', '.join(options)} beside a config would be left out: put it into the {name}")
-        return given
-    named = {"timeout_s" if option == "timeout" else option: value for option, value in options.items()}
-    own, running = ({item.name for item in fields(kind)}, {item.name for item in fields(Execution)})
-    for option in named:
-        if option not in own | running:
-            raise UsageError(f"there is no option {option!r}; {nearest(option, sorted(own | running))}")
-    execution = {option: named.pop(option) for option in list(named) if option in running}
-    if execution and named.get("execution") is not None:
-        raise UsageError(f"{', '.join(execution)} beside execution would be left out: put it into the Execution")
-    return kind(**(named | {"execution": Execution(**execution)} if execution else named))
+    if given is None:
+        return make_config(kind, options)
+    if not isinstance(given, kind):
+        raise UsageError(f"got {show(given)} instead of a facepipe.{name}; give options by name, such as input=...")
+    if options:
+        raise UsageError(f"{', '.join(options)} beside a config would be left out: put it into the {name}")
+    return given
 
 
 def verify(root: str | os.PathLike[str] = "data") -> list[str]:

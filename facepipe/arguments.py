@@ -1,4 +1,4 @@
-"""The command line's options as typer takes them, built from the table in `options.py`."""
+"""The command line made from the table in `config.py`: typer's parameters, and help in groups."""
 
 from __future__ import annotations
 
@@ -6,80 +6,38 @@ import inspect
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from facepipe.options import EXTRACT, SELECT, SHARD, SPLIT, Option, options_of
+from facepipe.errors import UsageError
+from facepipe.options import EVERYDAY, GROUPS, Option, options_of
+from facepipe.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DataOption = Annotated[
-    str,
-    typer.Option(
-        "--data", envvar="FACEPIPE_DATA", metavar="DIR", help="The workspace: every path's default lies in it."
-    ),
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and the summary.")]
-PATHS: dict[str, dict[str, tuple[str, str]]] = {
-    EXTRACT: {"input": ("images", "Folder or URI of images and videos."), "output": ("faces", "Where the faces go.")},
-    SELECT: {"input": ("faces", "What extract wrote."), "output": ("targets", "Where the choice goes.")},
-    SPLIT: {
-        "faces": ("faces", "What extract wrote."),
-        "targets": ("targets", "What select wrote."),
-        "output": ("pairs", "Where the pairs go."),
-    },
-    SHARD: {
-        "input": ("pairs", "What split wrote."),
-        "faces": ("faces", "What extract wrote."),
-        "output": ("shards", "Where the shards go."),
-    },
-}
-"""Stage -> config field -> (its folder in the workspace, help)."""
-SHORT = {"input": "-i", "output": "-o"}
+TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "tuple[str, ...]": list[str]}
+"""Kind of an option -> what typer makes of its text; any other is a text."""
+METAVARS = {"int": "N", "float": "F", "str": "TEXT"}
 
 
-def _parameter(name: str, kind: Any, option: Any, default: Any = None) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
-
-
-def _option_parameter(option: Option, *, hidden: bool) -> inspect.Parameter:
-    flag = f"--{option.name}" + (f"/--{option.negative}" if option.negative else "")
-    kind = list[str] | None if option.repeatable else option.kind | None
-    shown = {"metavar": option.metavar} if option.metavar else {}
-    declared = typer.Option(flag, help=option.shown_help, show_default=False, hidden=hidden, **shown)  # type: ignore[arg-type]
-    return _parameter(option.name.replace("-", "_"), kind, declared)
-
-
-def path_parameters(stage: str) -> list[inspect.Parameter]:
-    """A stage's inputs and outputs."""
-    found = []
-    for field, (folder, text) in PATHS[stage].items():
-        names = [f"--{field}", *([SHORT[field]] if field in SHORT else [])]
-        if field == "faces" and stage == SPLIT:
-            names = ["--input", "-i", "--faces"]
-        help_text = f"{text} [DATA/{folder}]"
-        found.append(
-            _parameter(field, str | None, typer.Option(*names, metavar="DIR", help=help_text, show_default=False))
-        )
-    return found
-
-
-def with_options(
-    parameters: list[inspect.Parameter],
+def takes(
+    *kinds: type, only: tuple[str, ...] = (), among_others: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command that takes `**given` the named parameters that typer reads."""
+    """Gives a command that takes `**given` the options of config classes, or `only` some, after its own parameters.
+
+    `among_others`: the command is for several stages; it does not take their paths, nor show what is for a stage alone.
+    """
+    options = [
+        one
+        for one in options_of(*kinds).values()
+        if not (among_others and one.folder) and (not only or one.field in only)
+    ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        common = [
-            _parameter("data", *_unpack(DataOption), "data"),
-            _parameter("quiet", *_unpack(QuietOption), default=False),
-        ]
         hints = get_type_hints(command, include_extras=True)
-        own = [
-            p.replace(annotation=hints[p.name])
-            for p in inspect.signature(command).parameters.values()
-            if p.kind is not inspect.Parameter.VAR_KEYWORD
-        ]
-        every = [*own, *parameters, *common]
+        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        every = [p.replace(annotation=hints[p.name], kind=p.KEYWORD_ONLY) for p in own]
+        every += [_parameter(one, hidden=bool(one.retired) or (one.alone and among_others)) for one in options]
         command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in every} | {"return": None}
         return command
@@ -87,31 +45,59 @@ def with_options(
     return decorate
 
 
-def _unpack(annotated: Any) -> tuple[Any, Any]:
-    return annotated.__origin__, annotated.__metadata__[0]
+def _group(option: Option) -> str:
+    return EVERYDAY if option.everyday else option.group
 
 
-def stage_parameters(*stages: str) -> list[inspect.Parameter]:
-    """The options of one or more stages; those for a stage alone are understood among several and not shown."""
-    return [_option_parameter(option, hidden=option.alone and len(stages) > 1) for option in options_of(*stages)]
+def _parameter(option: Option, *, hidden: bool) -> inspect.Parameter:
+    """An option as typer takes it. Its value is None where it was not given."""
+    default = option.shown_default
+    declared = typer.Option(
+        *option.flags,
+        help=f"{option.help} [{default}]" if default else option.help,
+        metavar=option.metavar or "|".join(option.choices) or METAVARS.get(option.kind),
+        envvar=option.envvar or None,
+        show_default=False,
+        hidden=hidden,
+        callback=option.on_read,
+        is_eager=option.on_read is not None,
+        rich_help_panel=_group(option),
+    )
+    kind: Any = TYPES.get(option.kind, str) | None
+    return inspect.Parameter(
+        option.field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, declared]
+    )
 
 
-def _path(*names: str, help: str, metavar: str = "DIR") -> Any:  # noqa: A002 - typer's own word
-    return typer.Option(*names, metavar=metavar, help=help, show_default=False)
+class Command(TyperCommand):
+    """A command whose help shows its options in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes a section a group."""
+        for title, rows in help_groups(self, ctx).items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
-RecipeArgument = Annotated[
-    str | None, typer.Argument(metavar="RECIPE", help="A TOML file, or a shipped recipe's name.")
-]
-ImagesOption = Annotated[str | None, _path("--input", "-i", help="Folder or URI of images. [DATA/images]")]
-WorkspaceOption = Annotated[str | None, _path("--output", "-o", help="Where everything goes. [DATA]")]
-CheckedOption = Annotated[str | None, _path("--input", "-i", help="A workspace or one stage's folder. [DATA]")]
-WorkersOption = Annotated[int | None, _path("--workers", metavar="N", help="Processes to use. [the usable cores]")]
-PageOption = Annotated[str | None, _path("--output", "-o", metavar="FILE", help="The page. [DATA/report.html]")]
-OverridesOption = Annotated[
-    str | None, _path("--output", "-o", metavar="FILE", help="The overrides. [DATA/overrides.csv]")
-]
-FingerprintsOption = Annotated[
-    str | None, _path(metavar="FILE", help="Fingerprints by `python -m train fingerprint`: lists likely wrong people.")
-]
-EmbedderOption = Annotated[str | None, _path(metavar="MODEL.onnx", help="The same by a face embedding model of yours.")]
+class Commands(TyperGroup):
+    """The commands; a wrong one is answered with the right ones."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name."""
+        found = super().get_command(ctx, cmd_name)
+        if found is None and not ctx.resilient_parsing and not cmd_name.startswith("-"):
+            guess = nearest(cmd_name, self.commands)
+            every = f" The commands are {', '.join(self.commands)}" if guess.startswith("did you mean") else ""
+            raise UsageError(f"there is no command {cmd_name!r}; {guess}{every}")
+        return found
+
+
+def help_groups(command: Any, context: Any) -> dict[str, list[tuple[str, str]]]:
+    """Group -> names and help of a command's parameters, groups in the order of the table."""
+    groups: dict[str, list[tuple[str, str]]] = {title: [] for title in ("Arguments", *GROUPS, "Other options")}
+    for parameter in command.get_params(context):
+        if (row := parameter.get_help_record(context)) is not None:
+            argument = parameter.param_type_name == "argument"
+            title = "Arguments" if argument else getattr(parameter, "rich_help_panel", None) or "Other options"
+            groups[title].append(row)
+    return {title: rows for title, rows in groups.items() if rows}

@@ -3,199 +3,187 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facepipe.arguments import (
-    PATHS,
-    CheckedOption,
-    DataOption,
-    EmbedderOption,
-    FingerprintsOption,
-    ImagesOption,
-    OverridesOption,
-    PageOption,
-    QuietOption,
-    RecipeArgument,
-    WorkersOption,
-    WorkspaceOption,
-    path_parameters,
-    stage_parameters,
-    with_options,
-)
-from facepipe.errors import FacepipeError, Interrupted, UsageError
-from facepipe.options import EXTRACT, SELECT, SHARD, SPLIT, STAGES, options_of
+from facepipe.arguments import Command, Commands, takes
+from facepipe.config import CONFIGS, SELECT, Common, Execution, join, make_config, paths_of
+from facepipe.errors import FacepipeError, Interrupted
+from facepipe.options import EVERYDAY, options_of
 from facepipe.startup import leave_out_pandas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 app = typer.Typer(
     name="facepipe",
+    cls=Commands,
     help="Photographs and videos of people in, training sets of faces out: offline, in one pass, on all cores.\n\n"
-    "In a folder that holds data/images, `facepipe run` does everything; each step is a command of its own as well: "
-    "extract, select, split, shard. Every one can be stopped and started again at any time.",
+    "In a directory that holds data/images, `facepipe run` does everything. Each step is a command of its own as well: "
+    "extract, select, split, shard. Every command can be interrupted and run again: it goes on where it stopped.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+CommandLineError: Any = typer.BadParameter.__mro__[2]
+"""The base of the errors of the library that reads the command line."""
 
 
-def _given(stages: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
-    return {o.name: given.get(o.name.replace("-", "_")) for o in options_of(*stages)}
+def _option(*names: str, text: str, metavar: str | None = None, group: str = EVERYDAY, **facts: Any) -> Any:
+    return typer.Option(*names, metavar=metavar, help=text, show_default=False, rich_help_panel=group, **facts)
+
+
+def _path(*names: str, text: str, metavar: str = "DIR", group: str = EVERYDAY) -> Any:
+    return _option(*names, text=text, metavar=metavar, group=group)
+
+
+def _begin(given: dict[str, Any], *kinds: type) -> tuple[Common, Any]:
+    """Takes what is common to all commands out of `given`; gives it, and the progress to report to."""
+    from facepipe.progress import make_progress
+
+    common = Common(**{name: given.pop(name, None) for name in options_of(Common)})
+    progress = make_progress(quiet=common.quiet)
+    for one in options_of(*kinds).values():
+        if one.retired and given.get(one.field) is not None:
+            progress.note(f"--{one.name} has no effect any more: {one.retired}")
+    return common, progress
 
 
 def _run_stage(stage: str, given: dict[str, Any]) -> None:
-    from facepipe.config import join
-    from facepipe.progress import make_progress
     from facepipe.stages import pipeline
     from facepipe.summary import print_report
     from facepipe.workers import interruptible
 
-    paths = {field: given[field] or join(given["data"], folder) for field, (folder, _) in PATHS[stage].items()}
-    options = _given((stage,), given)
-    if stage == SELECT and not options["overrides"] and not given["input"]:
-        options |= pipeline.corrections_of(given["data"])
-    config = pipeline.make_config(stage, paths, options)
+    kind = CONFIGS[stage]
+    common, progress = _begin(given, kind)
+    options = {name: value for name, value in given.items() if value is not None}
+    corrections = pipeline.corrections_of(common.data) if stage == SELECT and "input" not in options else {}
+    config = make_config(kind, paths_of(kind, common.data) | corrections | options)
     with interruptible():
-        report = pipeline.run_stage(config, make_progress(quiet=given["quiet"]))
+        report = pipeline.run_stage(config, progress)
     print_report(report)
 
 
-@app.command(EXTRACT, short_help="Find the face in every image, where it looks, and cut a crop.")
-@with_options([*path_parameters(EXTRACT), *stage_parameters(EXTRACT)])
-def extract(**given: Any) -> None:
-    """Find the face in every image: where it is, where it looks, and a square crop of it.
+def _stage_command(stage: str) -> Callable[..., None]:
+    @takes(CONFIGS[stage], Common)
+    def command(**given: Any) -> None:
+        _run_stage(stage, given)
 
-    Reads photographs and videos, writes DATA/faces/part-*.parquet: one row a face, and one for each image that gave
-    none, with the reason. Stop it at any time; the same command goes on from the last finished part.
-    """
-    _run_stage(EXTRACT, given)
+    return command
 
 
-@app.command(SELECT)
-@with_options([*path_parameters(SELECT), *stage_parameters(SELECT)])
-def select(**given: Any) -> None:
-    """Choose the most frontal frame of every identity.
-
-    Corrections that `facepipe review` wrote to DATA/overrides.csv are honoured. Writes DATA/targets/targets.parquet:
-    the choice, the runners-up with their angles, and the reason.
-    """
-    _run_stage(SELECT, given)
+for _stage, _kind in CONFIGS.items():
+    app.command(_stage, cls=Command, help=inspect.cleandoc(_kind.__doc__ or ""))(_stage_command(_stage))
 
 
-@app.command(SPLIT, short_help="Pair every other frame with its target; split by identity.")
-@with_options([*path_parameters(SPLIT), *stage_parameters(SPLIT)])
-def split(**given: Any) -> None:
-    """Pair every other frame with its identity's target, and keep some identities for validation.
-
-    Writes DATA/pairs/part-*.parquet. No identity is in two subsets, and adding people moves nobody.
-    """
-    _run_stage(SPLIT, given)
-
-
-@app.command(SHARD)
-@with_options([*path_parameters(SHARD), *stage_parameters(SHARD)])
-def shard(**given: Any) -> None:
-    """Add noise, shuffle, and write TFRecord shards.
-
-    Writes DATA/shards/pairs/1.0.0 (or faces/1.0.0), which tf.data, tfds and PyTorch read.
-    """
-    _run_stage(SHARD, given)
-
-
-@app.command("run", short_help="Do it all, from images to verified shards.")
-@with_options(stage_parameters(*STAGES))
+@app.command(cls=Command)
+@takes(*CONFIGS.values(), Common, among_others=True)
 def run(
-    recipe: RecipeArgument = None, source: ImagesOption = None, workspace: WorkspaceOption = None, **given: Any
+    recipe: Annotated[
+        str | None, typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a recipe that is shipped.")
+    ] = None,
+    source: Annotated[
+        str | None, _path("--input", "-i", text="Directory or URI of images and videos. [DATA/images]")
+    ] = None,
+    workspace: Annotated[str | None, _path("--output", "-o", text="Where everything goes. [DATA]")] = None,
+    save_recipe: Annotated[
+        str | None, _path(text="Write the settings of this run as a recipe.", metavar="FILE", group="Machine")
+    ] = None,
+    **given: Any,
 ) -> None:
-    """Do it all: extract, select, split, shard (pairs and single faces), verify.
+    """Do it all, from images to verified shards.
 
-    RECIPE sets the options of every stage; options on the command line win over it. Shipped recipes: youtube_faces,
-    celeba, lfw, vggface2, demo.
+    The same as extract, select, split, shard (pairs and single faces) and verify, one after the other. RECIPE sets the
+    options of every stage, and options on the command line win over it. Shipped recipes: youtube_faces, celeba, lfw,
+    vggface2, demo.
     """
-    from facepipe.config import join
-    from facepipe.progress import make_progress
+    from facepipe.progress import say
     from facepipe.recipes import read_recipe
     from facepipe.stages import pipeline
     from facepipe.stages.outcome import tell_outcome
     from facepipe.summary import print_report
     from facepipe.workers import interruptible
 
+    common, progress = _begin(given, *CONFIGS.values())
+    data, images, reports = workspace or common.data, source or join(common.data, "images"), []
     tables = read_recipe(recipe) if recipe else {}
-    data, progress = workspace or given["data"], make_progress(quiet=given["quiet"])
-    reports = []
     with interruptible():
-        for report in pipeline.run_all(
-            source or join(given["data"], "images"), data, tables, _given(STAGES, given), progress
-        ):
+        for report in pipeline.run_all(images, data, tables, given, progress, save_recipe or ""):
             print_report(report)
             reports.append(report)
     if given["dry_run"]:
-        typer.echo(f"{data}: a dry run; nothing was written")
+        say(f"{data}: a dry run; nothing was written")
     else:
-        typer.echo(f"{data}: {tell_outcome(reports, data)}; `facepipe report --data {data}` shows it")
+        say(f"{data}: {tell_outcome(reports, data)}; `facepipe report --data {data}` shows it")
 
 
-@app.command("verify", short_help="Check every file that facepipe wrote.")
-def verify(folder: CheckedOption = None, data: DataOption = "data", quiet: QuietOption = False) -> None:
-    """Open every file that facepipe wrote and check it; exit 1 with the list of what is wrong.
+@app.command(cls=Command)
+@takes(Common)
+def verify(
+    folder: Annotated[str | None, _path("--input", "-i", text="A workspace or one stage's directory. [DATA]")] = None,
+    **given: Any,
+) -> None:
+    """Check every file that facepipe wrote.
 
-    Checksums, every input accounted for, no identity in two subsets, clean targets, lengths as declared.
+    Checksums, every input accounted for, no identity in two subsets, clean targets, lengths as declared. Lists what is
+    wrong and exits with 1; exits with 0 where everything is right.
     """
-    from facepipe.progress import make_progress
     from facepipe.stages import verify as stage
     from facepipe.summary import print_problems
     from facepipe.workers import interruptible
 
+    common, progress = _begin(given)
     with interruptible():
-        problems = stage.run(folder or data, make_progress(quiet=quiet))
-    print_problems(folder or data, problems)
+        problems = stage.run(folder or common.data, progress)
+    print_problems(folder or common.data, problems)
     if problems:
         raise typer.Exit(1)
 
 
-@app.command("demo", short_help="See it work, on faces that come with it.")
+@app.command(cls=Command)
+@takes(Execution, Common, only=("workers", "quiet", "log_format"))
 def demo(
-    output: Annotated[str, typer.Option("--output", "-o", metavar="DIR", help="Where the demo goes.")] = "demo-data",
-    seed: Annotated[int, typer.Option(help="Seed of the faces that are made.")] = 0,
-    identities: Annotated[int, typer.Option(help="How many people.")] = 101,
-    workers: WorkersOption = None,
-    quiet: QuietOption = False,
+    output: Annotated[str, _path("--output", "-o", text="Where the demo goes. [demo-data]")] = "demo-data",
+    seed: Annotated[int, _option(text="Seed of the faces that are made. [0]", metavar="N")] = 0,
+    identities: Annotated[int, _option(text="Number of people. [101]", metavar="N")] = 101,
+    **given: Any,
 ) -> None:
-    """See it work: make a small data set from embedded faces, run every stage over it, and check the result.
+    """See it work, on faces that come with it.
 
-    The faces are turned by known angles, so the demo also says how closely the estimated pose follows the truth.
+    Makes a small data set, runs every stage over it, and checks the result. The faces are turned by known angles, so
+    the demo also tells how closely the estimated pose follows the truth.
     """
-    from facepipe.progress import make_progress
     from facepipe.stages import pipeline
     from facepipe.summary import print_demo, print_report
     from facepipe.workers import interruptible
 
+    _, progress = _begin(given)
     with interruptible():
-        for report in pipeline.run_demo(output, seed, identities, workers or 0, make_progress(quiet=quiet)):
+        for report in pipeline.run_demo(output, seed, identities, given["workers"] or 0, progress):
             print_report(report)
     print_demo(output)
 
 
-@app.command("bench", short_help="Time extract on your files and your machine.")
+@app.command(cls=Command)
+@takes(Execution, Common, only=("workers", "log_format"))
 def bench(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of your own images.")],
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="A directory of your own images.")],
     images: Annotated[
-        int | None, typer.Option(min=1, help="How many images to time; without it, five seconds' worth.")
+        int | None, _option(min=1, text="Number of images to time. [five seconds' worth]", metavar="N")
     ] = None,
     count: Annotated[
         int,
-        typer.Option(
-            "--for",
-            min=1,
-            metavar="N",
-            help="Say what this many images will take; unless given, as many as YouTube Faces has frames.",
+        _option(
+            "--for", min=1, metavar="N", text="Tell how long N images will take. [621,126, the frames of YouTube Faces]"
         ),
     ] = 621_126,
-    workers: WorkersOption = None,
+    **given: Any,
 ) -> None:
     """Time extract on your files and your machine: images a second, time by step, and what a large set will take."""
     from facepipe.stages import bench as stage
@@ -203,40 +191,62 @@ def bench(
     from facepipe.workers import interruptible
 
     with interruptible():
-        print_bench(stage.run(folder, images, workers), count)
+        print_bench(stage.run(folder, images, given["workers"]), count)
 
 
-@app.command("report", short_help="Write one HTML page that shows what was done.")
+@app.command(cls=Command)
+@takes(Common, only=("data", "log_format"))
 def report(
-    output: PageOption = None,
-    data: DataOption = "data",
-    fingerprints: FingerprintsOption = None,
-    embedder: EmbedderOption = None,
+    output: Annotated[str | None, _path("--output", "-o", text="The page. [DATA/report.html]", metavar="FILE")] = None,
+    embeddings: Annotated[
+        str | None,
+        _path(
+            "--embeddings",
+            "--fingerprints",
+            metavar="FILE",
+            text="Embeddings of the faces: lists outliers, people who are likely somebody else.",
+        ),
+    ] = None,
+    embedder: Annotated[
+        str | None, _path(metavar="MODEL.onnx", text="The same, by a face embedding network of yours.")
+    ] = None,
+    **given: Any,
 ) -> None:
-    """Write one HTML page that shows what the pipeline did: how many, which, how well, and what to look at."""
-    from facepipe.config import join
+    """Write one HTML page that shows what was done: how many, which, how well, and what to look at."""
+    from facepipe.progress import say
     from facepipe.report import page
     from facepipe.workers import interruptible
 
-    target = output or join(data, "report.html")
+    common, _ = _begin(given)
+    target = output or join(common.data, "report.html")
     with interruptible():
-        page.build(data, target, fingerprints=fingerprints or "", embedder=embedder or "")
-    typer.echo(f"report: {target}")
+        page.build(common.data, target, fingerprints=embeddings or "", embedder=embedder or "")
+    say(f"report: {target}")
 
 
-@app.command("review", short_help="Turn your corrections into overrides for select.")
+@app.command(cls=Command)
+@takes(Common, only=("data", "log_format"))
 def review(
-    corrections: Annotated[str, typer.Argument(metavar="FILE", help="CSV: key, action (drop or target).")],
-    output: OverridesOption = None,
-    data: DataOption = "data",
+    corrections: Annotated[
+        str, typer.Argument(metavar="FILE", help="CSV with the columns key and action (drop or target).")
+    ],
+    output: Annotated[
+        str | None, _path("--output", "-o", metavar="FILE", text="Where they go. [DATA/overrides.csv]")
+    ] = None,
+    **given: Any,
 ) -> None:
-    """Check a person's list of corrections against the faces, and write it as overrides for `select --overrides`."""
+    """Turn your corrections into overrides for select.
+
+    Checks a list of corrections against the faces. `facepipe run` and `facepipe select` go by what this writes.
+    """
+    from facepipe.progress import say
     from facepipe.stages import review as stage
 
-    typer.echo(stage.run(corrections, data, output or ""))
+    common, _ = _begin(given)
+    say(stage.run(corrections, common.data, output or ""))
 
 
-@app.command("version", short_help="Print the versions.")
+@app.command(cls=Command)
 def version() -> None:
     """Print the versions of facepipe, Python and the packages that decide results, and the machine."""
     from facepipe.summary import print_versions
@@ -260,35 +270,49 @@ def _common(
 
 
 def main() -> None:
-    """Runs the command line; known errors become one line and their exit code."""
+    """Runs the command line; a known error becomes one line and its exit code."""
     from facepipe.workers import interruptible
 
     leave_out_pandas()
     try:
         with interruptible():
-            app(standalone_mode=True)
+            code = app(standalone_mode=False)
     except Interrupted as error:
-        print(f"facepipe: {error or 'stopped'}", file=sys.stderr, flush=True)
+        _complain(str(error) or "stopped", error.exit_code)
         sys.stdout.flush()
         # Everything of ours is put away. Exit handlers have nothing to save, and a store's waits for what is under way.
         os._exit(error.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped; what is finished is kept, and the same command goes on from there", Interrupted.exit_code)
-    except UsageError as error:
-        _fail(str(error), error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = Interrupted.exit_code
+        _complain("stopped; what is finished is kept, and the same command goes on from there", code)
     except FacepipeError as error:
-        _fail(str(error), error.exit_code)
+        code = error.exit_code
+        _complain(str(error), code)
+    except CommandLineError as error:
+        code = _refuse(error)
     except BrokenPipeError:
         # Whoever read the output has left (`| head`): there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        code = 1
     finally:
         gc.freeze()  # the process ends here: looking for garbage before would take a tenth of a second
-
-
-def _fail(message: str, code: int) -> None:
-    print(f"facepipe: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+def _complain(message: str, code: int) -> None:
+    from facepipe.progress import say
+
+    say(f"error: {message}", "error", sys.stderr, message=message, exit_code=code)
+
+
+def _refuse(error: Any) -> int:
+    """A line on what is wrong with the command line, or the help where it is empty; gives the exit code."""
+    if not sys.argv[1:]:
+        error.show()
+    else:
+        called = error.ctx.command_path if error.ctx else "facepipe"
+        _complain(f"{error.format_message().rstrip('.')}; `{called} --help` lists what there is", error.exit_code)
+    return int(error.exit_code)
 
 
 __all__ = ["app", "main"]

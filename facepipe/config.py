@@ -1,23 +1,25 @@
-"""One frozen dataclass a stage, checked when made. Standard library only."""
+"""Every option, written down once: a frozen class a stage, checked when made. Standard library only.
+
+The command line, the recipes, the library's functions, the settings that name an output, and the page of commands are
+made from these fields. A new option is one field here and the code that reads it.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from facepipe.errors import UsageError
-from facepipe.noisespec import NO_NOISE, parse_noise
-from facepipe.values import check_choice, check_range, show, to_type
+from facepipe.options import Checked, option, options_of, to_type
+from facepipe.progress import LOG_FORMATS, set_log_format
+from facepipe.text import nearest, show
 
-LAYOUTS = ("auto", "identity", "youtube-faces", "lfw", "celeba", "vggface2", "flat")
-DETECTORS = ("yunet", "mtcnn")
-FACES = ("identity", "largest", "all")
-ENGINES = ("local", "dask")
-REFINEMENTS = ("mesh", "none")
-ENCODINGS = ("raw", "png", "jpeg")
-COLORS = ("gray", "rgb")
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXTRACT, SELECT, SPLIT, SHARD = STAGES = ("extract", "select", "split", "shard")
 EXAMPLES = ("pairs", "faces")
 SUBSETS = ("train", "validation", "test")
 DEFAULT_NOISE = ("gaussian:0.03,0.06,0.09,0.1",)
@@ -31,30 +33,22 @@ def join(base: str, name: str) -> str:
     return f"{path.rstrip('/')}/{name}{mark}{options}"
 
 
-def option_name(field_name: str) -> str:
-    """A field's name on the command line: `crop_size` is `--crop-size`."""
-    return "--" + field_name.removesuffix("_s").replace("_", "-")
+def _place(folder: str, text: str, *names: str) -> Any:
+    """A directory or URI, by default the one of that name in the workspace."""
+    facts: dict[str, Any] = {"folder": folder, "names": names, "metavar": "DIR", "everyday": True, "decides": ""}
+    return option(f"data/{folder}", text, "Input", **facts)
 
 
-class _Checked:
-    """A config whose values have their types: what can only mean one thing is taken for it, None for the default."""
-
-    def __post_init__(self) -> None:
-        """Converts every value or refuses it."""
-        for item in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, item.name)
-            object.__setattr__(self, item.name, item.default if value is None else _convert(item, value))
+def _input(folder: str, text: str) -> Any:
+    return _place(folder, text, "--input", "-i")
 
 
-def _convert(item: Field[Any], value: object) -> Any:
-    """A field's value in the field's type."""
-    if item.name == "part_of":
-        return value if isinstance(value, PartOf) else PartOf.parse(value)
-    if item.name == "execution":
-        if not isinstance(value, Execution):
-            raise UsageError(f"execution is {show(value)}; it must be a facepipe.Execution")
-        return value
-    return to_type(option_name(item.name), str(item.type), value)
+def _output(folder: str, text: str) -> Any:
+    return _place(folder, text, "--output", "-o")
+
+
+def _seed() -> Any:
+    return option(0, "Seed of every random choice.", "Subsets", metavar="N")
 
 
 @dataclass(frozen=True)
@@ -74,6 +68,8 @@ class PartOf:
     @classmethod
     def parse(cls, text: object) -> PartOf:
         """`3/10` -> PartOf(3, 10)."""
+        if isinstance(text, PartOf):
+            return text
         try:
             k, n = (int(piece) for piece in str(text).split("/"))
         except ValueError:
@@ -89,155 +85,146 @@ class PartOf:
         return f"{self.k}/{self.n}"
 
 
+def _machine(default: Any, text: str, **facts: Any) -> Any:
+    """How a stage runs: no byte of its output depends on it."""
+    return option(default, text, "Machine", decides="", **facts)
+
+
+def _execution(*only: str) -> Any:
+    """The options of `Execution` that the stage takes."""
+    return field(default=Execution(), metadata={"only": ("workers", "overwrite", "dry_run", *only)})
+
+
+# fmt: off
 @dataclass(frozen=True)
-class Execution(_Checked):
+class Execution(Checked):
     """How work is spread: changes speed, never a byte of the output."""
 
-    workers: int = 0
-    """0: all usable cores."""
-    engine: str = "local"
-    scheduler: str = ""
-    overwrite: bool = False
-    dry_run: bool = False
-    retry_failed: bool = False
-    """`extract` alone."""
+    workers: int = _machine(0, "Number of processes.", low=0, shown="the usable cores", metavar="N", everyday=True)
+    engine: str = _machine("local", "local processes, or a Dask cluster.", choices=("local", "dask"))
+    scheduler: str = _machine("", "Address of the Dask scheduler.", metavar="ADDRESS")
+    overwrite: bool = _machine(False, "Replace what was made with other settings or from images that are gone; what fits is kept.")
+    dry_run: bool = _machine(False, "Say what would be done, and do nothing.")
+    retry_failed: bool = _machine(False, "Read images again that failed in an earlier run.")
 
     def __post_init__(self) -> None:
         """Checks every option."""
         super().__post_init__()
-        check_choice("--engine", self.engine, ENGINES)
-        if self.workers < 0:
-            raise UsageError(f"--workers is {self.workers}; give 1 or more")
         if self.scheduler and self.engine != "dask":
             raise UsageError("--scheduler needs --engine dask")
 
 
 @dataclass(frozen=True)
-class ExtractConfig(_Checked):
-    """`facepipe extract`: images in, one row a face out."""
+class ExtractConfig(Checked):
+    """Find the faces in images and videos, and crop them.
 
-    input: str = "data/images"
-    output: str = "data/faces"
-    layout: str = "auto"
-    manifest: str = ""
-    label: str = "label"
-    detector: str = "yunet"
-    min_face: float = 40.0
-    """px, on the full-size image."""
-    min_score: float = 0.7
-    crop_size: int = 128
-    """px."""
-    margin: float = 0.3
-    """Share of the face box's side added on each side."""
-    face: str = "identity"
-    cropped: bool = False
-    every: int = 1
-    limit: int = 0
-    """0: all."""
-    part_of: PartOf = PartOf()
-    part_size: int = 512
-    timeout_s: float = 60.0
-    max_pixels: int = 200_000_000
-    max_failed: float = 0.5
-    model: str = ""
-    track: bool = True
-    execution: Execution = field(default=Execution(), metadata={"settings": False})
+    Writes DATA/faces/part-*.parquet: one row per face with its box, landmarks, pose and a square crop, and one row for
+    each image without a usable face, with the reason. Interrupt it at any time: the same command goes on from the last
+    finished part.
+    """
 
-    def __post_init__(self) -> None:
-        """Checks every option."""
-        super().__post_init__()
-        check_choice("--layout", self.layout, LAYOUTS)
-        check_choice("--detector", self.detector, DETECTORS)
-        check_choice("--face", self.face, FACES)
-        check_range("--min-face", self.min_face, 8, 10_000)
-        check_range("--min-score", self.min_score, 0, 1)
-        check_range("--crop-size", self.crop_size, 16, 2048)
-        check_range("--margin", self.margin, 0, 3)
-        check_range("--every", self.every, 1, 1_000_000)
-        check_range("--limit", self.limit, 0, 2**40)
-        check_range("--part-size", self.part_size, 1, 1_000_000)
-        check_range("--timeout", self.timeout_s, 0.1, 86_400)
-        check_range("--max-pixels", self.max_pixels, 1, 2**34)
-        check_range("--max-failed", self.max_failed, 0, 1)
+    input: str = _input("images", "Directory or URI of images and videos.")
+    output: str = _output("faces", "Where the faces go.")
+    layout: str = option("auto", "How the input is laid out: identity has a directory per person, flat a file per person.", "Input",
+                         choices=("auto", "identity", "youtube-faces", "lfw", "celeba", "vggface2", "flat"), everyday=True)
+    manifest: str = option("", "CSV or Parquet file that lists the images, in place of a layout: columns path and identity, "
+                           "optionally video, frame_index, x1,y1,x2,y2 (the face's box) and label.", "Input", metavar="FILE", decides="name")
+    label: str = option("label", "Column of the manifest, or attribute of CelebA, that becomes the integer label in the shards.", "Input", metavar="COLUMN")
+    every: int = option(1, "Take every N-th frame of a video.", "Input", low=1, high=1e6, metavar="N")
+    limit: int = option(0, "Read only the first N images.", "Input", low=0, high=2**40, shown="all", metavar="N")
+    detector: str = option("yunet", "Face detector: yunet is fast and finds profiles.", "Detection", choices=("yunet", "mtcnn"))
+    min_face: float = option(40.0, "Smallest face, in pixels of the full-size image. Above 1.5 megapixels, smaller faces beside a prominent "
+                             "one are looked for only with --face all.", "Detection", low=8, high=10_000, metavar="PX")
+    min_score: float = option(0.7, "Lowest detector confidence, 0 to 1.", "Detection", low=0, high=1)
+    crop_size: int = option(128, "Side of the square crops, in pixels.", "Detection", low=16, high=2048, metavar="PX")
+    margin: float = option(0.3, "Margin around the face box on each side, as a fraction of its side.", "Detection", low=0, high=3)
+    face: str = option("identity", "Which face of an image to take: identity is the labelled or tracked one, else the most central and largest.",
+                       "Detection", choices=("identity", "largest", "all"))
+    cropped: bool = option(False, "The images are face crops already: keep them whole.", "Detection")
+    track: bool = option(True, "Track faces through videos instead of searching every frame.", "Detection", negative="--no-track")
+    model: str = option("", "Your own detector weights (ONNX, with YuNet's outputs).", "Detection", metavar="FILE", decides="name")
+    part_of: PartOf = _machine(PartOf(), "Do the K-th of N shares; run the other ones on other machines, with the same output.",
+                               metavar="K/N", parse=PartOf.parse, alone=True)
+    part_size: int = option(512, "About this many images per part; at most one part per process is lost when a run is interrupted.", "Machine",
+                            low=1, high=1e6, metavar="N")
+    timeout_s: float = _machine(60.0, "Seconds allowed for each step of an image, such as decoding it.", low=0.1, high=86_400, metavar="S")
+    max_pixels: int = option(200_000_000, "Refuse larger images.", "Machine", low=1, high=2**34, shown="200 million", metavar="N")
+    max_failed: float = _machine(0.5, "Fail when more than this fraction of the images can't be read.", low=0, high=1)
+    execution: Execution = _execution("engine", "scheduler", "retry_failed")
 
 
 @dataclass(frozen=True)
-class SelectConfig(_Checked):
-    """`facepipe select`: the most frontal frame of every identity."""
+class SelectConfig(Checked):
+    """Choose the most frontal frame of every identity.
 
-    input: str = "data/faces"
-    output: str = "data/targets"
-    per: str = "identity"
-    max_angle: float = 0.0
-    """degrees; 0: no limit."""
-    min_frames: int = 1
-    refine: str = "mesh"
-    candidates: int = 10
-    overrides: str = ""
-    mesh_model: str = ""
-    execution: Execution = field(default=Execution(), metadata={"settings": False})
+    Writes DATA/targets/targets.parquet: the target, the runners-up with their angles, and the reason. Follows the
+    corrections in DATA/overrides.csv, if `facepipe review` wrote some.
+    """
 
-    def __post_init__(self) -> None:
-        """Checks every option."""
-        super().__post_init__()
-        check_choice("--per", self.per, ("identity", "video"))
-        check_choice("--refine", self.refine, REFINEMENTS)
-        check_range("--max-angle", self.max_angle, 0, 180)
-        check_range("--min-frames", self.min_frames, 1, 1_000_000)
-        check_range("--candidates", self.candidates, 1, 10_000)
+    input: str = _input("faces", "What `facepipe extract` wrote.")
+    output: str = _output("targets", "Where the targets go.")
+    per: str = option("identity", "One target per identity, or per video.", "Target", choices=("identity", "video"))
+    max_angle: float = option(0.0, "Largest angle between the target's face and the camera, in degrees.", "Target",
+                              low=0, high=180, shown="no limit", metavar="DEG")
+    min_frames: int = option(1, "Leave out identities with fewer frames.", "Target", low=1, high=1e6, metavar="N")
+    refine: str = option("mesh", "mesh: measure the best candidates again with a dense face mesh; none: don't.", "Target", choices=("mesh", "none"))
+    candidates: int = option(10, "How many of the best to measure again.", "Target", low=1, high=10_000, metavar="N")
+    overrides: str = option("", "Manual corrections, as `facepipe review` writes them.", "Target",
+                            shown="DATA/overrides.csv if there is one", metavar="FILE", decides="")
+    mesh_model: str = option("", "Your own copy of face_landmark.tflite.", "Target", metavar="FILE", decides="name")
+    execution: Execution = _execution()
 
 
 @dataclass(frozen=True)
-class SplitConfig(_Checked):
-    """`facepipe split`: feature/target pairs, subsets by identity."""
+class SplitConfig(Checked):
+    """Pair every other frame with its target; split by identity.
 
-    faces: str = "data/faces"
-    targets: str = "data/targets"
-    output: str = "data/pairs"
-    validation: float = 0.1
-    test: float = 0.0
-    seed: int = 0
-    images: str = ""
-    execution: Execution = field(default=Execution(), metadata={"settings": False})
+    Writes DATA/pairs/part-*.parquet: features (all frames but the target) with the identity's target. No identity is in
+    two subsets, and adding people moves nobody from one subset to another.
+    """
+
+    faces: str = _place("faces", "What `facepipe extract` wrote.", "--input", "-i", "--faces")
+    targets: str = _place("targets", "What `facepipe select` wrote.")
+    output: str = _output("pairs", "Where the pairs go.")
+    validation: float = option(0.1, "Fraction of the identities held out for validation.", "Subsets", low=0, high=1)
+    test: float = option(0.0, "Fraction of the identities held out for testing.", "Subsets", low=0, high=1)
+    seed: int = _seed()
+    images: str = option("", "Also write the pairs as directories of PNG files.", "Subsets", metavar="DIR", decides="")
+    execution: Execution = _execution()
 
     def __post_init__(self) -> None:
         """Checks every option."""
         super().__post_init__()
-        check_range("--validation", self.validation, 0, 1)
-        check_range("--test", self.test, 0, 1)
-        check_range("--validation and --test together", self.validation + self.test, 0, 1)
+        if (held_out := self.validation + self.test) > 1:
+            raise UsageError(f"--validation and --test together are {held_out:g}; they must lie between 0 and 1")
 
 
 @dataclass(frozen=True)
-class ShardConfig(_Checked):
-    """`facepipe shard`: pairs or single faces as TFRecord shards."""
+class ShardConfig(Checked):
+    """Add noise, shuffle, and write TFRecord shards.
 
-    input: str = "data/pairs"
-    faces: str = "data/faces"
-    output: str = "data/shards"
-    shards: int = 0
-    """0: by size, about 128 MB each."""
-    noise: tuple[str, ...] = ()
-    """As given, `KIND:STRENGTH[,STRENGTH...]`; empty: gaussian for pairs, none for faces."""
-    keep_clean: bool = True
-    size: int = 64
-    """px."""
-    color: str = ""
-    """Empty: gray for pairs, rgb for faces."""
-    encoding: str = "raw"
-    examples: str = "pairs"
-    seed: int = 0
-    execution: Execution = field(default=Execution(), metadata={"settings": False})
+    Writes DATA/shards/pairs/1.0.0 (or faces/1.0.0), which tf.data, tfds and PyTorch read.
+    """
+
+    input: str = _input("pairs", "What `facepipe split` wrote.")
+    faces: str = _place("faces", "What `facepipe extract` wrote.")
+    output: str = _output("shards", "Where the shards go.")
+    shards: int = option(0, "Number of shards of the training subset.", "Shards", low=0, high=99_999, shown="one per 128 MB", metavar="N")
+    noise: tuple[str, ...] = option((), "KIND:STRENGTH[,STRENGTH...]: a noisy copy of the training subset for each strength, 0 to 1; may be repeated; "
+                                    "none: no noise.", "Shards", shown=f"{DEFAULT_NOISE[0]} for pairs", metavar="NOISE")
+    keep_clean: bool = option(True, "Keep the copy without noise as well.", "Shards", negative="--no-keep-clean")
+    size: int = option(64, "Side of the images in the shards, in pixels.", "Shards", low=8, high=1024, metavar="PX", everyday=True)
+    color: str = option("", "Gray or color images in the shards.", "Shards", choices=("gray", "rgb"), shown="gray for pairs, rgb for faces")
+    encoding: str = option("raw", "How the images are stored.", "Shards", choices=("raw", "png", "jpeg"))
+    examples: str = option("pairs", "pairs of feature and target, or single faces (for GANs).", "Shards", choices=EXAMPLES, shown="pairs; `run`: both")
+    seed: int = _seed()
+    execution: Execution = _execution("engine", "scheduler")
 
     def __post_init__(self) -> None:
         """Checks every option."""
+        from facepipe.noise import parse_noise
+
         super().__post_init__()
-        check_choice("--examples", self.examples, EXAMPLES)
-        check_choice("--encoding", self.encoding, ENCODINGS)
-        if self.color:
-            check_choice("--color", self.color, COLORS)
-        check_range("--size", self.size, 8, 1024)
-        check_range("--shards", self.shards, 0, 99_999)
         if not parse_noise(self.resolved_noise) and not self.keep_clean:
             raise UsageError("--no-keep-clean leaves nothing where there is no noise")
 
@@ -250,23 +237,64 @@ class ShardConfig(_Checked):
     def resolved_noise(self) -> tuple[str, ...]:
         """What `--noise` means when it was not given; `none` is no noise."""
         chosen = self.noise or (DEFAULT_NOISE if self.examples == "pairs" else ())
-        return () if chosen == (NO_NOISE,) else chosen
+        return () if chosen == ("none",) else chosen
 
 
+@dataclass(frozen=True)
+class Common(Checked):
+    """What every command takes."""
+
+    data: str = _machine("data", "The workspace: every path's default lies in it.", metavar="DIR", envvar="FACEPIPE_DATA")
+    quiet: bool = _machine(False, "Print nothing but errors and the summary.", names=("--quiet", "-q"))
+    log_format: str = _machine("text", "json: one object a line, of progress, reports and errors.", choices=LOG_FORMATS, on_read=set_log_format)
+
+
+# fmt: on
 StageConfig = ExtractConfig | SelectConfig | SplitConfig | ShardConfig
+Config = TypeVar("Config", bound=StageConfig)
+CONFIGS: dict[str, type[StageConfig]] = {
+    EXTRACT: ExtractConfig,
+    SELECT: SelectConfig,
+    SPLIT: SplitConfig,
+    SHARD: ShardConfig,
+}
+
+
+def make_config(kind: type[Config], given: Mapping[str, Any]) -> Config:
+    """The config of the options given, by field or option name; None and [] leave an option at its default.
+
+    Raises:
+        UsageError: an unknown option, or an invalid value.
+    """
+    known = options_of(kind)
+    spelled = {"execution": "execution"} | {one.name.replace("-", "_"): name for name, one in known.items()}
+    own: dict[str, Any] = {}
+    for name, value in given.items():
+        key = name.replace("-", "_")
+        if key not in known and key not in spelled:
+            raise UsageError(f"there is no option {name!r}; {nearest(name, sorted(known))}")
+        if value is not None and value != []:
+            own[spelled.get(key, key)] = value
+    running = {name: own.pop(name) for name in options_of(Execution) if name in own}
+    if running and "execution" in own:
+        raise UsageError(f"{', '.join(running)} beside execution would be left out: put it into the Execution")
+    if running:
+        own["execution"] = Execution(**running)
+    return kind(**own)
+
+
+def paths_of(kind: type[StageConfig], data: str) -> dict[str, str]:
+    """Where a stage reads and writes in a workspace, by field name."""
+    return {name: join(data, one.folder) for name, one in options_of(kind).items() if one.folder}
 
 
 def settings_of(config: StageConfig) -> dict[str, Any]:
     """What of a config decides the output's bytes, JSON-ready; paths, speed and the machine's share are left out."""
-    skip = {"input", "output", "faces", "targets", "part_of", "images", "overrides", "timeout_s", "max_failed"}
-    values = {
-        f.name: getattr(config, f.name)
-        for f in fields(config)
-        if f.name not in skip and f.metadata.get("settings", True)
-    }
-    for name in ("manifest", "model", "mesh_model"):
-        if values.get(name):
-            values[name] = PurePosixPath(str(values[name]).replace("\\", "/")).name
+    values: dict[str, Any] = {}
+    for name, one in options_of(type(config)).items():
+        if one.decides:
+            value = getattr(config, name)
+            values[name] = PurePosixPath(value.replace("\\", "/")).name if one.decides == "name" and value else value
     if isinstance(config, ShardConfig):
         values["color"], values["noise"] = config.resolved_color, list(config.resolved_noise)
     return values

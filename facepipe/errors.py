@@ -1,7 +1,7 @@
 """What can go wrong, as one tree.
 
 FacepipeError            a known error: one line for a person, exit code 1
-|- UsageError            an option, recipe or label file that can't be meant (exit code 2)
+|- UsageError            an invalid option, recipe or label file (exit code 2)
 |- InputError            the input is missing, empty or not what the layout says
 |  `- StorageDown        where the input lies answers nobody, or refuses us: no single file's fault
 |- OutputError           the output can't be written: full disk, permissions, a lock held by another run
@@ -29,7 +29,7 @@ class FacepipeError(Exception):
 
 
 class UsageError(FacepipeError):
-    """An option, a recipe key or a label file that can't be meant."""
+    """An invalid option, recipe key or label file."""
 
     exit_code = 2
 

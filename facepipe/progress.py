@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.progress import Progress as RichBar
     from rich.progress import TaskID
+
+
+LOG_FORMATS = ("text", "json")
+_format = ["text"]
+
+
+def set_log_format(name: str | None) -> str | None:
+    """Chooses how this process speaks; gives the name back."""
+    _format[0] = name or "text"
+    return name
+
+
+def say(text: str, event: str = "message", stream: TextIO | None = None, **facts: Any) -> None:
+    """Prints a text for a person; with `--log-format json` one object a line, with `facts` in place of the text."""
+    if _format[0] == "json":
+        text = json.dumps({"event": event, **(facts or {"text": text})}, default=str)
+    print(text, file=stream or sys.stdout, flush=True)
 
 
 class Progress(Protocol):
@@ -89,11 +107,13 @@ class PlainProgress:
         left = format_duration((self._total - self._done) / rate) if rate else "?"
         counts = format_counts(self._counts)
         text = f"{self._stage}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.1f} a second, {left} left"
-        self.note(f"{text} ({counts})" if counts else text)
+        facts = {"stage": self._stage, "done": self._done, "total": self._total, "unit": self._unit}
+        text = f"{text} ({counts})" if counts else text
+        say(text, "progress", self._stream, **facts, per_second=round(rate, 2), counts=self._counts)
 
     def note(self, text: str) -> None:
         """Prints one line."""
-        print(text, file=self._stream, flush=True)
+        say(text, "note", self._stream)
 
     def finish(self) -> None:
         """Prints where the stage ended, unless it was over at once."""
@@ -154,4 +174,4 @@ def make_progress(*, quiet: bool) -> Progress:
     """A bar where standard error is a terminal, plain lines where not, nothing where `quiet`."""
     if quiet:
         return QuietProgress()
-    return BarProgress() if sys.stderr.isatty() else PlainProgress()
+    return BarProgress() if sys.stderr.isatty() and _format[0] == "text" else PlainProgress()

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
+import json
 import os
 import re
 import tomllib
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from facepipe.config import CONFIGS, ShardConfig
 from facepipe.errors import UsageError
-from facepipe.options import STAGES, Option, options_of
+from facepipe.options import options_of, to_type
+from facepipe.storage import file_at
+from facepipe.text import nearest, show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facepipe.config import StageConfig
+
+_MEANT = {"bool": "true or false", "str": "a text in quotes"}
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -24,7 +35,7 @@ def read_recipe(name: str) -> dict[str, dict[str, Any]]:
     """Reads a recipe by file name or by the name of a shipped one.
 
     Returns:
-        Stage -> option name -> value, for the stages and options the recipe names.
+        Stage -> option's field -> value, for the stages and options the recipe names.
 
     Raises:
         UsageError: no such recipe, no valid TOML, or an unknown table or key; names the line and the nearest right key.
@@ -38,40 +49,60 @@ def read_recipe(name: str) -> dict[str, dict[str, Any]]:
         tables = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise UsageError(f"the recipe {path} can't be read: {error}") from None
-    return {stage: _checked_table(str(path), text, stage, table) for stage, table in tables.items()}
+    try:
+        return {stage: _checked_table(stage, table) for stage, table in tables.items()}
+    except _Mistake as mistake:
+        word, said = mistake.args
+        raise UsageError(f"{path}, line {_line(text, word)}: {said}") from None
 
 
-def _checked_table(file: str, text: str, stage: str, table: Any) -> dict[str, Any]:
-    if stage not in STAGES or not isinstance(table, dict):
-        raise UsageError(_unknown(file, text, stage, STAGES, "table"))
-    known = {option.name: option for option in options_of(stage)}
-    for key in table:
-        if key.replace("_", "-") not in known:
-            raise UsageError(_unknown(file, text, key, tuple(known), f"key in [{stage}]"))
-    return {
-        key.replace("_", "-"): _typed(file, text, key, known[key.replace("_", "-")], value)
-        for key, value in table.items()
-    }
+def write_recipe(output: str, configs: Sequence[StageConfig]) -> None:
+    """Writes the settings of a run's stages as a recipe that gives the same run.
+
+    Paths, and how the work is spread over this machine, are left out.
+
+    Raises:
+        UsageError: a setting that no TOML file can hold.
+        OutputError: the file can't be written.
+    """
+    folder, name = file_at(output)
+    lines = []
+    for stage, kind in CONFIGS.items():
+        of_stage = [config for config in configs if isinstance(config, kind)]
+        values = asdict(of_stage[0])
+        if isinstance(of_stage[0], ShardConfig):
+            values |= {"noise": list(of_stage[0].resolved_noise) or ["none"], "color": of_stage[0].resolved_color}
+        if len(of_stage) > 1:
+            del values["examples"]  # not given: both
+        wanted = [o for o in options_of(kind).values() if not (o.folder or o.alone or o.retired)]
+        kept = {o.name: value for o in wanted if (value := values.get(o.field)) not in (None, "")}
+        rows = (f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in kept.items())
+        lines += [f"[{stage}]", *rows, ""]
+    try:
+        folder.write(name, "\n".join(lines).encode())
+    except UnicodeEncodeError:
+        raise UsageError(f"{show(output)} can't be written: a file's name in it is no Unicode") from None
 
 
-def _typed(file: str, text: str, key: str, option: Option, value: Any) -> Any:
-    if option.repeatable:
-        values = value if isinstance(value, list) else [value]
-        return [str(item) for item in values]
-    wanted = (int, float) if option.kind is float else option.kind
-    if not isinstance(value, wanted) or (isinstance(value, bool) and option.kind is not bool):
-        raise UsageError(f"{file}, line {_line(text, key)}: {key} is {value!r}; it must be {_kind_name(option.kind)}")
-    return option.kind(value)
+class _Mistake(Exception):
+    """A word of the recipe, and what is wrong with it."""
 
 
-def _kind_name(kind: type) -> str:
-    return {str: "a text in quotes", int: "a whole number", float: "a number", bool: "true or false"}[kind]
-
-
-def _unknown(file: str, text: str, word: str, known: tuple[str, ...], what: str) -> str:
-    nearest = difflib.get_close_matches(word.replace("_", "-"), known, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]}?" if nearest else f"it can be {', '.join(known)}"
-    return f"{file}, line {_line(text, word)}: there is no {what} called {word!r}; {hint}"
+def _checked_table(stage: str, table: Any) -> dict[str, Any]:
+    if stage not in CONFIGS or not isinstance(table, dict):
+        raise _Mistake(stage, f"there is no table called {stage!r}; {nearest(stage, CONFIGS)}")
+    known = {option.name: option for option in options_of(CONFIGS[stage]).values() if not option.folder}
+    values = {}
+    for key, value in table.items():
+        option = known.get(key.replace("_", "-"))
+        if option is None:
+            raise _Mistake(key, f"there is no key in [{stage}] called {key!r}; {nearest(key.replace('_', '-'), known)}")
+        try:
+            values[option.field] = value if option.parse else to_type(key, option.kind, value)
+        except UsageError as error:
+            meant = _MEANT.get(option.kind)
+            raise _Mistake(key, f"{key} is {value!r}; it must be {meant}" if meant else str(error)) from None
+    return values
 
 
 def _line(text: str, word: str) -> int:

@@ -11,9 +11,11 @@ import json
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from facepipe.config import CONFIGS
 from facepipe.errors import DamagedFile, FacepipeError, OutputError, SettingsChanged
 from facepipe.options import options_of
 from facepipe.systemerrors import shown
+from facepipe.text import cut
 
 if TYPE_CHECKING:
     from facepipe.options import Option
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 NAME = "settings.json"
 FORMAT = 1
 """Raised when the same settings give other bytes than before."""
-_SHOWN = 60
 STAGE_BY_SETTING = {
     "kind": "split --images",
     "detector": "extract",
@@ -124,7 +125,7 @@ def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> lis
     """One `--option old -> new` for every setting that differs, `name: old -> new` where no option sets it."""
     old, new = _flatten(before), _flatten(after)
     stage = stage_of(after).partition(" ")[0]
-    options = {option.target: option for option in options_of(stage)}
+    options = options_of(CONFIGS[stage]) if stage in CONFIGS else {}
     return [
         _tell(name, options.get(name), old.get(name), new.get(name))
         for name in sorted(old.keys() | new.keys())
@@ -136,8 +137,8 @@ def _tell(name: str, option: Option | None, *values: Any) -> str:
     """A difference; a value that is None was not there."""
     if option is None:
         return f"{name}: {' -> '.join(map(_show, values))}"
-    change = " -> ".join("nothing" if v is None else _cut(shown(option.shown_value(v))) for v in values)
-    return change if option.kind is bool else f"--{option.name} {change}"
+    change = " -> ".join("nothing" if v is None else cut(shown(option.shown_value(v))) for v in values)
+    return change if option.kind == "bool" else f"--{option.name} {change}"
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -152,8 +153,4 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _show(value: Any) -> str:
-    return "nothing" if value is None else _cut(json.dumps(value, ensure_ascii=False))
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return "nothing" if value is None else cut(json.dumps(value, ensure_ascii=False))

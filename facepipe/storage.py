@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import InputError
-from facepipe.values import to_path
+from facepipe.text import to_path
 
 if TYPE_CHECKING:
     import os

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from facepipe.progress import format_duration
+from facepipe.progress import format_duration, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,25 +19,22 @@ def _table(rows: Sequence[tuple[str, str]]) -> str:
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
 
 
-def print_report(report: StageReport, stream: Any = None) -> None:
+def print_report(report: StageReport) -> None:
     """Counts, speed, what to know, and where the results are."""
     rows = [(name, f"{n:,}") for name, n in report.counts.items()]
     rows += [(name, where) for name, where in report.outputs.items()]
     there = "was" if report.done_before == 1 else "were"
     before = f", {report.done_before:,} of its files {there} there already" if report.done_before else ""
-    print(f"{report.stage}: {format_duration(report.wall_s)}{before}", file=stream or sys.stdout)
-    if rows:
-        print(_table(rows), file=stream or sys.stdout)
-    for note in report.notes:
-        print(f"  {note}", file=stream or sys.stdout)
+    lines = [f"{report.stage}: {format_duration(report.wall_s)}{before}", *([_table(rows)] if rows else [])]
+    say("\n".join([*lines, *(f"  {note}" for note in report.notes)]), "report", **asdict(report))
 
 
 def print_problems(root: str, problems: Sequence[Any]) -> None:
     """The list that `verify` gives, a line each."""
     for problem in problems:
-        print(problem)
+        say(str(problem), "problem", **asdict(problem))
     many = f"{len(problems):,} problem{'s' * (len(problems) != 1)}"
-    print(f"{root}: {many}" if problems else f"{root}: everything is as it should be")
+    say(f"{root}: {many}" if problems else f"{root}: everything is as it should be")
 
 
 def print_bench(bench: Bench, count: int) -> None:
@@ -55,7 +52,8 @@ def print_bench(bench: Bench, count: int) -> None:
     for step, seconds in sorted(bench.steps_s.items(), key=lambda item: -item[1]):
         rows.append((f"  {step}", f"{1000 * seconds / done:6.2f} ms an image, {100 * seconds / total:3.0f} %"))
     rows.append((f"{count:,} images", f"{format_duration(count / bench.rate)} on this machine (extrapolated)"))
-    print(_table(rows))
+    facts: dict[str, Any] = {"rate": bench.rate, "count": count, "seconds_for_count": count / bench.rate}
+    say(_table(rows), "bench", **asdict(bench), **facts)
 
 
 def print_versions() -> None:
@@ -74,7 +72,7 @@ def print_demo(folder: str) -> None:
     from facepipe.stages.demo_truth import compare_with_truth
 
     figures = compare_with_truth(join(folder, "faces"), join(folder, "truth.csv"))
-    print("demo: " + "\n      ".join(figures.sentences()))
+    say("demo: " + "\n      ".join(figures.sentences()))
     sheet = join(folder, "contact_sheet.png")
     rows = write_contact_sheet(folder, sheet)
     people = f"{rows} {'person' if rows == 1 else 'people'}"
@@ -86,4 +84,4 @@ def print_demo(folder: str) -> None:
         ("a page about it all", f"facepipe report --data {folder}"),
         ("training", f"python -m train autoencoder --data {folder} --preset frontal-1 --epochs 2"),
     ]
-    print(_table(places))
+    say(_table(places))

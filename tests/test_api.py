@@ -12,7 +12,7 @@ import pytest
 import facepipe
 from facepipe.config import PartOf
 from facepipe.errors import InputError, UsageError
-from facepipe.options import OPTIONS
+from facepipe.options import options_of
 
 ONE = {"workers": 1}
 
@@ -184,6 +184,6 @@ def test_threads_may_detect_at_once(astronaut):
 def test_a_stage_s_options_are_named_in_its_help(stage):
     """`help(facepipe.extract)` lists every option: those of the command line and those of the config."""
     text = getattr(facepipe, stage).__doc__
-    named = {o.target for o in OPTIONS if stage in o.stages}
-    named |= {item.name for item in fields(getattr(facepipe, f"{stage.title()}Config"))}
-    assert {name for name in named if f"`{name}`" not in text} == set()
+    kind = getattr(facepipe, f"{stage.title()}Config")
+    named = {*options_of(kind), *(item.name for item in fields(kind))}
+    assert {name for name in named if f"    {name}:" not in text and f"`{name}`" not in text} == set()

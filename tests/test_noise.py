@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from facepipe.errors import UsageError
 from facepipe.noise import KINDS, Noise, add_noise, parse_noise
-from facepipe.noisespec import NOISE_KINDS
 from facepipe.seeding import Draws
 
 EXACT = {"gaussian": "fc6b5b1d", "salt-and-pepper": "75686082", "occlusion": "646e5953", "speckle": "741cfd06"}
@@ -136,11 +135,6 @@ def test_noise_is_reproducible(kind, strength, seed):
     """Any kind and strength, drawn twice, is the same."""
     images = np.random.default_rng(seed).integers(0, 256, (3, 16, 16, 1), dtype=np.uint8)
     assert np.array_equal(noisy(images, kind, strength, seed=seed), noisy(images, kind, strength, seed=seed))
-
-
-def test_every_kind_that_can_be_written_can_be_made():
-    """The names that are checked before any work are those that noise is made by."""
-    assert set(KINDS) == set(NOISE_KINDS)
 
 
 def test_parsing():

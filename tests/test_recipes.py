@@ -45,7 +45,7 @@ def test_options_win_over_the_recipe(tmp_path):
     """`run` takes every stage's options, and what is given on the command line counts."""
     file = tmp_path / "recipe.toml"
     file.write_text("[extract]\nmin-face = 50\ncrop-size = 96\n[shard]\nnoise = 'blur:0.2'\nsize = 32\n")
-    extract, _, _, pairs, faces = plan_run("i", "d", read_recipe(str(file)), {"min-face": 30.0, "noise": None})
+    extract, _, _, pairs, faces = plan_run("i", "d", read_recipe(str(file)), {"min_face": 30.0, "noise": None})
     assert (extract.min_face, extract.crop_size) == (30.0, 96)
     assert (pairs.resolved_noise, pairs.size, pairs.resolved_color) == (("blur:0.2",), 32, "gray")
     assert (faces.resolved_noise, faces.size, faces.resolved_color) == ((), 32, "rgb")
@@ -57,8 +57,8 @@ def test_options_win_over_the_recipe(tmp_path):
         ({"noise": ["nothing"]}, "--noise nothing: there is no kind 'nothing'; did you mean none?"),
         ({"noise": ["blur:2"]}, "--noise blur:2: 2 must lie above 0 and at most at 1"),
         ({"noise": ["none", "blur:0.1"]}, "--noise none can't stand beside other noise"),
-        ({"noise": ["none"], "keep-clean": False}, "--no-keep-clean leaves nothing where there is no noise"),
-        ({"examples": "faces", "keep-clean": False}, "--no-keep-clean leaves nothing where there is no noise"),
+        ({"noise": ["none"], "keep_clean": False}, "--no-keep-clean leaves nothing where there is no noise"),
+        ({"examples": "faces", "keep_clean": False}, "--no-keep-clean leaves nothing where there is no noise"),
     ],
 )
 def test_impossible_noise_ends_a_run_before_it_starts(given, said):
@@ -70,7 +70,7 @@ def test_impossible_noise_ends_a_run_before_it_starts(given, said):
 
 def test_without_clean_copies_single_faces_are_made_all_the_same():
     """`run --no-keep-clean` is for the pairs: single faces have no noise unless asked, and are clean."""
-    *_, pairs, faces = plan_run("images", "data", {}, {"keep-clean": False})
+    *_, pairs, faces = plan_run("images", "data", {}, {"keep_clean": False})
     assert (pairs.examples, pairs.keep_clean) == ("pairs", False)
     assert (faces.examples, faces.keep_clean) == ("faces", True)
 

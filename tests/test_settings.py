@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from facepipe import settings
-from facepipe.config import settings_of
+from facepipe.config import CONFIGS, STAGES, settings_of
 from facepipe.errors import DamagedFile, SettingsChanged
-from facepipe.options import STAGES, options_of
-from facepipe.stages.pipeline import CONFIGS
+from facepipe.options import options_of
 from facepipe.storage import place
 
 GIVEN = {"crop_size": 128, "noise": ["gaussian:0.1"], "inputs": {"plan": "abc"}}
@@ -72,15 +71,15 @@ def test_every_option_is_named_as_on_the_command_line(stage):
     before = settings_of(CONFIGS[stage]())
     after = {name: not value if isinstance(value, bool) else 3 for name, value in before.items()}
     told = settings.compare_settings(before, after | {settings.STAGE_BY_SETTING.get(stage, "kept"): 3})
-    options = {option.target: option.name for option in options_of(stage)}
-    named = [line for line in told if line.split()[0].startswith("--")]
-    assert [line.split()[0] for line in named] == [f"--{options[name]}" for name in sorted(before)]
+    options = options_of(CONFIGS[stage])
+    named = [line.split()[0] for line in told if line.startswith("--")]
+    assert named == [f"--{options[name].name}" for name in sorted(before)]
 
 
 @pytest.mark.parametrize(
     ("stage", "changed", "difference"),
     [
-        ("select", {"max_angle": 20.0}, "--max-angle none -> 20"),
+        ("select", {"max_angle": 20.0}, "--max-angle no limit -> 20"),
         ("select", {"mesh_model": "face.tflite"}, "--mesh-model none -> face.tflite"),
         ("extract", {"crop_size": 64}, "--crop-size 128 -> 64"),
         ("extract", {"track": False}, "--track -> --no-track"),
@@ -90,7 +89,7 @@ def test_every_option_is_named_as_on_the_command_line(stage):
         ("split", {"test": 0.5}, "--test 0 -> 0.5"),
         ("shard", {"noise": []}, "--noise gaussian:0.03,0.06,0.09,0.1 -> none"),
         ("shard", {"noise": ["gaussian:0.1", "speckle:0.1"]}, "0.1 -> gaussian:0.1 and speckle:0.1"),
-        ("shard", {"shards": 16}, "--shards about 128 MB each -> 16"),
+        ("shard", {"shards": 16}, "--shards one per 128 MB -> 16"),
         ("split", {"kind": "images"}, 'kind: nothing -> "images"'),
     ],
 )

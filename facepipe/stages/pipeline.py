@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from facepipe.config import EXAMPLES, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, join
+from facepipe.config import (
+    CONFIGS,
+    EXAMPLES,
+    SELECT,
+    ExtractConfig,
+    SelectConfig,
+    ShardConfig,
+    SplitConfig,
+    join,
+    make_config,
+    paths_of,
+)
 from facepipe.errors import FacepipeError, Incomplete, InputError, UsageError
-from facepipe.options import EXTRACT, SELECT, SHARD, SPLIT, STAGES, config_values
+from facepipe.options import options_of
 from facepipe.records import StageReport
 
 if TYPE_CHECKING:
@@ -14,18 +25,6 @@ if TYPE_CHECKING:
 
     from facepipe.config import StageConfig
     from facepipe.progress import Progress
-
-CONFIGS: dict[str, Any] = {EXTRACT: ExtractConfig, SELECT: SelectConfig, SPLIT: SplitConfig, SHARD: ShardConfig}
-
-
-def make_config(stage: str, paths: Mapping[str, str], given: dict[str, Any]) -> StageConfig:
-    """A stage's checked config, from its paths and the options that were given (None: not given).
-
-    Raises:
-        UsageError: an option that can't be meant.
-    """
-    config: StageConfig = CONFIGS[stage](**paths, **config_values(stage, given))
-    return config
 
 
 def run_stage(config: StageConfig, progress: Progress) -> StageReport:
@@ -47,40 +46,44 @@ def run_stage(config: StageConfig, progress: Progress) -> StageReport:
     return shard.run(config, progress)
 
 
-def workspace_paths(stage: str, images: str, workspace: str) -> dict[str, str]:
-    """Where a stage of a whole run reads and writes."""
-    faces, targets, pairs = (join(workspace, name) for name in ("faces", "targets", "pairs"))
-    return {
-        EXTRACT: {"input": images, "output": faces},
-        SELECT: {"input": faces, "output": targets},
-        SPLIT: {"faces": faces, "targets": targets, "output": pairs},
-        SHARD: {"input": pairs, "faces": faces, "output": join(workspace, "shards")},
-    }[stage]
-
-
 def plan_run(
-    images: str, workspace: str, recipe: Mapping[str, dict[str, Any]], given: dict[str, Any]
+    images: str, workspace: str, recipe: Mapping[str, dict[str, Any]], given: Mapping[str, Any]
 ) -> list[StageConfig]:
-    """The configs of a whole run, all checked before the first one starts; shards are made of both kinds."""
-    configs = []
-    for stage in STAGES:
-        options = {**recipe.get(stage, {}), **{name: value for name, value in given.items() if value not in (None, [])}}
-        for examples in EXAMPLES if stage == SHARD and "examples" not in options else (options.get("examples"),):
-            own = dict(options)
-            if stage == SHARD and "examples" not in options:
-                own["examples"] = examples
-                if examples == "faces":  # noise and gray are for pairs: single faces are for GANs
-                    own.pop("noise", None)
-                    own.pop("color", None)
-                    own.pop("keep-clean", None)
-            configs.append(make_config(stage, workspace_paths(stage, images, workspace), own))
+    """The configs of a whole run, all checked before the first one starts; shards are made of both kinds.
+
+    Args:
+        images: where the pictures are.
+        workspace: where everything goes.
+        recipe: stage -> option -> value.
+        given: option -> value, None where it was not given; these win over the recipe, in each stage that has them.
+    """
+    configs: list[StageConfig] = []
+    for stage, kind in CONFIGS.items():
+        known = options_of(kind)
+        options = paths_of(kind, workspace) | recipe.get(stage, {})
+        options |= {name: value for name, value in given.items() if name in known and value not in (None, [])}
+        if kind is ExtractConfig:
+            options["input"] = images
+        if kind is ShardConfig and "examples" not in options:
+            pairs, faces = EXAMPLES  # noise and gray are for pairs: single faces are for GANs
+            configs.append(make_config(kind, {**options, "examples": pairs}))
+            options = {n: v for n, v in options.items() if n not in ("noise", "color", "keep_clean")}
+            options["examples"] = faces
+        configs.append(make_config(kind, options))
     return configs
 
 
 def run_all(
-    images: str, workspace: str, recipe: Mapping[str, dict[str, Any]], given: dict[str, Any], progress: Progress
+    images: str,
+    workspace: str,
+    recipe: Mapping[str, dict[str, Any]],
+    given: Mapping[str, Any],
+    progress: Progress,
+    save_recipe: str = "",
 ) -> Iterator[StageReport]:
     """Extract, select, split, shard (pairs, then faces), verify; yields each stage's report.
+
+    `save_recipe`: the file that the settings go to before anything else is done, as a recipe; empty for none.
 
     Raises:
         UsageError: `--part-of`, which is for `extract` alone.
@@ -91,12 +94,16 @@ def run_all(
     """
     from facepipe.stages import outcome
 
-    if given.get("part-of") not in (None, "1/1"):
+    if given.get("part_of") not in (None, "1/1"):
         raise UsageError("--part-of is for `facepipe extract`: run that on every machine, then the other stages on one")
     remembered = {**recipe, SELECT: {**corrections_of(workspace), **recipe.get(SELECT, {})}}
     configs = plan_run(images, workspace, remembered, given)
     _check_mesh(configs)
-    if given.get("dry-run"):
+    if save_recipe:
+        from facepipe.recipes import write_recipe
+
+        write_recipe(save_recipe, configs)
+    if given.get("dry_run"):
         yield from _foresee(configs, progress)
         return
     for config in configs:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facepipe import parquet
+from facepipe.config import EXTRACT, SELECT, SHARD, SPLIT
 from facepipe.errors import FacepipeError, InputError
-from facepipe.options import EXTRACT, SELECT, SHARD, SPLIT
 from facepipe.settings import settings_or_none, stage_of
 from facepipe.stages.checking.chain import check_chain
 from facepipe.stages.checking.choices import SUMMARY, TARGETS, check_pairs, check_targets, read_faces

@@ -32,7 +32,7 @@ def start(folder, recipe, **given):
 def test_a_missing_mesh_is_told_before_extract_starts(tmp_path, monkeypatch):
     """Without its weights, a run whose `select` will refine ends at once and has written nothing; with `none` it starts."""
     monkeypatch.setattr(weights, "FACE_MESH", dataclasses.replace(weights.FACE_MESH, package="installed_nowhere"))
-    options = {"dry-run": True, "workers": 1}
+    options = {"dry_run": True, "workers": 1}
     for recipe, given in [({}, {}), ({}, {"refine": "mesh"}), ({"select": {"refine": "mesh"}}, {})]:
         with pytest.raises(MissingExtra, match=r"pip install 'facepipe\[mesh\]'.*--refine none"):
             start(tmp_path, recipe, **given)
@@ -46,13 +46,13 @@ def test_a_mesh_of_ones_own_is_tried_before_extract_starts(tmp_path):
     (tmp_path / "text.tflite").write_text("no network")
     for name, message in (("missing.tflite", "can't be read"), ("text.tflite", "no TFLite model")):
         with pytest.raises(WeightsError, match=message):
-            start(tmp_path, {}, **{"mesh-model": str(tmp_path / name)})
+            start(tmp_path, {}, mesh_model=str(tmp_path / name))
     assert not (tmp_path / "data").exists()
 
 
 def dry_run(folder, **given):
     images, data = str(folder / "images"), str(folder / "data")
-    return list(pipeline.run_all(images, data, {}, {"dry-run": True, "refine": "none", **given}, QuietProgress()))
+    return list(pipeline.run_all(images, data, {}, {"dry_run": True, "refine": "none", **given}, QuietProgress()))
 
 
 def test_a_dry_run_of_a_fresh_workspace_tells_of_every_stage(tmp_path):

@@ -1,0 +1,47 @@
+"""Values and names on their way into a message. Standard library only."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from typing import TYPE_CHECKING
+
+from facepipe.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SHOWN = 60
+_FLATTENED_URI = re.compile(r"(s3|gs|file):/[^/]")
+
+
+def cut(text: str) -> str:
+    """A text of at most 60 characters."""
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def show(value: object) -> str:
+    """A value for a message: one line, cut where it is long."""
+    return cut(" ".join(repr(value).split()))
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """For a message: what was probably meant, else all that there is."""
+    names = list(known)
+    found = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
+    return f"did you mean {found[0]}?" if found else f"it can be {', '.join(names)}"
+
+
+def to_path(option: str, value: object) -> str:
+    """A text or an `os.PathLike` as text.
+
+    Raises:
+        UsageError: it is neither, or a `Path` made of a URI, which has lost a slash by it.
+    """
+    path = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(path, str):
+        raise UsageError(f"{option} is {show(value)}; it must be a text or a path")
+    if path is not value and _FLATTENED_URI.match(path):
+        raise UsageError(f"{option} is {show(value)}; give a URI as text, a Path takes a slash out of it")
+    return path
