@@ -3,9 +3,8 @@
 
     python benchmarks/cluster.py [FOLDER_OF_PHOTOGRAPHS] [--copies 1] [--runs 3] [--workers 2]
 
-Whole runs of `facepipe extract` in turn: local; Dask with a cluster of its own, which starts within the measured time;
-and Dask on a cluster that runs already, a scheduler and a process a worker, whose CPU time counts as far as it goes
-beyond what they take idle.
+Whole runs of `facepipe extract` in turn: local, and Dask on a cluster that runs already, a scheduler and a process a
+worker, whose CPU time counts as far as it goes beyond what they take idle.
 The ratios are medians over the rounds. CPU time is of all processes (user + system); wall time says what a person
 waits, but other work on the machine shows in it. A short run shows what starting costs and a long one the engine.
 Python's bytecode is made before, as `pip install` does. `--copies 10` gives every person ten times, by links: the
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
-ENGINES = {"local": "local", "own": "dask, its own cluster", "running": "dask, a running cluster"}
 
 
 @contextmanager
@@ -111,8 +109,7 @@ def main() -> None:
         with start_cluster(given.workers, environment) as (address, processes):
             words = {
                 "local": ["--engine", "local", *workers],
-                "own": ["--engine", "dask", *workers],
-                "running": ["--engine", "dask", "--scheduler", address, *workers],
+                "dask": ["--engine", "dask", "--scheduler", address, *workers],
             }
             for options in words.values():
                 run_extract(folder, [*options, "--limit", "64"], environment)  # makes the bytecode
@@ -123,17 +120,16 @@ def main() -> None:
                 for engine, options in words.items():
                     before = cpu_s(processes)
                     used, images = run_extract(folder, options, environment)
-                    elsewhere = cpu_s(processes) - before - idle * used.wall_s if engine == "running" else 0.0
+                    elsewhere = cpu_s(processes) - before - idle * used.wall_s if engine == "dask" else 0.0
                     found[engine] = used._replace(cpu_s=used.cpu_s + elsewhere)
                 rounds.append(found)
-                figures = (f"{ENGINES[e]} {u.cpu_s:.2f} s CPU, {u.wall_s:.2f} s wall" for e, u in found.items())
+                figures = (f"{e} {u.cpu_s:.2f} s CPU, {u.wall_s:.2f} s wall" for e, u in found.items())
                 print(f"{images:,} images, {given.workers} workers: {'; '.join(figures)}", flush=True)
     for figure in ("cpu_s", "wall_s"):
-        for engine in ("own", "running"):
-            pairs = [(getattr(found["local"], figure), getattr(found[engine], figure)) for found in rounds]
-            ratio = statistics.median(dask / local for local, dask in pairs)
-            extra = statistics.median(dask - local for local, dask in pairs)
-            print(f"{figure}: {ENGINES[engine]} takes {ratio:.2f} times as long as local, {extra:+.2f} s")
+        pairs = [(getattr(found["local"], figure), getattr(found["dask"], figure)) for found in rounds]
+        ratio = statistics.median(dask / local for local, dask in pairs)
+        extra = statistics.median(dask - local for local, dask in pairs)
+        print(f"{figure}: dask takes {ratio:.2f} times as long as local, {extra:+.2f} s")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def make_parts(images: str, output: str) -> None:
 
 
 def extract_progress() -> object:
-    from facepipe.progress import QuietProgress
+    from facepipe.execution.progress import QuietProgress
 
     return QuietProgress()
 

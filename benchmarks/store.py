@@ -30,7 +30,7 @@ from people import write_people  # noqa: E402
 from skimage import data  # noqa: E402
 
 from facepipe.config import Execution, ExtractConfig, join  # noqa: E402
-from facepipe.progress import QuietProgress  # noqa: E402
+from facepipe.execution.progress import QuietProgress  # noqa: E402
 from facepipe.stages import extract  # noqa: E402
 from facepipe.storage import place  # noqa: E402
 

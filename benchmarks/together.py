@@ -20,10 +20,10 @@ import cv2
 
 from facepipe import lockstep
 from facepipe.config import ExtractConfig
+from facepipe.execution.stopwatch import Stopwatch
 from facepipe.parquet import table_to_sources
 from facepipe.sources import list_sources
 from facepipe.stages.extract_part import PartExtractor
-from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -26,9 +26,9 @@ from measuring import measure
 
 from facepipe.config import ExtractConfig
 from facepipe.detection import make_detector, make_refiner
+from facepipe.execution.stopwatch import Stopwatch
 from facepipe.sources.videos import iter_frames
 from facepipe.stages.following import followed
-from facepipe.stopwatch import Stopwatch
 from facepipe.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parents[1]

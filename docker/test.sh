@@ -64,7 +64,7 @@ try_facepipe() {
         'import os, cv2; print(os.environ["OMP_NUM_THREADS"], cv2.getNumThreads())')"
     expect "an unknown option ends with 2" 2 "$(run "$image" extract --no-such-option > /dev/null 2>&1 || echo $?)"
 
-    local workers='from facepipe.cores import default_workers; print(default_workers())'
+    local workers='from facepipe.execution.cores import default_workers; print(default_workers())'
     expect "--cpus 1 makes one worker" 1 "$(run --cpus 1 --entrypoint python "$image" -c "$workers")"
     expect "little memory makes one worker" 1 "$(run --memory 800m --entrypoint python "$image" -c "$workers")"
 

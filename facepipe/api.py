@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from facepipe.config import Config, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, make_config
 from facepipe.errors import UsageError
+from facepipe.execution.progress import QuietProgress
 from facepipe.options import options_of
-from facepipe.progress import QuietProgress
 from facepipe.text import show, to_path
 
 if TYPE_CHECKING:

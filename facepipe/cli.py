@@ -45,7 +45,7 @@ def _path(*names: str, text: str, metavar: str = "DIR", group: str = EVERYDAY) -
 
 def _begin(given: dict[str, Any], *kinds: type) -> tuple[Common, Any]:
     """Takes what is common to all commands out of `given`; gives it, and the progress to report to."""
-    from facepipe.progress import make_progress
+    from facepipe.execution.progress import make_progress
 
     common = Common(**{name: given.pop(name, None) for name in options_of(Common)})
     progress = make_progress(quiet=common.quiet)
@@ -56,9 +56,9 @@ def _begin(given: dict[str, Any], *kinds: type) -> tuple[Common, Any]:
 
 
 def _run_stage(stage: str, given: dict[str, Any]) -> None:
+    from facepipe.execution import interruptible
     from facepipe.stages import pipeline
     from facepipe.summary import print_report
-    from facepipe.workers import interruptible
 
     kind = CONFIGS[stage]
     common, progress = _begin(given, kind)
@@ -103,12 +103,12 @@ def run(
     options of every stage, and options on the command line win over it. Shipped recipes: youtube_faces, celeba, lfw,
     vggface2, demo.
     """
-    from facepipe.progress import say
+    from facepipe.execution import interruptible
+    from facepipe.execution.progress import say
     from facepipe.recipes import read_recipe
     from facepipe.stages import pipeline
     from facepipe.stages.outcome import tell_outcome
     from facepipe.summary import print_report
-    from facepipe.workers import interruptible
 
     common, progress = _begin(given, *CONFIGS.values())
     data, images, reports = workspace or common.data, source or join(common.data, "images"), []
@@ -134,9 +134,9 @@ def verify(
     Checksums, every input accounted for, no identity in two subsets, clean targets, lengths as declared. Lists what is
     wrong and exits with 1; exits with 0 where everything is right.
     """
+    from facepipe.execution import interruptible
     from facepipe.stages import verify as stage
     from facepipe.summary import print_problems
-    from facepipe.workers import interruptible
 
     common, progress = _begin(given)
     with interruptible():
@@ -159,9 +159,9 @@ def demo(
     Makes a small data set, runs every stage over it, and checks the result. The faces are turned by known angles, so
     the demo also tells how closely the estimated pose follows the truth.
     """
+    from facepipe.execution import interruptible
     from facepipe.stages import pipeline
     from facepipe.summary import print_demo, print_report
-    from facepipe.workers import interruptible
 
     _, progress = _begin(given)
     with interruptible():
@@ -186,9 +186,9 @@ def bench(
     **given: Any,
 ) -> None:
     """Time extract on your files and your machine: images a second, time by step, and what a large set will take."""
+    from facepipe.execution import interruptible
     from facepipe.stages import bench as stage
     from facepipe.summary import print_bench
-    from facepipe.workers import interruptible
 
     with interruptible():
         print_bench(stage.run(folder, images, given["workers"]), count)
@@ -213,9 +213,9 @@ def report(
     **given: Any,
 ) -> None:
     """Write one HTML page that shows what was done: how many, which, how well, and what to look at."""
-    from facepipe.progress import say
+    from facepipe.execution import interruptible
+    from facepipe.execution.progress import say
     from facepipe.report import page
-    from facepipe.workers import interruptible
 
     common, _ = _begin(given)
     target = output or join(common.data, "report.html")
@@ -239,7 +239,7 @@ def review(
 
     Checks a list of corrections against the faces. `facepipe run` and `facepipe select` go by what this writes.
     """
-    from facepipe.progress import say
+    from facepipe.execution.progress import say
     from facepipe.stages import review as stage
 
     common, _ = _begin(given)
@@ -271,7 +271,7 @@ def _common(
 
 def main() -> None:
     """Runs the command line; a known error becomes one line and its exit code."""
-    from facepipe.workers import interruptible
+    from facepipe.execution import interruptible
 
     leave_out_pandas()
     try:
@@ -300,7 +300,7 @@ def main() -> None:
 
 
 def _complain(message: str, code: int) -> None:
-    from facepipe.progress import say
+    from facepipe.execution.progress import say
 
     say(f"error: {message}", "error", sys.stderr, message=message, exit_code=code)
 

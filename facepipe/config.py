@@ -12,8 +12,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from facepipe.errors import UsageError
+from facepipe.execution.progress import LOG_FORMATS, set_log_format
 from facepipe.options import Checked, option, options_of, to_type
-from facepipe.progress import LOG_FORMATS, set_log_format
 from facepipe.text import nearest, show
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Execution(Checked):
 
     workers: int = _machine(0, "Number of processes.", low=0, shown="the usable cores", metavar="N", everyday=True)
     engine: str = _machine("local", "local processes, or a Dask cluster.", choices=("local", "dask"))
-    scheduler: str = _machine("", "Address of the Dask scheduler.", metavar="ADDRESS")
+    scheduler: str = _machine("", "Address of the Dask scheduler, for --engine dask.", metavar="ADDRESS")
     overwrite: bool = _machine(False, "Replace what was made with other settings or from images that are gone; what fits is kept.")
     dry_run: bool = _machine(False, "Say what would be done, and do nothing.")
     retry_failed: bool = _machine(False, "Read images again that failed in an earlier run.")
@@ -112,6 +112,8 @@ class Execution(Checked):
         super().__post_init__()
         if self.scheduler and self.engine != "dask":
             raise UsageError("--scheduler needs --engine dask")
+        if self.engine == "dask" and not self.scheduler:
+            raise UsageError("--engine dask needs --scheduler ADDRESS; start one with `dask scheduler`")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from facepipe.progress import format_duration, say
+from facepipe.execution.progress import format_duration, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

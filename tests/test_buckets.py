@@ -21,7 +21,7 @@ import pytest
 from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, join
 from facepipe.errors import OutputError, StorageDown, TooManyFailed
-from facepipe.progress import QuietProgress
+from facepipe.execution.progress import QuietProgress
 from facepipe.report import page
 from facepipe.stages import extract, pipeline, review, select, shard, split, verify
 from facepipe.storage import Place, place

@@ -63,6 +63,7 @@ def test_help_costs_little():
         (["extract", "--part-of", "4/3"], 2, "--part-of is 4/3"),
         (["extract", "--workers", "many"], 2, "--workers"),
         (["extract", "--scheduler", "tcp://x"], 2, "--scheduler needs --engine dask"),
+        (["extract", "--engine", "dask"], 2, "--engine dask needs --scheduler ADDRESS"),
         (["extract", "--nonsense"], 2, "No such option: --nonsense; `"),
         (["extract", "--crop-siz", "3"], 2, "--crop-size"),
         (["sellect"], 2, "there is no command 'sellect'; did you mean select? The commands are extract, select, "),

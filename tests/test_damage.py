@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
-from facepipe.progress import QuietProgress
+from facepipe.execution.progress import QuietProgress
 from facepipe.stages import extract, select, shard, split, verify
 from facepipe.storage import place
 

@@ -30,9 +30,11 @@ ONLY_IN = {
         "sources/",
     ),
     "typer": ("cli.py", "arguments.py"),
-    "joblib": ("workers", "detection/weights.py"),
-    "dask": ("workers",),
-    "distributed": ("workers",),
+    "joblib": ("detection/weights.py",),
+    "dask": (),
+    "distributed": ("execution/dask.py",),
+    "multiprocessing": ("execution/",),
+    "subprocess": ("execution/",),
     "tensorflow": (),
     "keras": (),
     "jax": (),
@@ -89,7 +91,7 @@ def test_train_uses_the_public_names(path):
 
 
 def test_stages_know_nothing_of_processes():
-    """A stage hands numbers to `workers` and never starts a process itself."""
+    """A stage hands numbers to `execution` and never starts a process itself."""
     for path in (ROOT / "facepipe" / "stages").glob("*.py"):
         assert not tops(path) & {"multiprocessing", "subprocess", "joblib", "dask", "distributed"}, path.name
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
-from facepipe.progress import QuietProgress
+from facepipe.execution.progress import QuietProgress
 from facepipe.stages import extract, select, shard, split
 from facepipe.storage import place
 from facepipe.tfrecord import decode_example, read_records

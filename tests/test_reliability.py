@@ -19,8 +19,8 @@ import pytest
 
 from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig
+from facepipe.execution.progress import QuietProgress
 from facepipe.locks import share_lock
-from facepipe.progress import QuietProgress
 from facepipe.stages import extract
 from facepipe.storage import place
 

@@ -384,7 +384,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path):
     root = place(str(tmp_path))
     root.write("part", b"old")
     code = (
-        "import sys, time; from facepipe.storage import place; from facepipe.workers import interruptible\n"
+        "import sys, time; from facepipe.storage import place; from facepipe.execution import interruptible\n"
         "with interruptible(), place(sys.argv[1]).open_output('part') as file:\n"
         "    file.write(b'x' * 100_000); file.flush(); print('half', flush=True); time.sleep(60)"
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from facepipe.config import SUBSETS, join
-from facepipe.progress import format_duration
+from facepipe.execution.progress import format_duration
 from facepipe.records import Status
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facepipe.config import Execution, ExtractConfig
-from facepipe.cores import default_workers
-from facepipe.progress import QuietProgress
+from facepipe.execution.cores import default_workers
+from facepipe.execution.progress import QuietProgress
 from facepipe.records import FAILED, Status
 from facepipe.stages import extract
 

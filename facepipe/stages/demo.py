@@ -19,23 +19,22 @@ import numpy as np
 
 from facepipe.config import Execution
 from facepipe.errors import OutputError, SettingsChanged, UsageError
-from facepipe.parts import PartReport
+from facepipe.execution import PartReport, run_parts
+from facepipe.execution.progress import QuietProgress
 from facepipe.photographs import load_photographs
-from facepipe.progress import QuietProgress
 from facepipe.records import StageReport
 from facepipe.scenery import draw_light, encode_jpeg
 from facepipe.seeding import digest_names
 from facepipe.settings import check_settings, write_settings
 from facepipe.storage import Place, place
 from facepipe.synthesis import Scene, Sitter, Turn, draw_scene, plan_turns
-from facepipe.workers import run_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from facepipe.parts import Guard
+    from facepipe.execution import Guard
+    from facepipe.execution.progress import Progress
     from facepipe.photographs import Photograph
-    from facepipe.progress import Progress
     from facepipe.records import Image
 
 TRUTH = "truth.csv"

@@ -12,6 +12,7 @@ from facepipe import parquet
 from facepipe.checksums import Journal
 from facepipe.config import settings_of
 from facepipe.errors import InputError
+from facepipe.execution import run_parts
 from facepipe.locks import share_lock
 from facepipe.records import StageReport, Status
 from facepipe.settings import encode_settings
@@ -22,14 +23,13 @@ from facepipe.stages.extract_part import ExtractJob
 from facepipe.stages.runfile import RUN_FILE, add_up, join_shares, run_or_empty, write_run_file
 from facepipe.stages.tally import Tally
 from facepipe.storage import place
-from facepipe.workers import run_parts
 
 if TYPE_CHECKING:
     from typing import Any
 
     from facepipe.config import ExtractConfig
-    from facepipe.parts import PartReport
-    from facepipe.progress import Progress
+    from facepipe.execution import PartReport
+    from facepipe.execution.progress import Progress
     from facepipe.sources import Listing
     from facepipe.storage import Place
 

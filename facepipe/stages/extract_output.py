@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from facepipe import parquet, settings
 from facepipe.checksums import file_sha256
-from facepipe.cores import usable_cores
 from facepipe.errors import DamagedFile, SettingsChanged
+from facepipe.execution.cores import usable_cores
 from facepipe.readahead import in_order
 from facepipe.sources.plan import PLAN_FILE, Changes, Plan, changes_since, is_plan, write_plan
 from facepipe.stages.extract_part import FINGERPRINT

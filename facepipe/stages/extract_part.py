@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from facepipe import parquet
 from facepipe.detection import make_detector, make_refiner
 from facepipe.errors import ImageError, InputError, OutputError, StorageDown
+from facepipe.execution import PartReport
+from facepipe.execution.stopwatch import Stopwatch
 from facepipe.lockstep import at_once, in_lockstep
-from facepipe.parts import PartReport
 from facepipe.records import Status
 from facepipe.sources.plan import read_part
 from facepipe.sources.videos import iter_frames
@@ -23,7 +24,6 @@ from facepipe.stages.facerows import failure_row
 from facepipe.stages.following import followed
 from facepipe.stages.frame import FrameExtractor
 from facepipe.stages.seen import Seen
-from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place, read_ahead
 from facepipe.systemerrors import shown
 from facepipe.tracking import MOST_EVERY, SPAN, Tracker
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from facepipe.config import ExtractConfig
     from facepipe.detection import Detector
+    from facepipe.execution import Guard
     from facepipe.lockstep import Steps
-    from facepipe.parts import Guard
     from facepipe.records import FaceRow, Image, Source
 
 FINGERPRINT = "facepipe.part"

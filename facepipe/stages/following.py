@@ -9,8 +9,8 @@ from facepipe.errors import ImageError, InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from facepipe.execution.stopwatch import Stopwatch
     from facepipe.records import Face, Image
-    from facepipe.stopwatch import Stopwatch
     from facepipe.tracking import Tracker
 
 MOST_SPANS = 8

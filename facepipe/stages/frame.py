@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from facepipe.config import ExtractConfig
     from facepipe.detection import Detector
     from facepipe.detection.reduction import Reduced
+    from facepipe.execution.stopwatch import Stopwatch
     from facepipe.lockstep import Steps
     from facepipe.records import BgraImage, Box, FaceRow, Image, Source
     from facepipe.stages.seen import Seen
-    from facepipe.stopwatch import Stopwatch
 
 LOOK_AGAIN_PX = 96
 """Side to which a labelled box is brought when the first search found nothing there."""

@@ -13,16 +13,16 @@ import numpy as np
 from facepipe import parquet, tables
 from facepipe.config import SUBSETS
 from facepipe.decoding import decode
+from facepipe.execution import Guard, PartReport, run_parts
 from facepipe.splitting import name_file, name_folders
 from facepipe.stages.output import open_output
 from facepipe.storage import place
-from facepipe.workers import Guard, PartReport, run_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from facepipe.config import SplitConfig
-    from facepipe.progress import Progress
+    from facepipe.execution.progress import Progress
     from facepipe.storage import Place
 
 FOLDERS = "folders.json"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from facepipe.config import StageConfig
-    from facepipe.progress import Progress
+    from facepipe.execution.progress import Progress
 
 
 def run_stage(config: StageConfig, progress: Progress) -> StageReport:

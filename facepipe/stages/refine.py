@@ -11,10 +11,10 @@ import numpy as np
 from facepipe import parquet, tables
 from facepipe.decoding import decode
 from facepipe.errors import DamagedFile, ImageError
+from facepipe.execution import Guard, PartReport, run_parts
+from facepipe.execution.stopwatch import Stopwatch
 from facepipe.stages.scratch import load, store
-from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place
-from facepipe.workers import Guard, PartReport, run_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facepipe.config import SelectConfig
+    from facepipe.execution.progress import Progress
     from facepipe.mesh import Mesh
-    from facepipe.progress import Progress
     from facepipe.stages.faces import FaceColumns
     from facepipe.stages.output import Output
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from facepipe import __version__
 from facepipe.config import settings_of
-from facepipe.cores import default_workers, usable_cores
 from facepipe.errors import DamagedFile, FacepipeError
+from facepipe.execution.cores import default_workers, usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

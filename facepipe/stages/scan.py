@@ -11,18 +11,18 @@ import numpy as np
 
 from facepipe import parquet
 from facepipe.errors import DamagedFile
+from facepipe.execution import Guard, PartReport, run_parts
+from facepipe.execution.stopwatch import Stopwatch
 from facepipe.likeness import FINGERPRINT, SIDE, fingerprint
 from facepipe.records import Status
 from facepipe.stages.scratch import load, store
-from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place
-from facepipe.workers import Guard, PartReport, run_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facepipe.config import Execution
-    from facepipe.progress import Progress
+    from facepipe.execution.progress import Progress
     from facepipe.stages.faces import Faces
 
 TIMEOUT_S = 120.0

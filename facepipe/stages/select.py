@@ -11,6 +11,7 @@ import numpy as np
 from facepipe import parquet, tables
 from facepipe.config import settings_of
 from facepipe.errors import SettingsChanged
+from facepipe.execution.stopwatch import Stopwatch
 from facepipe.mesh import merge_poses
 from facepipe.pose import frontal_angle
 from facepipe.records import Pose, StageReport
@@ -22,14 +23,13 @@ from facepipe.stages.output import INPUTS, foresee, open_output
 from facepipe.stages.refine import refine
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.targets import COLUMNS, Groups, count_targets, make_groups, make_targets
-from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from facepipe.config import SelectConfig
-    from facepipe.progress import Progress
+    from facepipe.execution.progress import Progress
     from facepipe.stages.faces import Faces
     from facepipe.stages.output import Output
     from facepipe.storage import Place

@@ -21,6 +21,7 @@ from facepipe import parquet, tables
 from facepipe.config import SUBSETS, join, settings_of
 from facepipe.datacard import CARD, encode_card
 from facepipe.errors import AS_BEFORE, DamagedFile
+from facepipe.execution import PartReport, run_parts
 from facepipe.records import StageReport, Status
 from facepipe.settings import settings_or_none
 from facepipe.splitting import choose_subset
@@ -36,7 +37,6 @@ from facepipe.stages.sharding.records import RecordsJob
 from facepipe.storage import place
 from facepipe.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, is_shard, shard_name
 from facepipe.tfrecord import read_records
-from facepipe.workers import PartReport, run_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facepipe.config import Execution, ShardConfig
-    from facepipe.parts import Job
-    from facepipe.progress import Progress
+    from facepipe.execution import Job
+    from facepipe.execution.progress import Progress
     from facepipe.stages.sharding.order import Shard
     from facepipe.storage import Place
 

@@ -14,6 +14,7 @@ from facepipe import parquet, tables
 from facepipe.checksums import file_sha256
 from facepipe.config import SUBSETS, settings_of
 from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError, UsageError
+from facepipe.execution.stopwatch import Stopwatch
 from facepipe.likeness import find_alike
 from facepipe.records import StageReport
 from facepipe.settings import read_settings
@@ -25,14 +26,13 @@ from facepipe.stages.pairs import COLUMNS, Pairs, make_pairs, pair_tables
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.scan import scan
 from facepipe.stages.select import TARGETS
-from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facepipe.config import SplitConfig
-    from facepipe.progress import Progress
+    from facepipe.execution.progress import Progress
     from facepipe.stages.faces import Faces
     from facepipe.stages.output import Output
     from facepipe.storage import Place

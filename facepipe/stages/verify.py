@@ -20,7 +20,7 @@ from facepipe.tfds import FEATURES, INFO, VERSION, is_shard
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from facepipe.progress import Progress
+    from facepipe.execution.progress import Progress
     from facepipe.storage import Place
 
 __all__ = ["Problem", "run"]

@@ -11,7 +11,7 @@ from facepipe.stages.extract_part import ExtractJob
 from facepipe.stages.frame import FrameExtractor
 
 if TYPE_CHECKING:
-    from facepipe.parts import Guard, PartReport
+    from facepipe.execution import Guard, PartReport
 
 MARK = b"MEET:"
 """At the end of a JPEG file, followed by what shall happen: decoders don't read there."""

@@ -11,11 +11,18 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from facepipe.config import Execution
 from facepipe.errors import OutputError
-from facepipe.parts import Guard, PartReport
+from facepipe.execution import Guard, PartReport, run_parts
 from facepipe.storage import place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 HOLD_THE_LOCK_S = 600
 
@@ -83,3 +90,47 @@ class TextJob:
         place(self.output).write(f"{number}.out", data)
         counts = {status: sum(row.endswith(status) for row in rows) for status in ("ok", "worker_crash", "timeout")}
         return PartReport(counts, items=len(rows), files={f"{number}.out": hashlib.sha256(data).hexdigest()})
+
+
+class Parts:
+    """A folder of parts, one item a line, and what running those that are missing gave."""
+
+    def __init__(self, folder: Path, *parts: list[str]) -> None:
+        self.source, self.output = folder / "in", folder / "out"
+        for made in (self.source, self.output):
+            made.mkdir(parents=True, exist_ok=True)
+        for number, lines in enumerate(parts):
+            (self.source / f"{number}.txt").write_text("\n".join(lines))
+        self.numbers = range(len(parts))
+        self.done: list[int] = []
+        self.counts: Counter[str] = Counter()
+
+    def job(self, **options: bool) -> TextJob:
+        return TextJob(str(self.source), str(self.output), **options)
+
+    def missing(self) -> list[int]:
+        return [number for number in self.numbers if not (self.output / f"{number}.out").exists()]
+
+    def run(
+        self,
+        scheduler: str = "",
+        workers: int = 2,
+        timeout_s: float = 60.0,
+        on_done: Callable[[int, PartReport], None] = lambda *_: None,
+        **job: bool,
+    ) -> list[str]:
+        """Makes what is missing, on a Dask cluster where a scheduler is given; the text of each part."""
+
+        def note(number: int, report: PartReport) -> None:
+            self.done.append(number)
+            self.counts.update(report.counts)
+            on_done(number, report)
+
+        execution = Execution(workers=workers, engine="dask" if scheduler else "local", scheduler=scheduler)
+        run_parts(self.job(**job), self.missing(), execution=execution, timeout_s=timeout_s, on_done=note)
+        return self.written()
+
+    def written(self) -> list[str]:
+        """Of the parts that are there."""
+        files = [self.output / f"{number}.out" for number in self.numbers]
+        return [file.read_text() for file in files if file.exists()]

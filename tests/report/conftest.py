@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
-from facepipe.progress import QuietProgress
+from facepipe.execution.progress import QuietProgress
 from facepipe.stages import demo, extract, select, shard, split
 
 MARKUP = "<img src=x onerror=alert(1)>&\"'"

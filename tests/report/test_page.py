@@ -216,7 +216,7 @@ def test_a_target_chosen_by_hand_is_told_as_such(runners, told):
 def test_what_a_person_chooses_is_known_by_its_reason(workspace, tmp_path):
     """`select --overrides` writes the reason that the page looks for."""
     from facepipe.config import Execution, SelectConfig
-    from facepipe.progress import QuietProgress
+    from facepipe.execution.progress import QuietProgress
     from facepipe.report.people import read_targets
     from facepipe.stages import select
     from facepipe.storage import place

@@ -13,9 +13,9 @@ import pytest
 
 from facepipe.config import Execution, ExtractConfig
 from facepipe.errors import DamagedFile, InputError, SettingsChanged, UsageError
+from facepipe.execution.progress import QuietProgress
 from facepipe.parquet import FACES, part_name, write_table
 from facepipe.photographs import load_photographs
-from facepipe.progress import QuietProgress
 from facepipe.stages import demo, extract
 from facepipe.stages.demo_truth import compare_with_truth
 from facepipe.storage import place

@@ -16,7 +16,7 @@ import pytest
 from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig, PartOf
 from facepipe.errors import Incomplete, InputError, OutputError, SettingsChanged, TooManyFailed, UsageError
-from facepipe.progress import QuietProgress
+from facepipe.execution.progress import QuietProgress
 from facepipe.stages import extract
 from facepipe.stages.faces import open_faces
 from facepipe.storage import place

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from facepipe.errors import ImageError
+from facepipe.execution.stopwatch import Stopwatch
 from facepipe.records import Status
 from facepipe.stages.following import LIMIT_BYTES, MOST_SPANS, followed, frames_held
-from facepipe.stopwatch import Stopwatch
 
 
 class Echo:

@@ -9,7 +9,7 @@ from facesets import hash_folder, make_rows, write_faces
 
 from facepipe.config import Execution, SelectConfig, ShardConfig, SplitConfig
 from facepipe.errors import OutputError, UsageError
-from facepipe.progress import QuietProgress
+from facepipe.execution.progress import QuietProgress
 from facepipe.stages import select, shard, split
 
 pytestmark = pytest.mark.usefixtures("in_process")

@@ -12,12 +12,12 @@ from PIL import Image
 
 from facepipe.config import ExtractConfig
 from facepipe.detection import make_detector
+from facepipe.execution.stopwatch import Stopwatch
 from facepipe.lockstep import in_lockstep
 from facepipe.records import Source
 from facepipe.stages.frame import FrameExtractor
 from facepipe.stages.photo import Photo
 from facepipe.stages.seen import Seen
-from facepipe.stopwatch import Stopwatch
 
 FACE_PX = 108
 """The longer side of the astronaut's face in a picture of 512 px."""

@@ -15,7 +15,7 @@ from facepipe import parquet
 from facepipe.cli import app
 from facepipe.detection import weights
 from facepipe.errors import InputError, MissingExtra, SettingsChanged, WeightsError
-from facepipe.progress import QuietProgress
+from facepipe.execution.progress import QuietProgress
 from facepipe.stages import demo, pipeline
 from facepipe.stages.outcome import tell_outcome
 from facepipe.storage import place

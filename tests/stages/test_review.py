@@ -8,7 +8,7 @@ from facesets import make_rows, write_faces
 from facepipe import parquet
 from facepipe.config import SelectConfig
 from facepipe.errors import InputError, UsageError
-from facepipe.progress import QuietProgress
+from facepipe.execution.progress import QuietProgress
 from facepipe.stages import review, select
 from facepipe.storage import place
 

@@ -11,7 +11,7 @@ from skimage import data
 
 from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig
-from facepipe.progress import QuietProgress
+from facepipe.execution.progress import QuietProgress
 from facepipe.stages import extract
 from facepipe.stages.photo import whole_view
 from facepipe.stages.seen import Seen

@@ -15,8 +15,8 @@ from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig, SelectConfig
 from facepipe.decoding import decode
 from facepipe.errors import DamagedFile, Incomplete, InputError, SettingsChanged, UsageError
+from facepipe.execution.progress import QuietProgress
 from facepipe.mesh import Mesh, merge_poses
-from facepipe.progress import QuietProgress
 from facepipe.records import Pose
 from facepipe.stages import extract, refine, select
 from facepipe.storage import place

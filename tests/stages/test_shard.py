@@ -16,8 +16,8 @@ from facesets import Guard, encode_crop, hash_folder, make_row, make_rows, write
 from facepipe.checksums import read_checksums
 from facepipe.config import Execution, SelectConfig, ShardConfig, SplitConfig
 from facepipe.errors import DamagedFile, Incomplete, InputError, SettingsChanged, UsageError
+from facepipe.execution.progress import QuietProgress
 from facepipe.noise import Noise, add_noise
-from facepipe.progress import QuietProgress
 from facepipe.seeding import Draws
 from facepipe.stages import scratch, select, shard, split, verify
 from facepipe.stages.sharding import order, pixels, plan, records
@@ -329,12 +329,22 @@ def test_nothing_to_write(tmp_path):
     assert run(tmp_path, tmp_path / "s", examples="faces").counts == {"train": 3}
 
 
-@pytest.mark.parametrize("engine", ["local", "dask"])
+@pytest.fixture(params=["local", "dask"])
+def execution(request):
+    """On this machine, and on a Dask cluster within this process."""
+    if request.param == "local":
+        yield Execution()
+        return
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
+        yield Execution(engine="dask", scheduler=cluster.scheduler_address)
+
+
 @pytest.mark.usefixtures("in_process")
-def test_object_stores(workspace, shards, s3_port, s3_bucket, engine):
+def test_object_stores(workspace, shards, s3_port, s3_bucket, execution):
     """Shards written to S3 are those of a local disk, wherever the pixels waited; nothing else is left there."""
     uri = f"s3://{s3_bucket}/shards?endpoint_override=127.0.0.1:{s3_port}&scheme=http"
-    run(workspace, uri, execution=Execution(engine=engine))
+    run(workspace, uri, execution=execution)
     folder = place(uri).join("pairs", VERSION)
     there = {entry.path: folder.read(entry.path) for entry in folder.list()}
     here = {path.name: path.read_bytes() for path in folder_of(shards).iterdir()}

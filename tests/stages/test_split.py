@@ -14,7 +14,7 @@ from facepipe import parquet
 from facepipe.config import Execution, SelectConfig, SplitConfig
 from facepipe.decoding import decode
 from facepipe.errors import Incomplete, InputError, SettingsChanged
-from facepipe.progress import QuietProgress
+from facepipe.execution.progress import QuietProgress
 from facepipe.stages import pairs, select, split
 from facepipe.storage import place
 

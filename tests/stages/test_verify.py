@@ -13,7 +13,7 @@ from facesets import make_failure, make_row, make_rows, run_in_process, write_fa
 from facepipe import parquet, tables
 from facepipe.config import Execution, SelectConfig, ShardConfig, SplitConfig
 from facepipe.errors import InputError
-from facepipe.progress import QuietProgress
+from facepipe.execution.progress import QuietProgress
 from facepipe.records import Source
 from facepipe.stages import scan, select, shard, split, verify
 from facepipe.storage import place

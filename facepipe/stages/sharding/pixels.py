@@ -13,11 +13,11 @@ import numpy as np
 
 from facepipe import parquet
 from facepipe.errors import AS_BEFORE, DamagedFile
+from facepipe.execution import Guard, PartReport
+from facepipe.execution.stopwatch import Stopwatch
 from facepipe.records import Status
 from facepipe.stages.scratch import load
-from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place
-from facepipe.workers import Guard, PartReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

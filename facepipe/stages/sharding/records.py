@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 
 from facepipe.errors import DamagedFile
+from facepipe.execution import Guard, PartReport
+from facepipe.execution.stopwatch import Stopwatch
 from facepipe.noise import Draw, Noise, add_noise
 from facepipe.seeding import Draws
 from facepipe.stages.sharding.order import iterate_blocks
 from facepipe.stages.sharding.pixels import PixelReader
-from facepipe.stopwatch import Stopwatch
 from facepipe.storage import place
 from facepipe.tfrecord import encode_example, frame_record
-from facepipe.workers import Guard, PartReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

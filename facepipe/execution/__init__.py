@@ -1,7 +1,7 @@
-"""Runs numbered parts on this machine's processes or on a Dask cluster, and stops in good order.
+"""Makes numbered parts in processes of this machine or of a Dask cluster, and stops in good order.
 
-A part is made by a `Job` in a child process that a supervisor watches (see `workers_crew`); threads of this
-process hand out the numbers. On a cluster the same supervisors run inside its workers.
+A part is made by a `Job` in a child process (`guard` is the child's side, `pool` its parent's, `dask` runs the same
+pool inside a cluster's workers).
 """
 
 from __future__ import annotations
@@ -9,22 +9,18 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from facepipe.cores import default_workers
 from facepipe.errors import Interrupted
-from facepipe.parts import Guard, Job, PartReport
+from facepipe.execution.cores import default_workers
+from facepipe.execution.guard import Guard, Job, PartReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from facepipe.config import Execution
-
-_LOOK_UP_S = 0.5
 
 __all__ = ["Guard", "Job", "PartReport", "interruptible", "run_parts"]
 
@@ -54,33 +50,17 @@ def run_parts(
     Raises:
         FacepipeError: a part's own error, or one that names the part whose worker failed.
     """
+    if not numbers:
+        return
     if execution.engine == "dask":
-        from facepipe.workers_dask import run_on_cluster
+        from facepipe.execution.dask import run_on_cluster
 
         run_on_cluster(job, numbers, execution, timeout_s, on_done, note)
-    elif numbers:
-        _run_locally(job, numbers, min(execution.workers or default_workers(), len(numbers)), timeout_s, on_done)
+        return
+    from facepipe.execution.pool import Pool
 
-
-def _run_locally(
-    job: Job, numbers: Sequence[int], workers: int, timeout_s: float, on_done: Callable[[int, PartReport], None]
-) -> None:
-    from facepipe.workers_crew import Crew
-
-    pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="supervisor")
-    crew = Crew(job, timeout_s)
-    try:
-        to_do = iter(numbers)
-        # One more than there are workers, so that none waits while `on_done` runs.
-        waiting = {pool.submit(crew.make, number): number for number in islice(to_do, workers + 1)}
-        while waiting:
-            # A signal that comes just before this thread falls asleep would not wake it: it looks up now and then.
-            for done in wait(waiting, _LOOK_UP_S, FIRST_COMPLETED).done:
-                on_done(waiting.pop(done), done.result())
-                waiting |= {pool.submit(crew.make, number): number for number in islice(to_do, 1)}
-    finally:
-        crew.stop()
-        pool.shutdown(cancel_futures=True)
+    with Pool(job, timeout_s, execution.workers or default_workers()) as pool:
+        pool.make(numbers, on_done)
 
 
 @contextmanager

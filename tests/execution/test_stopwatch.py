@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from facepipe.stopwatch import Stopwatch
+from facepipe.execution.stopwatch import Stopwatch
 
 
 def test_an_inner_step_is_taken_out_of_the_outer_one():

@@ -16,45 +16,12 @@ import pytest
 
 from facepipe.config import Execution
 from facepipe.errors import FacepipeError, Interrupted, OutputError
-from facepipe.workers import interruptible, run_parts
+from facepipe.execution import interruptible, run_parts
 
-JOBS = str(Path(__file__).parent / "jobs")
+JOBS = str(Path(__file__).parents[1] / "jobs")
 sys.path.insert(0, JOBS)
 
-from parts_of_text import TextJob  # noqa: E402 - children find it through `sys.path`
-
-
-class Parts:
-    """A folder of parts, one item a line, and what running them gave."""
-
-    def __init__(self, folder: Path, *parts: list[str]) -> None:
-        self.source, self.output = folder / "in", folder / "out"
-        self.source.mkdir(exist_ok=True)
-        for number, lines in enumerate(parts):
-            (self.source / f"{number}.txt").write_text("\n".join(lines))
-        self.numbers = range(len(parts))
-        self.done: list[int] = []
-        self.counts: dict[str, int] = {}
-
-    def run(
-        self, timeout_s: float = 60.0, workers: int = 2, engine: str = "local", scheduler: str = "", **job
-    ) -> dict[str, str]:
-        run_parts(
-            TextJob(str(self.source), str(self.output), **job),
-            [number for number in self.numbers if not (self.output / f"{number}.out").exists()],
-            execution=Execution(workers=workers, engine=engine, scheduler=scheduler),
-            timeout_s=timeout_s,
-            on_done=self.on_done,
-        )
-        return self.written()
-
-    def on_done(self, number, report) -> None:
-        self.done.append(number)
-        for status, n in report.counts.items():
-            self.counts[status] = self.counts.get(status, 0) + n
-
-    def written(self) -> dict[str, str]:
-        return {path.name: path.read_text() for path in sorted(self.output.glob("*"))} if self.output.exists() else {}
+from parts_of_text import Parts  # noqa: E402 - children find it through `sys.path`
 
 
 def children_of(pid: int) -> list[int]:
@@ -98,7 +65,7 @@ def test_every_part_is_made_once_and_reported(workers, tmp_path):
     parts = Parts(tmp_path, *[[f"item {n}.{i}" for i in range(n % 4)] for n in range(12)])
     written = parts.run(workers=workers)
     assert sorted(parts.done) == list(parts.numbers)
-    assert written == {f"{n}.out": "\n".join(f"item {n}.{i} ok" for i in range(n % 4)) for n in parts.numbers}
+    assert written == ["\n".join(f"item {n}.{i} ok" for i in range(n % 4)) for n in parts.numbers]
     assert parts.counts["ok"] == sum(n % 4 for n in parts.numbers)
 
 
@@ -108,7 +75,7 @@ def test_work_is_done_in_other_processes_and_by_as_many_as_asked_for(tmp_path):
     for workers in (1, 3):
         for file in parts.output.glob("*"):
             file.unlink()
-        pids = {text.split()[1] for text in parts.run(workers=workers).values()}
+        pids = {text.split()[1] for text in parts.run(workers=workers)}
         assert len(pids) == workers
         assert str(os.getpid()) not in pids
 
@@ -117,7 +84,7 @@ def test_work_is_done_in_other_processes_and_by_as_many_as_asked_for(tmp_path):
 def test_an_item_that_ends_its_process_costs_one_row(death, tmp_path):
     """It becomes `worker_crash`; the other items of its part and the other parts are done as if nothing had been."""
     parts = Parts(tmp_path, ["a", death, "b"], ["c", "d"])
-    assert parts.run() == {"0.out": f"a ok\n{death} worker_crash\nb ok", "1.out": "c ok\nd ok"}
+    assert parts.run() == [f"a ok\n{death} worker_crash\nb ok", "c ok\nd ok"]
 
 
 @pytest.mark.parametrize("hang", ["sleep:60", "hold"])
@@ -125,14 +92,14 @@ def test_an_item_that_hangs_becomes_a_timeout(hang, tmp_path):
     """Also where the code holds the interpreter's lock, so that no thread of the child could end it."""
     parts = Parts(tmp_path, ["a", hang, "b"], ["c"])
     started = time.monotonic()
-    assert parts.run(timeout_s=0.5) == {"0.out": f"a ok\n{hang} timeout\nb ok", "1.out": "c ok"}
+    assert parts.run(timeout_s=0.5) == [f"a ok\n{hang} timeout\nb ok", "c ok"]
     assert time.monotonic() - started < 10
 
 
 def test_many_short_items_are_no_timeout(tmp_path):
     """The time is an item's, not the part's."""
     parts = Parts(tmp_path, ["sleep:0.2"] * 8)
-    assert parts.run(timeout_s=0.6)["0.out"] == "\n".join(["sleep:0.2 ok"] * 8)
+    assert parts.run(timeout_s=0.6)[0] == "\n".join(["sleep:0.2 ok"] * 8)
 
 
 def test_ten_crashes_in_two_thousand_items_still_end_well(tmp_path):
@@ -147,29 +114,30 @@ def test_ten_crashes_in_two_thousand_items_still_end_well(tmp_path):
 def test_a_death_that_does_not_come_again_costs_nothing(tmp_path):
     """A process killed once from outside, or by a neighbour's hunger for memory: the same bytes, nothing blamed."""
     parts = Parts(tmp_path, ["a", f"once:{tmp_path}/flag", "b"], ["c"])
-    assert parts.run() == {"0.out": f"a ok\nonce:{tmp_path}/flag ok\nb ok", "1.out": "c ok"}
+    assert parts.run() == [f"a ok\nonce:{tmp_path}/flag ok\nb ok", "c ok"]
 
 
-def test_workers_killed_from_outside_at_any_time_cost_nothing(tmp_path):
+@pytest.mark.parametrize("pauses_s", [(0.05, 0.2), (0.0, 0.03)], ids=["any time", "start-up"])
+def test_workers_killed_from_outside_cost_nothing(pauses_s, tmp_path):
     """`kill -9` of a random worker, twelve times in a run: every row is as in a run that nothing disturbed."""
-    parts = Parts(tmp_path, *[[f"sleep:0.0{i}" for i in (1, 2, 3, 4)] * 4 for _ in range(10)])
-    killed = []
+    lines = [f"sleep:0.0{i}" for i in (1, 2, 3, 4)] * 4
+    parts = Parts(tmp_path, *[lines] * 10)
+    killed: list[int] = []
     dice = random.Random(4)
 
     def kill_now_and_then() -> None:
-        for _ in range(12):
-            time.sleep(dice.uniform(0.05, 0.2))
-            for pid in dice.sample(children_of(os.getpid()), 1):
-                os.kill(pid, signal.SIGKILL)
-                killed.append(pid)
+        while len(killed) < 12:
+            time.sleep(dice.uniform(*pauses_s))
+            if workers := [pid for pid in children_of(os.getpid()) if pid not in killed]:
+                killed.append(dice.choice(workers))
+                os.kill(killed[-1], signal.SIGKILL)
 
     killer = threading.Thread(target=kill_now_and_then)
     killer.start()
     written = parts.run()
-    killer.join()
-    assert len(killed) > 5
-    expected = "\n".join([f"sleep:0.0{i} ok" for i in (1, 2, 3, 4)] * 4)
-    assert written == {f"{number}.out": expected for number in parts.numbers}
+    killer.join(0)
+    assert len(killed) == 12
+    assert written == ["\n".join(f"{line} ok" for line in lines)] * 10
 
 
 def test_a_worker_that_dies_outside_any_item_ends_the_run_with_a_line(tmp_path):
@@ -193,23 +161,22 @@ def test_a_defect_names_part_item_and_place(tmp_path):
 def test_an_error_in_on_done_ends_the_run_at_once(tmp_path):
     """Such as too many failures: nobody waits for the parts that are still running."""
     parts = Parts(tmp_path, ["a"], ["sleep:30"], ["sleep:30"])
-    parts.on_done = lambda *_: 1 / 0
     started = time.monotonic()
     with pytest.raises(ZeroDivisionError):
-        parts.run()
+        parts.run(on_done=lambda *_: 1 / 0)
     assert time.monotonic() - started < 5
 
 
 def test_no_parts_no_processes(tmp_path):
     """A rerun of what is finished does nothing."""
-    assert Parts(tmp_path).run() == {}
+    assert Parts(tmp_path).run() == []
 
 
 def test_children_have_one_thread_each_and_utf8_names(tmp_path, monkeypatch):
     """Libraries in a worker start no threads of their own, and names are UTF-8 in every locale."""
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
-    [text] = Parts(tmp_path, ["environment"]).run().values()
+    [text] = Parts(tmp_path, ["environment"]).run()
     assert text == "environment OMP_NUM_THREADS=1 PYTHONUTF8=1 utf-8 ok"
 
 
@@ -217,7 +184,7 @@ def test_children_have_one_thread_each_and_utf8_names(tmp_path, monkeypatch):
 def test_what_dasks_nanny_sets_for_memory_is_not_passed_on(tmp_path, monkeypatch, given, kept):
     """With it an image takes half as much time again; what a user sets stays."""
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", given)
-    [text] = Parts(tmp_path, ["variable:MALLOC_TRIM_THRESHOLD_"]).run().values()
+    [text] = Parts(tmp_path, ["variable:MALLOC_TRIM_THRESHOLD_"]).run()
     assert text == f"variable:MALLOC_TRIM_THRESHOLD_ {kept} ok"
 
 
@@ -228,7 +195,7 @@ def test_arrow_asks_for_no_huge_pages_unless_the_user_chose(monkeypatch, tmp_pat
     monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
     if given:
         monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", given)
-    [text] = Parts(tmp_path, ["variable:ARROW_DEFAULT_MEMORY_POOL"]).run().values()
+    [text] = Parts(tmp_path, ["variable:ARROW_DEFAULT_MEMORY_POOL"]).run()
     assert text == f"variable:ARROW_DEFAULT_MEMORY_POOL {kept} ok"
 
 
@@ -246,7 +213,7 @@ def test_memory_stays_flat_over_many_parts(tmp_path):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         parts = Parts(tmp_path, ["a"])
         run_parts(
-            TextJob(str(parts.source), str(parts.output), same=True),
+            parts.job(same=True),
             numbers,
             execution=Execution(workers=2),
             timeout_s=60,
@@ -264,20 +231,20 @@ sys.path.insert(0, {JOBS!r})
 from parts_of_text import TextJob
 from facepipe.config import Execution
 from facepipe.errors import FacepipeError
-from facepipe.workers import interruptible, run_parts
+from facepipe.execution import interruptible, run_parts
 try:
     with interruptible():
         run_parts(TextJob(sys.argv[1] + "/in", sys.argv[1] + "/out"), range(int(sys.argv[2])),
-                  execution=Execution(workers=2), timeout_s=60, on_done=lambda number, _: print(number, flush=True))
+                  execution=Execution(workers=2), timeout_s=float(sys.argv[3]), on_done=lambda number, _: print(number, flush=True))
 except FacepipeError as error:
     print(error, file=sys.stderr)
     sys.exit(error.exit_code)
 """
 
 
-def start(folder: Path, parts: int, **options) -> subprocess.Popen:
+def start(folder: Path, parts: int, timeout_s: float = 60.0, **options) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(folder), str(parts)],
+        [sys.executable, "-c", RUN, str(folder), str(parts), str(timeout_s)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -303,7 +270,7 @@ def test_a_signal_ends_a_run_in_good_order(number, whole_group, last, tmp_path):
     _, said = run.communicate(timeout=15)
     assert (run.returncode, time.monotonic() - started < 10) == (130, True)
     assert said == f"stopped by {number.name}; what is finished is kept: run the same command again to go on\n"
-    assert parts.written() == {"0.out": "a ok"}
+    assert parts.written() == ["a ok"]
     wait_until(lambda: not any(is_alive(pid) for pid in children))
 
 
@@ -317,9 +284,21 @@ def test_killing_the_parent_ends_its_children(tmp_path):
     run.kill()
     run.communicate()
     wait_until(lambda: not any(is_alive(pid) for pid in children), 5)
-    assert parts.written() == {"0.out": "a ok"}
-    assert parts.run() == {"0.out": "a ok", "1.out": "sleep:3 ok\nb ok", "2.out": "sleep:3 ok\nc ok"}
+    assert parts.written() == ["a ok"]
+    assert parts.run() == ["a ok", "sleep:3 ok\nb ok", "sleep:3 ok\nc ok"]
     assert sorted(parts.done) == [1, 2]
+
+
+def test_a_run_that_is_stopped_for_a_while_blames_nobody(tmp_path):
+    """Ctrl-Z, and `fg` after twice the time that an item may take."""
+    parts = Parts(tmp_path, ["a"], ["sleep:1"], ["sleep:1"])
+    run = start(tmp_path, 3, 1.5, start_new_session=True)
+    assert run.stdout.readline() == "0\n"
+    os.killpg(run.pid, signal.SIGSTOP)
+    time.sleep(3)
+    os.killpg(run.pid, signal.SIGCONT)
+    run.communicate(timeout=15)
+    assert parts.written() == ["a ok", "sleep:1 ok", "sleep:1 ok"]
 
 
 def test_signals_are_errors_only_inside(tmp_path):

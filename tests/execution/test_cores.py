@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from facepipe import cores
-from facepipe.cores import WORKER_BYTES, default_workers, memory_limit_bytes, usable_cores
+from facepipe.execution import cores
+from facepipe.execution.cores import WORKER_BYTES, default_workers, memory_limit_bytes, usable_cores
 
 
 def tree(folder, files: dict[str, str]) -> str:

@@ -15,18 +15,17 @@ from pathlib import Path
 import pytest
 
 distributed = pytest.importorskip("distributed")
-psutil = pytest.importorskip("psutil")
 
-JOBS = str(Path(__file__).parent / "jobs")
+JOBS = str(Path(__file__).parents[1] / "jobs")
 sys.path.insert(0, JOBS)
 
-from parts_of_text import TextJob  # noqa: E402 - workers find it through their path
+from parts_of_text import Parts, TextJob  # noqa: E402 - workers find it through their path
 from people import write_people  # noqa: E402
 
 from facepipe.config import Execution  # noqa: E402
-from facepipe.errors import FacepipeError, Interrupted, OutputError  # noqa: E402
+from facepipe.errors import FacepipeError, Interrupted  # noqa: E402
+from facepipe.execution import interruptible, run_parts  # noqa: E402
 from facepipe.storage import place  # noqa: E402
-from facepipe.workers import interruptible, run_parts  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -108,41 +107,6 @@ def own_cluster():
     yield from three_workers()
 
 
-class Parts:
-    """Parts of text, and what running them on a cluster gave."""
-
-    def __init__(self, folder: Path, *parts: list[str]) -> None:
-        self.source, self.output = folder / "in", folder / "out"
-        self.source.mkdir()
-        self.output.mkdir()
-        for number, lines in enumerate(parts):
-            (self.source / f"{number}.txt").write_text("\n".join(lines))
-        self.numbers = range(len(parts))
-        self.done: list[int] = []
-
-    def job(self) -> TextJob:
-        return TextJob(str(self.source), str(self.output))
-
-    def missing(self) -> list[int]:
-        return [number for number in self.numbers if not (self.output / f"{number}.out").exists()]
-
-    def run(
-        self, cluster: Cluster | None, workers: int = 0, timeout_s: float = 60, on_done=lambda *_: None
-    ) -> list[str]:
-        def note(number, report) -> None:
-            self.done.append(number)
-            on_done(number, report)
-
-        run_parts(
-            self.job(),
-            self.missing(),
-            execution=Execution(workers=workers, engine="dask", scheduler=cluster.address if cluster else ""),
-            timeout_s=timeout_s,
-            on_done=note,
-        )
-        return [(self.output / f"{number}.out").read_text() for number in self.numbers]
-
-
 def processes_with(text: str) -> list[int]:
     """Living processes whose command line holds `text`."""
     found = []
@@ -158,51 +122,25 @@ def processes_with(text: str) -> list[int]:
 def test_a_cluster_makes_what_this_machine_makes(cluster, tmp_path):
     """The same parts, crashes and hangs included, come out with the same bytes; nothing of the run is left there."""
     lines = [["a", "segfault", "b"], ["hold", "c"], *[[f"item {n}"] for n in range(10)]]
-    (tmp_path / "dask").mkdir()
-    (tmp_path / "local").mkdir()
     there, here = Parts(tmp_path / "dask", *lines), Parts(tmp_path / "local", *lines)
-    written = there.run(cluster, timeout_s=1)
-    run_parts(here.job(), here.missing(), execution=Execution(workers=2), timeout_s=1, on_done=lambda *_: None)
-    assert written == [(here.output / f"{number}.out").read_text() for number in here.numbers]
+    written = there.run(cluster.address, timeout_s=1)
+    assert written == here.run(timeout_s=1)
     assert sorted(there.done) == list(there.numbers)
     end = time.monotonic() + 10
     while any(
         f", {worker.pid})" in Path(f"/proc/{pid}/cmdline").read_text()
         for worker in cluster.processes.values()
-        for pid in processes_with("workers_child")
+        for pid in processes_with("execution.guard")
     ):
         assert time.monotonic() < end
         time.sleep(0.1)
-
-
-def test_without_a_scheduler_a_cluster_is_started_here(tmp_path):
-    """`--engine dask` alone works, known errors come as they are, and no process is left."""
-    parts = Parts(tmp_path, ["a", "exit"], ["b"])
-    assert parts.run(None, workers=2) == ["a ok\nexit worker_crash", "b ok"]
-    (parts.source / "2.txt").write_text("full")
-    parts.numbers = range(3)
-    with pytest.raises(OutputError, match=r"^the disk is full$"):
-        parts.run(None, workers=1)
-
-
-def listening() -> set[str]:
-    """Addresses on which this process takes connections."""
-    connections = psutil.Process().net_connections("inet")
-    return {f"{c.laddr.ip}:{c.laddr.port}" for c in connections if c.status == psutil.CONN_LISTEN}
-
-
-def test_a_cluster_started_here_is_nobody_elses(tmp_path):
-    """While it runs, no other machine can reach it."""
-    before, during = listening(), set()
-    Parts(tmp_path, ["a"]).run(None, workers=1, on_done=lambda *_: during.update(listening()))
-    assert {address.rpartition(":")[0] for address in during - before} <= {"127.0.0.1"}
 
 
 def test_workers_is_a_cap_that_holds(cluster, tmp_path):
     """With --workers 2 on three workers, never more than two parts are being made."""
     parts = Parts(tmp_path, *[["time", "sleep:0.2", "time"] for _ in range(12)])
     spans = []
-    for text in parts.run(cluster, workers=2):
+    for text in parts.run(cluster.address, workers=2):
         first, _, last = text.splitlines()
         spans.append((float(first.split()[1]), float(last.split()[1])))
     at_once = [sum(start <= moment < end for start, end in spans) for moment, _ in spans]
@@ -213,7 +151,7 @@ def test_without_a_cap_all_workers_are_used(cluster, tmp_path):
     """Three workers of one thread: three parts at a time."""
     parts = Parts(tmp_path, *[["parent", "sleep:0.2"] for _ in range(12)])
     cluster_pids = {str(process.pid) for process in cluster.processes.values()}
-    used = {text.splitlines()[0].split()[1] for text in parts.run(cluster)}
+    used = {text.splitlines()[0].split()[1] for text in parts.run(cluster.address, workers=0)}
     assert used == cluster_pids - {str(cluster.scheduler.pid)}
 
 
@@ -227,7 +165,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(own_cluster, tmp_path):
         if len(parts.done) == 3:
             victim.send_signal(signal.SIGKILL)
 
-    assert parts.run(own_cluster, on_done=kill_once) == ["a ok\nsleep:0.2 ok\nb ok"] * 15
+    assert parts.run(own_cluster.address, workers=0, on_done=kill_once) == ["a ok\nsleep:0.2 ok\nb ok"] * 15
     assert victim.wait(10) == -signal.SIGKILL
     assert sorted(parts.done) == list(parts.numbers)
 
@@ -242,7 +180,7 @@ def test_a_worker_that_joins_is_used(own_cluster, tmp_path):
             own_cluster.add_worker("late")
             own_cluster.wait_for(4)  # on a busy machine it would take longer to start than the run
 
-    used = {text.splitlines()[0].split()[1] for text in parts.run(own_cluster, on_done=add_once)}
+    used = {text.splitlines()[0].split()[1] for text in parts.run(own_cluster.address, workers=0, on_done=add_once)}
     assert str(own_cluster.processes["late"].pid) in used
 
 
@@ -259,7 +197,7 @@ def test_a_lost_scheduler_is_a_line_and_a_rerun_goes_on(own_cluster, tmp_path):
     with pytest.raises(
         FacepipeError, match=r"the Dask scheduler at .* was lost; .*start it and its workers again, then run"
     ):
-        parts.run(own_cluster, on_done=kill_once)
+        parts.run(own_cluster.address, workers=0, on_done=kill_once)
     assert time.monotonic() - started < 30
     own_cluster.close()
     left = parts.missing()
@@ -268,15 +206,28 @@ def test_a_lost_scheduler_is_a_line_and_a_rerun_goes_on(own_cluster, tmp_path):
     again = Cluster()
     try:
         again.add_worker("new")
-        assert parts.run(again) == ["a ok\nsleep:0.1 ok"] * 30
+        assert parts.run(again.address, workers=0) == ["a ok\nsleep:0.1 ok"] * 30
     finally:
         again.close()
     assert sorted(parts.done) == left
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.6, 1.5])
+def test_a_scheduler_that_dies_at_any_moment_is_a_line(own_cluster, tmp_path, seconds):
+    """While the run connects, sends its first parts, or waits for the last ones."""
+    parts = Parts(tmp_path, *[["a", "sleep:1"] for _ in range(9)])
+    threading.Timer(seconds, own_cluster.scheduler.kill).start()
+    started = time.monotonic()
+    with pytest.raises(FacepipeError, match=r"start (it and its workers again|one with `dask scheduler`)") as raised:
+        parts.run(own_cluster.address, workers=0)
+    assert "\n" not in str(raised.value)
+    assert time.monotonic() - started < 60
+
+
 def test_no_scheduler_is_a_line(monkeypatch):
     """Nothing listens there: which address, and how to start one."""
-    monkeypatch.setattr("facepipe.workers_dask.CONNECT_S", 1)
+    monkeypatch.setattr("facepipe.execution.dask.CONNECT_S", 1)
     execution = Execution(engine="dask", scheduler=f"tcp://127.0.0.1:{free_port()}")
     with pytest.raises(
         FacepipeError, match=r"no Dask scheduler answers at tcp://127.0.0.1:\d+: .*start one with `dask scheduler`"
@@ -287,7 +238,7 @@ def test_no_scheduler_is_a_line(monkeypatch):
 @pytest.mark.slow
 def test_a_scheduler_without_workers_is_a_line(monkeypatch, tmp_path):
     """The run doesn't wait for ever, and says at once that it waits; a worker that comes meanwhile is used."""
-    monkeypatch.setattr("facepipe.workers_dask.WORKERS_S", 1)
+    monkeypatch.setattr("facepipe.execution.dask.WORKERS_S", 1)
     alone = Cluster()
     notes = []
     try:
@@ -297,7 +248,7 @@ def test_a_scheduler_without_workers_is_a_line(monkeypatch, tmp_path):
             run_parts(TextJob("in", "out"), [0], **given)
         said = f"{alone.address} has no worker yet; waiting 1 s for `dask worker {alone.address}`"
         assert notes == [f"the Dask scheduler at {said}"]
-        monkeypatch.setattr("facepipe.workers_dask.WORKERS_S", 60)
+        monkeypatch.setattr("facepipe.execution.dask.WORKERS_S", 60)
         parts = Parts(tmp_path, ["a"])
         given["note"] = lambda _: alone.add_worker("late")
         run_parts(parts.job(), [0], **given)
@@ -315,7 +266,7 @@ def test_a_folder_that_the_workers_do_not_have_is_a_line(cluster, tmp_path, monk
     gone.rmdir()
     monkeypatch.setattr(os, "getcwd", lambda: str(gone))
     with pytest.raises(FacepipeError, match=r"the folder .*gone is not there on .*; share it between the machines"):
-        parts.run(cluster)
+        parts.run(cluster.address, workers=0)
 
 
 def test_relative_paths_mean_the_folder_of_the_run(cluster, tmp_path, monkeypatch):
@@ -333,9 +284,9 @@ def test_a_signal_ends_a_cluster_run_too(cluster, tmp_path):
     threading.Timer(3, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     started = time.monotonic()
     with pytest.raises(Interrupted, match="stopped by SIGTERM"), interruptible():
-        parts.run(cluster)
+        parts.run(cluster.address, workers=0)
     assert time.monotonic() - started < 13
-    children = [pid for pid in processes_with("workers_child") if str(tmp_path) not in str(pid)]
+    children = [pid for pid in processes_with("execution.guard") if str(tmp_path) not in str(pid)]
     workers = {process.pid for process in cluster.processes.values()}
     end = time.monotonic() + 10
     while any(parent_of(pid) in workers for pid in children):
