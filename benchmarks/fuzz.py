@@ -185,10 +185,7 @@ def mutate(seeds: list[bytes], seed: int, kind: str, number: int) -> bytes:
 def repaired(kind: str, data: bytes) -> bytes:
     """The same with right checksums, so that a reader gets past them."""
     if kind == "png":
-        from facepipe.headers import png_chunks
-
-        bodies = [data[start : end - 4] for _, start, end in png_chunks(data)]
-        return data[:8] + b"".join(body + zlib.crc32(body[4:]).to_bytes(4, "big") for body in bodies)
+        return repaired_png(data)
     if kind == "tfrecord":
         from facepipe.tfrecord import frame_record
 
@@ -199,6 +196,16 @@ def repaired(kind: str, data: bytes) -> bytes:
             at += 16 + length
         return b"".join(records)
     return data
+
+
+def repaired_png(data: bytes) -> bytes:
+    """The whole chunks, each with its right checksum."""
+    chunks, at = [data[:8]], 8
+    while at + 12 <= len(data) and (end := at + 12 + int.from_bytes(data[at : at + 4])) <= len(data):
+        body = data[at + 4 : end - 4]
+        chunks.append(data[at : at + 4] + body + zlib.crc32(body).to_bytes(4))
+        at = end
+    return b"".join(chunks)
 
 
 def _change(data: bytearray, rng: random.Random, seeds: list[bytes]) -> None:
@@ -300,7 +307,7 @@ class Reader:
             self._list(data, number)
 
     def _read_image(self, data: bytes, number: int) -> None:
-        from facepipe.decoding import decode, read_header
+        from facepipe.media.image import decode, read_header
 
         header = read_header(data)
         reduction = (1, 1, 2, 4, 8)[number % 5]
@@ -314,7 +321,7 @@ class Reader:
             self.detector.detect(image, 20)
 
     def _read_film(self, data: bytes) -> None:
-        from facepipe.sources.videos import iter_frames
+        from facepipe.media.video import iter_frames
 
         for count, (_, image) in enumerate(iter_frames(self._write("film", data), 1, MAX_PIXELS)):
             assert image.ndim == 3

@@ -27,7 +27,7 @@ from measuring import measure
 from facepipe.config import ExtractConfig
 from facepipe.detection import make_detector, make_refiner
 from facepipe.execution.stopwatch import Stopwatch
-from facepipe.sources.videos import iter_frames
+from facepipe.media.video import iter_frames
 from facepipe.stages.following import followed
 from facepipe.tracking import Tracker
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from facepipe.decoding import decode, read_header
 from facepipe.errors import ImageError
+from facepipe.media.image import decode, read_header
 from facepipe.records import Status
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "fuzz.py"
@@ -124,7 +124,7 @@ def test_a_gif_whose_frame_is_larger_than_its_screen():
     """The first frame counts, however much lies before it that is no block. (Found by fuzzing: a wrong size.)"""
     screen = b"GIF89a" + struct.pack("<HHBBB", 70, 90, 0, 0, 0)
     frame = b"," + struct.pack("<HHHHB", 0, 0, 120, 90, 0)
-    header = read_header(screen + b"\0\1\2\3" + frame)
+    header = read_header(screen + b"\0\1\2\3" + frame + b"\x08\0;")
     assert (header.width, header.height) == (120, 90)
 
 

@@ -14,9 +14,10 @@ FACEPIPE = sorted((ROOT / "facepipe").rglob("*.py"))
 TRAIN = sorted((ROOT / "train").rglob("*.py"))
 STANDARD = set(sys.stdlib_module_names)
 LEAVES = {
-    "chatter", "choosing", "cropping", "decoding", "exif", "headers", "likeness", "lockstep", "mesh", "noise", "pose", "quality", "relief", "samples", "seeding", "selection", "signatures", "splitting", "text", "tracking",
+    "choosing", "cropping", "likeness", "lockstep", "mesh", "noise", "pose", "quality", "relief", "seeding", "selection", "splitting", "text", "tracking",
 }  # fmt: skip
-LEAF_PACKAGES = {"numpy", "cv2", "PIL", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers"}
+LEAF_FOLDERS = ("detection", "media")
+LEAF_PACKAGES = {"numpy", "cv2", "PIL", "av", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers"}
 ONLY_IN = {
     "pyarrow": (
         "parquet.py",
@@ -40,7 +41,7 @@ ONLY_IN = {
     "jax": (),
     "train": (),
 }
-FOR_TRAIN = {"facepipe", "facepipe.tfrecord", "facepipe.storage", "facepipe.errors"}
+FOR_TRAIN = {"facepipe", "facepipe.tfrecord", "facepipe.storage", "facepipe.errors", "facepipe.media.stderr"}
 
 
 def imported(path: Path) -> set[str]:
@@ -66,7 +67,7 @@ def test_foundations_import_only_the_standard_library_and_numpy(name):
 
 @pytest.mark.parametrize(
     "path",
-    [p for p in FACEPIPE if p.stem in LEAVES or p.parent.name == "detection"],
+    [p for p in FACEPIPE if p.stem in LEAVES or p.parent.name in LEAF_FOLDERS],
     ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_leaves_know_nothing_of_files_processes_and_configuration(path):
@@ -74,7 +75,7 @@ def test_leaves_know_nothing_of_files_processes_and_configuration(path):
     assert tops(path) - STANDARD - LEAF_PACKAGES - ({"joblib"} if path.name == "weights.py" else set()) <= {"facepipe"}
     ours = {name for name in imported(path) if name.startswith("facepipe.")}
     allowed = {f"facepipe.{leaf}" for leaf in LEAVES} | {"facepipe.records", "facepipe.errors"}
-    assert {name for name in ours if not name.startswith("facepipe.detection")} <= allowed
+    assert {name for name in ours if name.split(".")[1] not in LEAF_FOLDERS} <= allowed
 
 
 @pytest.mark.parametrize("package", ONLY_IN)
@@ -109,7 +110,9 @@ def test_the_library_does_no_work_at_import_and_is_typed():
 
 def test_the_command_line_loads_nothing_heavy():
     """`facepipe --help` answers at once."""
-    code = "import sys, facepipe.cli; print(sorted({'numpy','cv2','pyarrow','onnxruntime','PIL'} & set(sys.modules)))"
+    code = (
+        "import sys, facepipe.cli; print(sorted({'numpy','cv2','pyarrow','onnxruntime','PIL','av'} & set(sys.modules)))"
+    )
     assert (
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "[]"
     )

@@ -8,7 +8,7 @@ import pytest
 
 from facepipe.choosing import overlap
 from facepipe.detection import make_detector, make_refiner
-from facepipe.sources.videos import iter_frames
+from facepipe.media.video import iter_frames
 from facepipe.tracking import SPAN, Tracker
 
 MIN_FACE, MIN_SCORE = 40.0, 0.7

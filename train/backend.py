@@ -6,16 +6,15 @@ import importlib.util
 import os
 import random
 import sys
-import tempfile
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facepipe.errors import MissingExtra, UsageError
+from facepipe.media.stderr import captured_stderr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
@@ -28,6 +27,7 @@ GREETINGS = (
     b"I0000 ",
     b"To enable the following instructions",
 )
+"""What TensorFlow says of itself while it is imported; no log level reaches those lines."""
 
 
 def choose(backend: str) -> None:
@@ -48,30 +48,8 @@ def choose(backend: str) -> None:
     if backend == "jax":
         # Keras imports TensorFlow under JAX, to ask whether an object is a tensor: 6 s and 560 MB for a no.
         sys.modules.setdefault("tensorflow", None)  # type: ignore[arg-type]
-    with _without_greetings():
+    with captured_stderr(GREETINGS):
         import keras
-
-
-@contextmanager
-def _without_greetings() -> Iterator[None]:
-    """Drops what TensorFlow says of itself while it is imported; no log level reaches those lines.
-
-    Everything else written to file descriptor 2 meanwhile is passed on at the end.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as kept:
-        terminal = os.dup(2)
-        os.dup2(kept.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(terminal, 2)
-            os.close(terminal)
-            kept.seek(0)
-            for line in kept:
-                if not line.startswith(GREETINGS):
-                    os.write(2, line)
 
 
 def _has_gpu() -> bool:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facepipe.errors import WeightsError
+from facepipe.media.stderr import captured_stderr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     Array = NDArray[np.float32]
@@ -38,7 +34,7 @@ class Network:
                 f"LiteRT can't be loaded ({error}): pip install --force-reinstall ai-edge-litert"
             ) from error
         try:
-            with _quiet_stderr():
+            with captured_stderr((b"INFO: ",)):  # its own line about its delegate, written from C++
                 network: Any = Interpreter(model_content=model, num_threads=1)
                 network.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -54,18 +50,3 @@ class Network:
         self._network.set_tensor(self._input, values)
         self._network.invoke()
         return [self._network.get_tensor(index) for index in self._outputs]
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keeps LiteRT's own line about its delegate, which it writes from C++, off the user's screen."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(nowhere)
-        os.close(kept)

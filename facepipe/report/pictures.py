@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from facepipe import parquet, tfrecord
-from facepipe.decoding import decode
 from facepipe.errors import FacepipeError, ImageError
+from facepipe.media.image import decode
 from facepipe.report.people import decode_crop
 from facepipe.storage import place
 

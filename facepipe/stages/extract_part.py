@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import shutil
 import tempfile
 from collections import Counter
@@ -17,9 +18,10 @@ from facepipe.errors import ImageError, InputError, OutputError, StorageDown
 from facepipe.execution import PartReport
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.lockstep import at_once, in_lockstep
+from facepipe.media.signatures import VIDEO, sniff
+from facepipe.media.video import iter_frames
 from facepipe.records import Status
 from facepipe.sources.plan import read_part
-from facepipe.sources.videos import iter_frames
 from facepipe.stages.facerows import failure_row
 from facepipe.stages.following import followed
 from facepipe.stages.frame import FrameExtractor
@@ -130,7 +132,10 @@ class PartExtractor:
             else:
                 _, data = next(files)
                 self._judge(data)
-                yield index, self._still(source, data, seen)
+                if isinstance(data, bytes) and sniff(data) == VIDEO:  # under a picture's name
+                    yield from ((index, work) for work in self._video(_as_video(source), index))
+                else:
+                    yield index, self._still(source, data, seen)
 
     def _judge(self, outcome: object) -> None:
         """Ends the run where it is the store that fails, unless all failures are allowed."""
@@ -212,3 +217,9 @@ class PartExtractor:
                     "with room"
                 ) from None
             yield copy
+
+
+def _as_video(source: Source) -> Source:
+    """A file that was listed as a still."""
+    name = posixpath.basename(source.path)
+    return source._replace(is_video=True, video=f"{source.video}/{name}" if source.video else name)

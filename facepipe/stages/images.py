@@ -12,8 +12,8 @@ import numpy as np
 
 from facepipe import parquet, tables
 from facepipe.config import SUBSETS
-from facepipe.decoding import decode
 from facepipe.execution import Guard, PartReport, run_parts
+from facepipe.media.image import decode
 from facepipe.splitting import name_file, name_folders
 from facepipe.stages.output import open_output
 from facepipe.storage import place

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from facepipe.decoding import decode
-from facepipe.headers import read_header
+from facepipe.media.image import decode, read_header
+from facepipe.media.samples import FIRST_TRANSPOSED
 from facepipe.records import Face
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ LARGE_PIXELS = 1_500_000
 """Smaller pictures are decoded whole at once: a second decoding would cost more than the first saves."""
 REDUCTIONS = (8, 4, 2)
 """What a JPEG decoder gives for less than the whole price."""
-FIRST_TRANSPOSED = 5
-"""EXIF orientations from here on exchange width and height."""
 ENLARGED = 1.1
 """How far a crop may be enlarged rather than decoding the picture once more, at four times the price."""
 PROMINENT = 1 / 20

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facepipe import parquet, tables
-from facepipe.decoding import decode
 from facepipe.errors import DamagedFile, ImageError
 from facepipe.execution import Guard, PartReport, run_parts
 from facepipe.execution.stopwatch import Stopwatch
+from facepipe.media.image import decode
 from facepipe.stages.scratch import load, store
 from facepipe.storage import place
 

@@ -49,7 +49,7 @@ def _lfw(images: Path, work: Path) -> None:
 def _youtube_faces(images: Path, work: Path) -> None:
     """Boxes from a search of the picture: centre and size, with the data set's backslashes."""
     import facepipe
-    from facepipe.decoding import decode
+    from facepipe.media.image import decode
 
     top = work / "YouTubeFaces" / "frame_images_DB"
     for name, files in _stills(images):

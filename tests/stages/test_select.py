@@ -13,9 +13,9 @@ from facesets import encode_crop, hash_folder, make_failure, make_row, make_rows
 
 from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig, SelectConfig
-from facepipe.decoding import decode
 from facepipe.errors import DamagedFile, Incomplete, InputError, SettingsChanged, UsageError
 from facepipe.execution.progress import QuietProgress
+from facepipe.media.image import decode
 from facepipe.mesh import Mesh, merge_poses
 from facepipe.records import Pose
 from facepipe.stages import extract, refine, select

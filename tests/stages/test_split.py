@@ -12,9 +12,9 @@ from facesets import encode_crop, hash_folder, make_failure, make_row, make_rows
 
 from facepipe import parquet
 from facepipe.config import Execution, SelectConfig, SplitConfig
-from facepipe.decoding import decode
 from facepipe.errors import Incomplete, InputError, SettingsChanged
 from facepipe.execution.progress import QuietProgress
+from facepipe.media.image import decode
 from facepipe.stages import pairs, select, split
 from facepipe.storage import place
 

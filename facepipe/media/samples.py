@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 BACKGROUND = 128
 """Gray level, 0..255, behind transparent pixels."""
+FIRST_TRANSPOSED = 5
+"""EXIF orientations from here on exchange width and height."""
 _STRIP_ROWS = 256
+_WHITES = (1.0, *(2.0**bits - 1 for bits in (8, 10, 12, 14, 16)))
 
 
 _TURNS: dict[int, Callable[[Image], Any]] = {
@@ -70,8 +73,9 @@ def over_background(rgba: NDArray[np.uint8]) -> Image:
 def to_8_bit(samples: NDArray[Any]) -> NDArray[np.uint8]:
     """Any whole-number or float samples -> uint8 of the same shape.
 
-    uint16 is scaled by 1/257. Other types: 0..1 (floats), 0..255 or 0..65535, whichever holds the largest value; with
-    larger or negative values, from the least to the largest. NaN is black.
+    White is the smallest that holds the largest value of: 1 (floats), then what 8, 10, 12, 14 and 16 bits hold, as
+    cameras and scanners put 12 bits into files of 16. With larger or negative values, from the least to the largest.
+    NaN is black.
     """
     if samples.dtype == np.uint8:
         return np.asarray(samples, np.uint8)
@@ -87,8 +91,6 @@ def to_8_bit(samples: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _value_range(samples: NDArray[Any]) -> tuple[float, float]:
     """What is black and what is white."""
-    if samples.dtype == np.uint16:
-        return 0.0, 65535.0
     if samples.dtype == np.bool_:
         return 0.0, 1.0
     low, high = 0.0, 0.0
@@ -99,8 +101,8 @@ def _value_range(samples: NDArray[Any]) -> tuple[float, float]:
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     if low < 0 or high > 65535:
         return low, max(high, np.nextafter(low, np.inf))
-    floats = samples.dtype.kind == "f"
-    return 0.0, 1.0 if floats and high <= 1 else 255.0 if high <= 255 else 65535.0
+    whites = _WHITES[0 if samples.dtype.kind == "f" else 1 :]
+    return 0.0, next(white for white in whites if high <= white)
 
 
 def _strips(height: int) -> Iterator[slice]:

@@ -1,15 +1,16 @@
-"""Keeps the decoders' own messages off the terminal.
+"""Keeps what libraries say on file descriptor 2 off the terminal.
 
-libjpeg, libpng and libtiff inside OpenCV write warnings to file descriptor 2, one line a damaged photograph: over a
-million photographs that buries everything else. What they say is also the only sign that a JPEG's data ended early.
+libjpeg, libpng and libtiff inside OpenCV write warnings there, one line a damaged photograph: over a million
+photographs that buries everything else. What they say is also the only sign that a JPEG's data ended early.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 
-_KNOWN = tuple(
+DECODERS = tuple(
     start.encode()
     for start in (
         *("Corrupt JPEG", "Premature end", "Invalid ", "Inconsistent ", "Unsupported ", "Unknown ", "Application "),
@@ -34,18 +35,21 @@ class _Sink:
 
 def _nameless_file() -> int:
     if hasattr(os, "memfd_create"):
-        return os.memfd_create("facepipe-chatter")
+        return os.memfd_create("facepipe-stderr")
     descriptor, name = tempfile.mkstemp()
     os.unlink(name)
     return descriptor
 
 
-class captured_chatter:  # noqa: N801 (used as a function)
+class captured_stderr:  # noqa: N801 (used as a function)
     """Collects what C libraries write to descriptor 2 meanwhile; the list is filled when the block ends.
 
-    Lines that no decoder writes (another thread's) go on to the real descriptor 2. A few microseconds a use: a class
-    takes less than a generator, and where the sink's next byte would go less than its size.
+    Lines that do not begin with one of `known` (another thread's) go on to the real descriptor 2. A few microseconds
+    a use: a class takes less than a generator, and where the sink's next byte would go less than its size.
     """
+
+    def __init__(self, known: tuple[bytes, ...] = DECODERS) -> None:
+        self._known = known
 
     def __enter__(self) -> list[str]:
         """The list."""
@@ -56,6 +60,7 @@ class captured_chatter:  # noqa: N801 (used as a function)
         except OSError:  # closed, as under a daemon: nothing to keep clean
             self._terminal = -1
         else:
+            _flush()
             os.dup2(self._sink, 2)
         return self._lines
 
@@ -64,24 +69,27 @@ class captured_chatter:  # noqa: N801 (used as a function)
         if self._terminal < 0:
             return
         try:
+            _flush()
             os.dup2(self._terminal, 2)
             if os.lseek(self._sink, 0, os.SEEK_CUR):
-                self._lines += _drain(self._sink, self._terminal)
+                self._drain()
         finally:
             os.close(self._terminal)
 
+    def _drain(self) -> None:
+        """Keeps the known lines and passes the others on."""
+        os.lseek(self._sink, 0, os.SEEK_SET)
+        text = os.read(self._sink, 1 << 20)
+        os.ftruncate(self._sink, 0)
+        os.lseek(self._sink, 0, os.SEEK_SET)
+        for line in text.splitlines(keepends=True):
+            if line.startswith(self._known) or (self._lines and line[:1] == b" "):  # a line that goes on in another
+                self._lines.append(line.decode("utf-8", "replace").strip())
+            elif line.strip():
+                os.write(self._terminal, line)
 
-def _drain(sink: int, terminal: int) -> list[str]:
-    """The decoders' lines; the others are passed on."""
-    os.lseek(sink, 0, os.SEEK_SET)
-    text = os.read(sink, 1 << 16)
-    os.ftruncate(sink, 0)
-    os.lseek(sink, 0, os.SEEK_SET)
-    known: list[str] = []
-    for line in text.splitlines(keepends=True):
-        # The latter are FFmpeg's, which may go on in a line of their own.
-        if line.startswith(_KNOWN) or (line.startswith(b"[") and b" @ 0x" in line) or (known and line[:1] == b" "):
-            known.append(line.decode("utf-8", "replace").strip())
-        elif line.strip():
-            os.write(terminal, line)
-    return known
+
+def _flush() -> None:
+    """What Python holds back belongs to the time before."""
+    if sys.stderr is not None:
+        sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""Files of pictures and videos -> upright RGB arrays."""
