@@ -89,7 +89,8 @@ def main() -> None:
     detector, crops, cuts = make_detector("yunet"), [], []
     for file in sorted(options.folder.rglob("*.jpg"))[:: options.every]:
         image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
-        if faces := detector.detect(image, 40):
+        [faces] = detector.refine([image], detector.detect([image], 40))
+        if faces:
             crops.append(cv2.cvtColor(cropping.cut_crop(image, faces[0].box, 0.0, 128, 0.3).image, cv2.COLOR_RGB2BGR))
             cuts.append((image, faces[0].box, estimate_pose(faces[0].landmarks, faces[0].box).roll))
     print(f"{len(crops)} crops of 128 px\n")

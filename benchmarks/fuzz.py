@@ -318,7 +318,7 @@ class Reader:
             sides = (-(-header.height // reduction), -(-header.width // reduction))
             assert image.shape[:2] in (sides, sides[::-1]), (image.shape, header)
         if self.detector is not None:
-            self.detector.detect(image, 20)
+            self.detector.refine([image], self.detector.detect([image], 20))
 
     def _read_film(self, data: bytes) -> None:
         from facepipe.media.video import iter_frames

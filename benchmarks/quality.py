@@ -24,8 +24,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from facepipe.detection import litert, networks, onet, onet_graph, sessions, weights
-from facepipe.detection.boxes import overlaps
+from facepipe.detection import landmarks, networks, runtime, weights
+from facepipe.detection.mtcnn import overlaps
 from facepipe.pose import estimate_pose
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -220,13 +220,13 @@ def score_targets(labels: Labels, work: Path) -> dict[str, float]:
 def score_eight_bits(labels: Labels) -> dict[str, dict[str, float]]:
     """O-Net on the labelled boxes with weights of 8 bits, as facepipe runs it, beside itself in float32."""
     boxes = {row["path"]: [float(row[c]) for c in ("x1", "y1", "x2", "y2")] for row in labels.ytf}
-    squares = [onet.cut(image, *onet.square(boxes[path])) for path, image in labels.images("ytf")]
+    squares = [landmarks.cut(image, *landmarks.square(boxes[path])) for path, image in labels.images("ytf")]
     arrays = weights.read_arrays(weights.O_NET)
-    exact = sessions.open_session(networks.o_net(arrays))
-    lean = litert.Network(onet_graph.build(arrays), "O-Net")
+    exact = runtime.open_session(networks.o_net(arrays))
+    lean = runtime.Network(landmarks.build(arrays), "O-Net")
     runs = {
-        "float32, ONNX Runtime": lambda square: exact.run(None, {"pixels": sessions.to_planes([square])})[0][0],
-        "8 bits, LiteRT": lambda square: lean.run(square[None].astype(np.float32))[0][0],
+        "float32, ONNX Runtime": lambda square: exact.run(None, {"pixels": runtime.to_planes([square])})[0][0],
+        "8 bits, LiteRT": lambda square: lean.run(square[None])[0][0],
     }
     places, table = {}, {}
     for name, run in runs.items():
@@ -272,7 +272,9 @@ def main() -> None:
         targets = score_targets(labels, Path(folder))
     faces |= {name: run_other(labels, detect) for name, detect in others.items()}
     detectors = {name: make_detector(detector) for name, detector in ours.items()}
-    timed = {name: lambda image, d=d: d.detect(image, 40) for name, d in detectors.items()} | others
+    timed = {
+        name: lambda image, d=d: d.refine([image], d.detect([image], 40)) for name, d in detectors.items()
+    } | others
     frames = {
         name: score_frames(labels.ytf, f["ytf"]) | {"CPU ms": cost(labels, timed[name])} for name, f in faces.items()
     }

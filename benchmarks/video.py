@@ -26,10 +26,10 @@ from measuring import measure
 
 from facepipe.config import ExtractConfig
 from facepipe.detection import make_detector, make_refiner
+from facepipe.detection.tracking import Tracker
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.media.video import iter_frames
 from facepipe.stages.following import followed
-from facepipe.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parents[1]
 GAPS = (1, 3, 6, 12, 24)

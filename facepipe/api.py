@@ -92,7 +92,7 @@ def detect(
     )
     shared, lock = _detector(config.detector, config.min_score, os.getpid())
     with lock:
-        faces = shared.detect(image, config.min_face)
+        [faces] = shared.refine([image], shared.detect([image], config.min_face))
     found = []
     for face in faces:
         if face.score >= config.min_score and size_of(face) >= config.min_face:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe.detection import litert, weights
+from facepipe.detection import runtime, weights
 from facepipe.errors import WeightsError
 from facepipe.pose import frontal_angle
 from facepipe.records import Pose
@@ -183,11 +183,11 @@ def merge_poses(mesh: Pose | None, landmarks: Pose) -> Pose:
     return Pose(yaw, pitch, landmarks.roll, frontal_angle(yaw, pitch))
 
 
-def _load(data: bytes, model_path: str) -> litert.Network:
+def _load(data: bytes, model_path: str) -> runtime.Network:
     """The network of a TFLite file, checked for its shape."""
     name = model_path or "the packaged face mesh"
     try:
-        network = litert.Network(data, name)
+        network = runtime.Network(data, name)
     except WeightsError as error:
         raise WeightsError(f"{error}: give --mesh-model the path of face_landmark.tflite") from error
     inputs, sizes = network.input_shapes, sorted(network.output_sizes)

@@ -36,6 +36,19 @@ def astronaut():
     return data.astronaut()
 
 
+@pytest.fixture(scope="session")
+def find_faces():
+    """A function from one image, (h, w, 3) uint8 RGB, and the smallest face, px, to YuNet's refined faces, best first."""
+    from facepipe.detection import make_detector
+
+    detector = make_detector("yunet")
+
+    def find(image, min_face=40.0):
+        return detector.refine([image], detector.detect([image], min_face))[0]
+
+    return find
+
+
 S3_SERVER = """
 import logging, sys
 from moto.server import ThreadedMotoServer

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from facepipe.cropping import cut_crop
-from facepipe.detection import make_detector, weights
+from facepipe.detection import weights
 from facepipe.errors import MissingExtra, WeightsError
 from facepipe.mesh import _FACE, Mesh, fit_pose, merge_poses, show
 from facepipe.pose import estimate_pose
@@ -27,11 +27,11 @@ def mesh():
 
 
 @pytest.fixture(scope="module")
-def crop():
+def crop(find_faces):
     from skimage import data
 
     image = data.astronaut()
-    face = make_detector("yunet").detect(image, 40)[0]
+    face = find_faces(image)[0]
     return cut_crop(image, face.box, estimate_pose(face.landmarks, face.box).roll, 128, 0.3).image
 
 
@@ -56,21 +56,21 @@ def test_a_mirrored_crop_looks_the_other_way(mesh, crop):
     assert (other.yaw, other.pitch) == pytest.approx((-pose.yaw, pose.pitch), abs=0.2)
 
 
-def test_it_agrees_with_the_landmarks_on_a_good_photograph(mesh, crop):
+def test_it_agrees_with_the_landmarks_on_a_good_photograph(mesh, crop, find_faces):
     """The astronaut looks nearly straight ahead, by mesh and by landmarks."""
-    face = make_detector("yunet").detect(crop, 40)[0]
+    face = find_faces(crop)[0]
     pose = estimate_pose(face.landmarks, face.box)
     assert mesh.pose(crop).yaw == pytest.approx(pose.yaw, abs=6)
     assert mesh.pose(crop).frontal_angle < 20
 
 
 @pytest.mark.parametrize(("size", "margin"), [(64, 0.3), (512, 0.3), (1024, 0.3), (128, 0.0), (256, 1.0)])
-def test_crop_size_and_margin_hardly_matter(mesh, crop, size, margin):
+def test_crop_size_and_margin_hardly_matter(mesh, crop, find_faces, size, margin):
     """Crops of other sizes and margins of the same face give a yaw within 4 degrees."""
     from skimage import data
 
     image = data.astronaut()
-    face = make_detector("yunet").detect(image, 40)[0]
+    face = find_faces(image)[0]
     other = cut_crop(image, face.box, estimate_pose(face.landmarks, face.box).roll, size, margin).image
     assert mesh.pose(other, margin).yaw == pytest.approx(mesh.pose(crop).yaw, abs=4)
 

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from facepipe.detection import make_detector
-from facepipe.detection.boxes import overlaps
+from facepipe.detection.mtcnn import overlaps
 from facepipe.pose import estimate_pose, frontal_angle
 
 # A generic head: eyes, nose tip, mouth corners; x right, y down, z away from the camera, in eye distances.
@@ -134,12 +133,12 @@ def _read(path):
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 
-def test_large_turns_in_real_photographs(shared_data):
+def test_large_turns_in_real_photographs(shared_data, find_faces):
     """AFLW2000: every face found, mean yaw error under 8 degrees, none beyond 50 given as nearly frontal."""
-    detector, errors = make_detector("yunet"), []
+    errors = []
     with (shared_data / "aflw2000_labels.csv").open() as file:
         for row in csv.DictReader(file):
-            face = detector.detect(_read(shared_data / "aflw2000" / row["path"]), 40)[0]
+            face = find_faces(_read(shared_data / "aflw2000" / row["path"]))[0]
             pose = estimate_pose(face.landmarks, face.box)
             errors.append(abs(pose.yaw - float(row["yaw"])))
             assert not (abs(float(row["yaw"])) > 50 and pose.frontal_angle < 25)
@@ -147,15 +146,14 @@ def test_large_turns_in_real_photographs(shared_data):
     assert np.mean(errors) < 8
 
 
-def test_the_most_frontal_frame_of_real_videos(shared_data):
+def test_the_most_frontal_frame_of_real_videos(shared_data, find_faces):
     """YouTube Faces labels: landmarks within 3.4 % of the face, yaw 2.2 and pitch 3.5 degrees, regret 1.7 degrees."""
-    detector = make_detector("yunet")
     landmark_errors, offsets, frames = [], [], {}
     with (shared_data / "ytf_labels.csv").open() as file:
         for row in csv.DictReader(file):
             truth = np.array([[float(row[c]) for c in ("x1", "y1", "x2", "y2")]], np.float32)
             points = np.array([float(v) for k, v in row.items() if k.endswith(("_x", "_y"))]).reshape(5, 2)
-            faces = detector.detect(_read(shared_data / "ytf" / row["path"]), 40)
+            faces = find_faces(_read(shared_data / "ytf" / row["path"]))
             face = faces[int(overlaps(np.stack([f.box for f in faces]), truth).argmax())]
             pose = estimate_pose(face.landmarks, face.box)
             size = max(truth[0, 2] - truth[0, 0], truth[0, 3] - truth[0, 1])

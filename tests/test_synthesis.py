@@ -109,18 +109,16 @@ def test_the_same_generators_give_the_same_bytes(photographs):
 
 
 @pytest.mark.parametrize("number", [0, 7, 41])
-def test_the_detector_sees_the_turn(photographs, number):
+def test_the_detector_sees_the_turn(photographs, find_faces, number):
     """facepipe's own landmarks and pose follow yaw and pitch, with the contract's signs."""
-    from facepipe.detection import make_detector
     from facepipe.pose import estimate_pose
 
-    detector = make_detector("yunet")
     sitter = Sitter(photographs[number], rng())
     scene = draw_scene(rng(), sitter)
 
     def pose(turn):
         image = sitter.take(turn, scene, PLAIN, rng())
-        face = detector.detect(image, 40)[0]
+        face = find_faces(image)[0]
         return estimate_pose(face.landmarks)
 
     yaws = [-35, -20, 0, 20, 35]

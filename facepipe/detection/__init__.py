@@ -10,46 +10,39 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from facepipe.detection.onet import Look, Refiner, Square
-    from facepipe.detection.reduction import Reduced
+    from facepipe.detection.landmarks import Look, Refiner
     from facepipe.records import Face, Image
 
 
 class Detector(Protocol):
-    """Finds faces in one image at a time; no result depends on the images before it."""
+    """Finds faces in several images at once; no result depends on the other images, to the last bit."""
 
-    def reduce(self, image: Image, min_face: float) -> Reduced | None:
-        """What the network is shown of an image, for `detect`; None where that is left to `detect` itself.
-
-        Best done while the image has just been decoded, and still lies in the core's cache.
-        """
-        ...
-
-    def detect(
-        self, image: Image, min_face: float, *, refine: bool = True, reduced: Reduced | None = None
-    ) -> list[Face]:
-        """All faces of at least about `min_face` px in an image (h, w, 3) uint8 RGB, best score first.
+    def detect(self, images: Sequence[Image], min_face: float | Sequence[float]) -> list[list[Face]]:
+        """All faces of at least about `min_face` px in each image, best score first.
 
         Faces of a score below the detector's `min_score` are among them, down to 0.3, and smaller ones: the caller
-        decides. Coordinates are px of `image`; a box may reach beyond its border. Landmarks are refined by O-Net on the
-        image's own pixels; with `refine=False` that is left for `refine` to do, for the faces that matter.
-        `reduced` is what `reduce` gave for the same image and `min_face`.
+        decides. Coordinates are px of the image; a box may reach beyond its border. Landmarks are the detector's own;
+        `refine` betters those of the faces that matter.
+
+        Args:
+            images: (h, w, 3) uint8 RGB, of any sizes; those that are shown to the network in one size share a run.
+            min_face: px; one for all, or one for each image.
         """
         ...
 
-    def show(self, image: Image, faces: Sequence[Face]) -> list[Square]:
-        """What O-Net is shown of faces that `detect` left unrefined, for `refine`."""
-        ...
+    def refine(
+        self,
+        images: Sequence[Image],
+        faces: Sequence[Sequence[Face]],
+        looks: Sequence[Sequence[Look]] | None = None,
+    ) -> list[list[Face]]:
+        """The same faces, in their order, with landmarks refined by O-Net on the images' own pixels.
 
-    def refine(self, image: Image, faces: Sequence[Face], shown: Sequence[Square] = ()) -> list[Face]:
-        """The same faces with refined landmarks, where `detect` left them unrefined.
-
-        `shown` is what `show` gave for them: faces of several images that have been shown are refined together.
+        Args:
+            images: (h, w, 3) uint8 RGB.
+            faces: of each image, as `detect` gave them.
+            looks: what O-Net sees in the faces' boxes, where that is known already.
         """
-        ...
-
-    def blend(self, faces: Sequence[Face], looks: Sequence[Look]) -> list[Face]:
-        """What `refine` gives, where what O-Net sees in the faces' boxes is known already."""
         ...
 
 
@@ -92,6 +85,6 @@ def make_refiner() -> Refiner:
 @lru_cache(maxsize=1)
 def _refiner(_pid: int, _thread: int) -> Refiner:
     """It is not thread-safe, and a forked child can't use its parent's."""
-    from facepipe.detection.onet import Refiner
+    from facepipe.detection.landmarks import Refiner
 
     return Refiner()

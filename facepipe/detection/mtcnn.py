@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe.detection import boxes as box_math
-from facepipe.detection import networks, sessions, weights
+from facepipe.detection import networks, runtime, weights
 from facepipe.records import Face
 
 if TYPE_CHECKING:
@@ -21,12 +20,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnxruntime import InferenceSession
 
-    from facepipe.detection.boxes import Boxes
-    from facepipe.detection.onet import Look, Square
-    from facepipe.detection.reduction import Reduced
+    from facepipe.detection.landmarks import Look
     from facepipe.records import Image
 
     Array = NDArray[np.float32]
+    Boxes = NDArray[np.float32]
+    """(n, 4): x1, y1, x2, y2, px."""
 
 CELL = 12
 """px, the field of one of P-Net's outputs; they lie 2 px apart."""
@@ -51,41 +50,27 @@ class Mtcnn:
     """
 
     def __init__(self, min_score: float = 0.7) -> None:
-        self._p_net = sessions.open_session(networks.p_net(weights.read_arrays(weights.P_NET)))
-        self._r_net = sessions.open_session(networks.r_net(weights.read_arrays(weights.R_NET)))
-        self._o_net = sessions.open_session(networks.o_net(weights.read_arrays(weights.O_NET)))
+        self._p_net = runtime.open_session(networks.p_net(weights.read_arrays(weights.P_NET)))
+        self._r_net = runtime.open_session(networks.r_net(weights.read_arrays(weights.R_NET)))
+        self._o_net = runtime.open_session(networks.o_net(weights.read_arrays(weights.O_NET)))
         self._floor = min(min_score, FLOOR)
 
-    def reduce(self, image: Image, min_face: float) -> None:
-        """Nothing: its first network looks at the image in many sizes."""
+    def detect(self, images: Sequence[Image], min_face: float | Sequence[float]) -> list[list[Face]]:
+        """As `Detector.detect`."""
+        sizes = np.broadcast_to(min_face, len(images)).tolist()
+        return [
+            self._decide(image, self._sort_out(image, self._propose(image, size)))
+            for image, size in zip(images, sizes, strict=True)
+        ]
 
-    def detect(
+    def refine(
         self,
-        image: Image,
-        min_face: float,
-        *,
-        refine: bool = True,  # noqa: ARG002
-        reduced: Reduced | None = None,  # noqa: ARG002
-    ) -> list[Face]:
-        """All faces of at least `min_face` px in an image (h, w, 3) uint8 RGB, best score first, in px of the image.
-
-        Every face has passed O-Net, so `refine` changes nothing; no more does `reduced`.
-        """
-        proposed = self._propose(image, min_face)
-        kept = self._refine(image, proposed)
-        return self._decide(image, kept)
-
-    def show(self, image: Image, faces: Sequence[Face]) -> list[Square]:  # noqa: ARG002
-        """Nothing: O-Net has seen the faces."""
-        return []
-
-    def refine(self, image: Image, faces: Sequence[Face], shown: Sequence[Square] = ()) -> list[Face]:  # noqa: ARG002
+        images: Sequence[Image],  # noqa: ARG002
+        faces: Sequence[Sequence[Face]],
+        looks: Sequence[Sequence[Look]] | None = None,  # noqa: ARG002
+    ) -> list[list[Face]]:
         """The faces as they are: their landmarks are O-Net's already."""
-        return list(faces)
-
-    def blend(self, faces: Sequence[Face], looks: Sequence[Look]) -> list[Face]:  # noqa: ARG002
-        """Likewise."""
-        return list(faces)
+        return [list(each) for each in faces]
 
     def _propose(self, image: Image, min_face: float) -> Boxes:
         """P-Net over the pyramid: squares (n, 4)."""
@@ -102,16 +87,16 @@ class Mtcnn:
         if not boxes:
             return np.zeros((0, 4), np.float32)
         together, score = np.concatenate(boxes), np.concatenate(scores)
-        return box_math.squares(together[suppress_all(together, score, 0.7)])
+        return to_squares(together[suppress_all(together, score, 0.7)])
 
-    def _refine(self, image: Image, squares: Boxes) -> Boxes:
+    def _sort_out(self, image: Image, squares: Boxes) -> Boxes:
         """R-Net: the squares (n, 4) that it takes for faces, moved."""
         if not len(squares):
             return squares
         out = run_in_groups(self._r_net, image, squares, 24)
         scores = face_probability(out)
         boxes = move(squares, out[:, :4])[scores > R_THRESHOLD]
-        return box_math.squares(boxes[suppress_all(boxes, scores[scores > R_THRESHOLD], 0.7)])
+        return to_squares(boxes[suppress_all(boxes, scores[scores > R_THRESHOLD], 0.7)])
 
     def _decide(self, image: Image, squares: Boxes) -> list[Face]:
         """O-Net: faces with landmarks."""
@@ -171,7 +156,7 @@ def suppress_all(boxes: Boxes, scores: Array, threshold: float, *, of_smaller: b
     for start in range(0, len(order), GROUP):
         group = places[start : start + GROUP]
         better = ranked[: group[-1] + 1]
-        clash = box_math.overlaps(better, ranked[group], of_smaller=of_smaller) > threshold
+        clash = overlaps(better, ranked[group], of_smaller=of_smaller) > threshold
         stays[group] = ~(clash & (places[: len(better), None] < group)).any(axis=0)
     return order[stays]
 
@@ -218,3 +203,34 @@ def _positions(first: Array, last: Array, size: int, side: int) -> tuple[Array, 
     share = np.arange(side) / (side - 1)
     where = (first[:, None] + (last - first)[:, None] * share) * ((size - 1) / size)
     return np.clip(where, 0, size - 1).astype(np.float32), (where >= 0) & (where <= size - 1)
+
+
+def areas(boxes: Boxes) -> Boxes:
+    """(n,) areas, px²."""
+    sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    product: Boxes = sides[:, 0] * sides[:, 1]
+    return product
+
+
+def overlaps(a: Boxes, b: Boxes, *, of_smaller: bool = False) -> Boxes:
+    """(n, m) intersection over union of every box of `a` with every box of `b`.
+
+    Args:
+        a: (n, 4).
+        b: (m, 4).
+        of_smaller: the intersection as a share of the smaller box instead of the union.
+    """
+    top_left = np.maximum(a[:, None, :2], b[None, :, :2])
+    bottom_right = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    shared = np.prod(np.maximum(bottom_right - top_left, 0), axis=2)
+    area_a, area_b = areas(a)[:, None], areas(b)[None, :]
+    whole = np.minimum(area_a, area_b) if of_smaller else area_a + area_b - shared
+    ratio: Boxes = shared / np.maximum(whole, 1e-9)
+    return ratio
+
+
+def to_squares(boxes: Boxes) -> Boxes:
+    """Boxes of equal width and height with the same centres, as long as the longer side was."""
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) / 2
+    return np.concatenate([centres - half, centres + half], axis=1)

@@ -1,20 +1,15 @@
-"""How small a picture is shown to a detector's network."""
+"""How a picture is shown to a detector's network: reduced, or in tiles."""
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from facepipe.records import Image
-
-    Array = NDArray[np.float32]
 
 SHOWN_PX = ((20.0, 24.0), (40.0, 17.5))
 """How large a face of `min_face` px is shown to the network: 24 px where it has 20 itself, 17.5 px from 40 on.
@@ -33,36 +28,15 @@ GRID = 16
 """px: sides are rounded up to multiples of this."""
 
 
-class Reduced:
+class Reduced(NamedTuple):
     """A picture as a network is shown it.
 
-    Args:
-        image: (rows, columns, 3) uint8 RGB.
-        scale_x: its px per px of the picture, across.
-        scale_y: likewise, down.
-
-    Attributes:
-        scales: (15,) float32, what a face's numbers (x, y, x, y, ..., score) are divided by to be px of the picture.
-        found: (n, 15) float32, the faces that the network found in it; None until it has looked.
+    image: (rows, columns, 3) uint8 RGB. scale_x, scale_y: its px per px of the picture, across and down.
     """
 
-    __slots__ = ("found", "image", "scales")
-
-    def __init__(self, image: Image, scale_x: float, scale_y: float) -> None:
-        self.image = image
-        self.scales = _divisors(scale_x, scale_y)
-        self.found: Array | None = None
-
-    @property
-    def pixels(self) -> int:
-        """How many the image has."""
-        rows, columns = self.image.shape[:2]
-        return int(rows * columns)
-
-
-@lru_cache(maxsize=64)
-def _divisors(scale_x: float, scale_y: float) -> Array:
-    return np.array([scale_x, scale_y] * 7 + [1], dtype=np.float32)
+    image: Image
+    scale_x: float
+    scale_y: float
 
 
 def wanted_scale(width: int, height: int, min_face: float) -> float:
@@ -105,3 +79,14 @@ def reduce_image(image: Image, wanted: float) -> Reduced:
     if right or below:
         image = np.asarray(cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT), dtype=np.uint8)
     return Reduced(image, size[0] / width, size[1] / height)
+
+
+def tiles(width: int, height: int, side: float, overlap: float) -> list[tuple[int, int, int, int]]:
+    """Left, top, right and bottom of tiles of at most about `side` px that cover an image, neighbours overlapping."""
+
+    def cuts(length: int) -> list[tuple[int, int]]:
+        count = max(math.ceil((length - overlap) / (side - overlap)), 1)
+        step = (length - overlap) / count
+        return [(round(i * step), min(round(i * step + step + overlap), length)) for i in range(count)]
+
+    return [(left, top, right, bottom) for top, bottom in cuts(height) for left, right in cuts(width)]

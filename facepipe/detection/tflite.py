@@ -76,9 +76,9 @@ class Graph:
         return self._add(PRELU, (value, self._constant(slope.reshape((1,) * (len(shape) - 2) + (-1,)))), shape)
 
     def reshape(self, value: int, *shape: int) -> int:
-        """(n, ...) -> (n, *shape), the numbers in the same order."""
-        whole = (self._shapes[value][0], *shape)
-        return self._add(RESHAPE, (value, self._constant(np.array(whole, dtype=np.int32))), whole)
+        """(n, ...) -> (n, *shape), the numbers in the same order, whatever n is when it is run."""
+        target = self._constant(np.array((-1, *shape), dtype=np.int32))
+        return self._add(RESHAPE, (value, target), (self._shapes[value][0], *shape))
 
     def dense(self, value: int, weight: Array, bias: Array, *, exact: bool = False) -> int:
         """A dense layer; `weight` is (in, out), `exact` keeps it in float32."""

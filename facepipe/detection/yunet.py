@@ -1,24 +1,25 @@
-"""YuNet (Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector") on a reduced image."""
+"""YuNet (Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector") on reduced images."""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from facepipe.detection import onet, weights, yunet_graph
-from facepipe.detection.reduction import reduce_image, wanted_scale
-from facepipe.detection.yunet_network import Network
+from facepipe.detection import landmarks, runtime, weights, yunet_graph
+from facepipe.detection.reduction import reduce_image, tiles, wanted_scale
 from facepipe.records import Face
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
 
-    from facepipe.detection.onet import Look, Refiner, Square
+    from facepipe.detection.landmarks import Look, Refiner
     from facepipe.detection.reduction import Reduced
     from facepipe.records import Image
 
@@ -30,6 +31,10 @@ DOUBTFUL = 2.0
 """Faces up to this many times `min_face` lose score by being shown small, and get a second opinion."""
 OVERLAP = 0.3
 """Of two boxes overlapping by more (intersection over union), the one with the better score stays."""
+SMALL = 256 * 256
+"""px of an input up to which the session keeps its memory, about 20 MB for all their shapes."""
+BATCH_PIXELS = 8 * 112 * 112
+"""px of the inputs that are run in one go: what the layers hold of them stays in a core's cache."""
 MOST_PIXELS = 1_500_000
 """Of one input; larger ones are searched in tiles, so that memory stays bounded (about 100 MB)."""
 TILE, TILE_OVERLAP = 1024, 256
@@ -52,83 +57,81 @@ class YuNet:
 
     def __init__(self, refiner: Refiner, model: str = "", min_score: float = 0.7) -> None:
         file = weights.read_model(model) if model else weights.read_weights(weights.YUNET)
-        self._network = Network(yunet_graph.rebuild(file, min(min_score, FLOOR), OVERLAP))
+        self._model = yunet_graph.rebuild(file, min(min_score, FLOOR), OVERLAP)
+        self._for_small = runtime.open_session(self._model, keep_memory=True)
+        self._for_large: InferenceSession | None = None
         self._refiner = refiner
         self._min_score = min_score
 
-    def detect(
-        self, image: Image, min_face: float, *, refine: bool = True, reduced: Reduced | None = None
-    ) -> list[Face]:
-        """All faces of at least about `min_face` px.
+    def detect(self, images: Sequence[Image], min_face: float | Sequence[float]) -> list[list[Face]]:
+        """As `Detector.detect`.
 
         A small face that leaves YuNet unsure is shown to O-Net at full size: where the mean of their scores is higher,
         it counts.
-
-        Args:
-            image: (h, w, 3) uint8 RGB.
-            min_face: px of `image`; smaller faces may be among the result.
-            refine: whether every face's landmarks are refined; else `refine` does it for those that matter.
-            reduced: what `reduce` gave for the same image and `min_face`, where that is done already.
-
-        Returns:
-            Best score first; coordinates in px of `image`, boxes may reach beyond its border.
         """
-        found = self.propose(image, min_face, reduced)
-        if len(found) and found[-1, SCORE] < self._min_score:
-            found = self._ask_again(image, min_face, found)
-        faces = [Face(row[:4], row[4:14].reshape(5, 2), float(row[SCORE])) for row in found]
-        return self.refine(image, faces) if refine else faces
+        sizes = np.broadcast_to(min_face, len(images)).tolist()
+        scales = [wanted_scale(image.shape[1], image.shape[0], size) for image, size in zip(images, sizes, strict=True)]
+        reduced = {
+            i: reduce_image(images[i], scale) for i, scale in enumerate(scales) if _excess(images[i], scale) <= 1
+        }
+        found = dict(zip(reduced, self.run(list(reduced.values())), strict=True))
+        proposed = [found[i] if i in found else self._run_in_tiles(images[i], scale) for i, scale in enumerate(scales)]
+        judged = self._ask_again(images, sizes, proposed)
+        return [[Face(row[:4], row[4:14].reshape(5, 2), float(row[SCORE])) for row in faces] for faces in judged]
 
-    def _ask_again(self, image: Image, min_face: float, found: Array) -> Array:
-        """O-Net's opinion of the small faces that YuNet is not sure of, in their scores; best first again."""
-        found = found.copy()
-        asked = False
-        for row, (x1, y1, x2, y2, *_, score) in zip(found, found.tolist(), strict=True):
-            # O-Net can say 1 at most: where the mean stays under `min_score` whatever it says, it is not asked.
-            open_to_doubt = score < self._min_score <= (score + 1) / 2
-            if open_to_doubt and max(x2 - x1, y2 - y1) < DOUBTFUL * min_face:
-                row[SCORE] = max(score, (score + self._refiner.look(image, (x1, y1, x2, y2)).score) / 2)
-                asked = True
-        return found[np.argsort(-found[:, SCORE], kind="stable")] if asked else found
+    def refine(
+        self,
+        images: Sequence[Image],
+        faces: Sequence[Sequence[Face]],
+        looks: Sequence[Sequence[Look]] | None = None,
+    ) -> list[list[Face]]:
+        """As `Detector.refine`."""
+        looks = self._refiner.look_at(images, faces) if looks is None else looks
+        return [
+            [landmarks.blend(face, look) for face, look in zip(*pair, strict=True)]
+            for pair in zip(faces, looks, strict=True)
+        ]
 
-    def show(self, image: Image, faces: Sequence[Face]) -> list[Square]:
-        """What O-Net is shown of faces that `detect` gave unrefined, for `refine`."""
-        return [self._refiner.show(image, face.box.tolist()) for face in faces]
+    def run(self, inputs: Sequence[Reduced]) -> list[Array]:
+        """What YuNet alone says: for each input faces (n, 15) float32, best score first.
 
-    def refine(self, image: Image, faces: Sequence[Face], shown: Sequence[Square] = ()) -> list[Face]:
-        """Faces that `detect` gave unrefined for the same image, with O-Net's share in their landmarks."""
-        return self.blend(faces, [self._refiner.see(one) for one in shown or self.show(image, faces)])
+        Box, five landmarks, score; px of the image that was reduced. What is found in an input does not depend on its
+        company, to the last bit.
+        """
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for i, one in enumerate(inputs):
+            groups[one.image.shape].append(i)
+        found: dict[int, Array] = {}
+        for (rows, columns, _), group in groups.items():
+            most = max(BATCH_PIXELS // (rows * columns), 1)
+            for start in range(0, len(group), most):
+                batch = group[start : start + most]
+                found |= zip(batch, self._run_batch([inputs[i] for i in batch]), strict=True)
+        return [found[i] for i in range(len(inputs))]
 
-    def blend(self, faces: Sequence[Face], looks: Sequence[Look]) -> list[Face]:
-        """The same where what O-Net sees in the faces' boxes is known already."""
-        return [onet.blend(face, look) for face, look in zip(faces, looks, strict=True)]
+    def _run_batch(self, batch: Sequence[Reduced]) -> list[Array]:
+        """The same for inputs of one shape, in one go."""
+        pixels = runtime.to_planes([one.image for one in batch])
+        rows, columns = pixels.shape[2:]
+        session = self._for_small if rows * columns <= SMALL else self._session_for_large()
+        faces, owners = session.run(None, {"pixels": pixels, **yunet_graph.cells(rows, columns)})
+        ends = np.searchsorted(owners, range(len(batch) + 1)).tolist()
+        scales = [np.array([one.scale_x, one.scale_y] * 7 + [1], dtype=np.float32) for one in batch]
+        return [faces[ends[i] : ends[i + 1]] / scale for i, scale in enumerate(scales)]
 
-    def reduce(self, image: Image, min_face: float) -> Reduced | None:
-        """What `detect` shows the network of an image (h, w, 3) uint8 RGB; None where it needs several looks."""
-        height, width = image.shape[:2]
-        scale = wanted_scale(width, height, min_face)
-        if width * height * scale * scale > MOST_PIXELS:
-            return None
-        reduced = reduce_image(image, scale)
-        self._network.announce(reduced)
-        return reduced
+    def _session_for_large(self) -> InferenceSession:
+        """The same graph without a memory of shapes; opened when it is needed, most photographs need none."""
+        if self._for_large is None:
+            self._for_large = runtime.open_session(self._model)
+        return self._for_large
 
-    def propose(self, image: Image, min_face: float, reduced: Reduced | None = None) -> Array:
-        """What YuNet alone says: faces (n, 15), best score first; box, five landmarks, score, px of `image`."""
-        reduced = reduced or self.reduce(image, min_face)
-        if reduced is not None:
-            return self._network.run(reduced)
-        height, width = image.shape[:2]
-        scale = wanted_scale(width, height, min_face)
-        return self._run_in_tiles(image, scale, math.sqrt(width * height * scale * scale / MOST_PIXELS))
-
-    def _run_in_tiles(self, image: Image, scale: float, excess: float) -> Array:
+    def _run_in_tiles(self, image: Image, scale: float) -> Array:
         """The network on a large image, in bounded memory: small faces from overlapping tiles, large from the whole."""
         large = TILE_OVERLAP / scale / 2
-        whole = self._network.run(reduce_image(image, scale / excess))
+        [whole] = self.run([reduce_image(image, scale / math.sqrt(_excess(image, scale)))])
         found = [whole[_sides(whole) >= large]]
         for left, top, right, bottom in tiles(image.shape[1], image.shape[0], TILE / scale, TILE_OVERLAP / scale):
-            faces = self._network.run(reduce_image(image[top:bottom, left:right], scale))
+            [faces] = self.run([reduce_image(image[top:bottom, left:right], scale)])
             # A face cut by a tile's edge lies whole in the next one.
             faces = faces[_sides(faces) < large] + np.array([left, top] * 7 + [0], dtype=np.float32)
             found.append(faces)
@@ -137,19 +140,37 @@ class YuNet:
         placed[:, 2:] -= placed[:, :2]
         return faces[list(cv2.dnn.NMSBoxes(placed.tolist(), faces[:, SCORE].tolist(), 0.0, OVERLAP))]
 
+    def _ask_again(self, images: Sequence[Image], sizes: Sequence[float], found: Sequence[Array]) -> list[Array]:
+        """The faces with O-Net's opinion of the small ones that YuNet is not sure of in their scores; best first."""
+        asked = [(i, j) for i, faces in enumerate(found) for j in self._doubtful(faces, sizes[i])]
+        looks = self._refiner.look([images[i] for i, _ in asked], [found[i][j, :4].tolist() for i, j in asked])
+        for (i, j), look in zip(asked, looks, strict=True):
+            score = float(found[i][j, SCORE])
+            found[i][j, SCORE] = max(score, (score + look.score) / 2)
+        doubted = {i for i, _ in asked}
+        return [
+            faces[np.argsort(-faces[:, SCORE], kind="stable")] if i in doubted else faces
+            for i, faces in enumerate(found)
+        ]
+
+    def _doubtful(self, faces: Array, min_face: float) -> list[int]:
+        """The faces (n, 15) that O-Net could lift over `min_score`; it can say 1 at most."""
+        if not len(faces) or faces[-1, SCORE] >= self._min_score:
+            return []
+        return [
+            i
+            for i, (x1, y1, x2, y2, *_, score) in enumerate(faces.tolist())
+            if score < self._min_score <= (score + 1) / 2 and max(x2 - x1, y2 - y1) < DOUBTFUL * min_face
+        ]
+
+
+def _excess(image: Image, scale: float) -> float:
+    """How many times the pixels of one input an image has at a scale."""
+    height, width = image.shape[:2]
+    return float(width * height * scale * scale / MOST_PIXELS)
+
 
 def _sides(faces: Array) -> Array:
     """(n,) the longer sides of the boxes of faces (n, 15)."""
     sides: Array = (faces[:, 2:4] - faces[:, :2]).max(axis=1)
     return sides
-
-
-def tiles(width: int, height: int, side: float, overlap: float) -> list[tuple[int, int, int, int]]:
-    """Left, top, right and bottom of tiles of at most about `side` px that cover an image, neighbours overlapping."""
-
-    def cuts(length: int) -> list[tuple[int, int]]:
-        count = max(math.ceil((length - overlap) / (side - overlap)), 1)
-        step = (length - overlap) / count
-        return [(round(i * step), min(round(i * step + step + overlap), length)) for i in range(count)]
-
-    return [(left, top, right, bottom) for top, bottom in cuts(height) for left, right in cuts(width)]

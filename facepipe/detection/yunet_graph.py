@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,7 +153,7 @@ def rebuild(file: bytes, floor: float, overlap: float) -> bytes:
 
     Returns:
         A model from `pixels` (b, 3, h, w), RGB 0..255, h and w multiples of 16, with `steps` and `starts` (1, 1, 2, n)
-        and `reaches` (1, 2, n) for the n cells of its three levels (see `yunet_network.cells`), to `faces` (k, 15), px
+        and `reaches` (1, 2, n) for the n cells of its three levels (see `cells`), to `faces` (k, 15), px
         of the input: box, five points, score; and `owners` (k,) int64, the picture that each is of: picture after
         picture, best score first.
 
@@ -179,3 +180,25 @@ def rebuild(file: bytes, floor: float, overlap: float) -> bytes:
     }
     outputs = [networks.floats("faces", ("k", 15)), networks.wholes("owners", ("k",))]
     return graph.serialize([networks.floats(*item) for item in inputs.items()], outputs)
+
+
+@lru_cache(maxsize=16)
+def cells(rows: int, columns: int) -> dict[str, Array]:
+    """What the graph needs to know of the cells of its three levels, level after level, row after row.
+
+    Args:
+        rows: of the input's pixels.
+        columns: likewise.
+
+    Returns:
+        In px of the input: `steps` (1, 1, 2, n), the cells' sizes; `starts` (1, 1, 2, n), their first corners;
+        `reaches` (1, 2, n), half their sizes.
+    """
+    starts, steps = [], []
+    for stride in STRIDES:
+        places = np.indices((-(-rows // stride), -(-columns // stride)))[::-1].reshape(2, -1)
+        starts.append(places * stride)
+        steps.append(np.full(places.shape, stride))
+    step = np.concatenate(steps, axis=1).astype(np.float32)
+    start = np.concatenate(starts, axis=1).astype(np.float32)
+    return {"steps": step[None, None], "starts": start[None, None], "reaches": step[None] / np.float32(2)}

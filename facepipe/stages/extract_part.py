@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from facepipe import parquet
 from facepipe.detection import make_detector, make_refiner
+from facepipe.detection.tracking import MOST_EVERY, SPAN, Tracker
 from facepipe.errors import ImageError, InputError, OutputError, StorageDown
 from facepipe.execution import PartReport
 from facepipe.execution.stopwatch import Stopwatch
@@ -28,7 +29,6 @@ from facepipe.stages.frame import FrameExtractor
 from facepipe.stages.seen import Seen
 from facepipe.storage import place, read_ahead
 from facepipe.systemerrors import shown
-from facepipe.tracking import MOST_EVERY, SPAN, Tracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

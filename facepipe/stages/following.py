@@ -9,9 +9,9 @@ from facepipe.errors import ImageError, InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from facepipe.detection.tracking import Tracker
     from facepipe.execution.stopwatch import Stopwatch
     from facepipe.records import Face, Image
-    from facepipe.tracking import Tracker
 
 MOST_SPANS = 8
 """From one full search to the next: so many are gone through together, as O-Net looks at four faces in one go."""

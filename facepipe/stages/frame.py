@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from facepipe.config import ExtractConfig
     from facepipe.detection import Detector
-    from facepipe.detection.reduction import Reduced
     from facepipe.execution.stopwatch import Stopwatch
     from facepipe.lockstep import Steps
     from facepipe.records import BgraImage, Box, FaceRow, Image, Source
@@ -62,9 +61,8 @@ class FrameExtractor:
             return [self._whole_row(source, source.frame_index, view)]
         first, *smaller = self._search_sizes(source, photo)
         view = photo.view(photo.reduction_for(first))
-        reduced = self._reduced(view, first)
         yield view.image.nbytes
-        faces = self._search(source, view, first, reduced)
+        faces = self._search(source, view, first)
         if smaller and not any(self._is_good(face, view, first) for face in faces):
             if view.reduction != photo.reduction_for(smaller[0]):
                 self._watch.turn_to("decode")
@@ -91,37 +89,28 @@ class FrameExtractor:
     ) -> Steps[list[FaceRow]]:
         """The rows of a video frame, (H, W, 3) uint8 RGB. Its faces are known and refined; None: it is searched."""
         view = whole_view(image)
-        searched = faces is None and not self._config.cropped
-        reduced = self._reduced(view, self._config.min_face) if searched else None
         yield image.nbytes
         if self._config.cropped:
             return [self._whole_row(source, frame_index, view)]
         refine = partial(self._refined, image) if faces is None else at_once
         if faces is None:
-            faces = self._search(source, view, self._config.min_face, reduced)
+            faces = self._search(source, view, self._config.min_face)
             yield 0
         return (yield from self._make_rows(source, frame_index, view, None, faces, refine, seen))
 
-    def _detect(
-        self, image: Image, min_face: float, *, refine: bool = True, reduced: Reduced | None = None
-    ) -> list[Face]:
+    def _detect(self, image: Image, min_face: float, *, refine: bool = True) -> list[Face]:
         self._watch.turn_to("detect")
-        return self._detector.detect(image, min_face, refine=refine, reduced=reduced)
-
-    def _reduced(self, view: View, smallest: float) -> Reduced | None:
-        self._watch.turn_to("detect")
-        return self._detector.reduce(view.image, smallest / view.scale)
+        [faces] = self._detector.detect([image], min_face)
+        return self._detector.refine([image], [faces])[0] if refine else faces
 
     def _refined(self, image: Image, faces: list[Face]) -> Steps[list[Face]]:
-        self._watch.turn_to("detect")
-        shown = self._detector.show(image, faces)
         yield 0
         self._watch.turn_to("detect")
-        return self._detector.refine(image, faces, shown)
+        return self._detector.refine([image], [faces])[0]
 
-    def _search(self, source: Source, view: View, smallest: float, reduced: Reduced | None = None) -> list[Face]:
+    def _search(self, source: Source, view: View, smallest: float) -> list[Face]:
         """All faces from `smallest` px of the full-size picture; those that will get no row are not worth refining."""
-        faces = self._detect(view.image, smallest / view.scale, refine=False, reduced=reduced)
+        faces = self._detect(view.image, smallest / view.scale, refine=False)
         if source.box is not None and best_overlap(faces, view.to_view(source.box)) is None:
             faces = faces + self._look_again(view, view.to_view(source.box), refine=False)
         return faces

@@ -1,4 +1,4 @@
-"""MTCNN on ONNX Runtime, against the `mtcnn` package."""
+"""MTCNN on ONNX Runtime, against the `mtcnn` package, and its box arithmetic."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import numpy as np
 import pytest
 
 from facepipe.detection import make_detector
-from facepipe.detection.boxes import overlaps
-from facepipe.detection.mtcnn import cut, pyramid, suppress_all
+from facepipe.detection.mtcnn import cut, overlaps, pyramid, suppress_all, to_squares
 
 PACKAGE_MIN_FACE, PACKAGE_MIN_SCORE = 20, 0.8
 
 
 def test_the_astronaut_is_found(astronaut):
     """One sure face, landmarks in the contract's order, nothing below the floor."""
-    faces = make_detector("mtcnn").detect(astronaut, 40)
+    detector = make_detector("mtcnn")
+    [faces] = detector.detect([astronaut], 40)
     assert faces[0].score > 0.99
     assert [f.score for f in faces] == sorted((f.score for f in faces), reverse=True)
     points = faces[0].landmarks
     assert np.abs(points[:2] - [(203, 101), (246, 103.5)]).max() < 4
     assert points[0, 0] < points[1, 0]
     assert points[3, 0] < points[4, 0]
+    assert detector.refine([astronaut], [faces]) == [faces]
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (11, 400), (30, 30), (250, 250)])
-def test_pictures_without_a_face_give_none(shape):
+def test_pictures_without_a_face_give_none():
     """Plain images of any shape end in no face and no error, those too small for P-Net as well."""
-    assert make_detector("mtcnn").detect(np.full((*shape, 3), 90, np.uint8), 20) == []
+    shapes = [(1, 1), (11, 400), (30, 30), (250, 250)]
+    assert make_detector("mtcnn").detect([np.full((*shape, 3), 90, np.uint8) for shape in shapes], 20) == [[]] * 4
 
 
 def test_the_pyramid_ends_where_p_net_has_no_room():
@@ -50,6 +51,28 @@ def test_suppression_counts_dropped_boxes_too():
     """As in the package, a box goes if it overlaps any better one, even one that went itself."""
     boxes = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], np.float32)
     assert suppress_all(boxes, np.array([0.9, 0.8, 0.7], np.float32), 0.3).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "union", "smaller"),
+    [
+        ((0, 0, 10, 10), (0, 0, 10, 10), 1.0, 1.0),
+        ((0, 0, 10, 10), (10, 0, 20, 10), 0.0, 0.0),
+        ((0, 0, 10, 10), (5, 0, 15, 10), 50 / 150, 0.5),
+        ((0, 0, 10, 10), (2, 2, 4, 4), 0.04, 1.0),
+        ((0, 0, 10, 10), (3, 3, 3, 3), 0.0, 0.0),
+    ],
+)
+def test_overlaps(a, b, union, smaller):
+    """The shared area over the union, or over the smaller box; a box without area overlaps nothing."""
+    a, b = np.array([a], np.float32), np.array([b], np.float32)
+    assert overlaps(a, b)[0, 0] == pytest.approx(union)
+    assert overlaps(a, b, of_smaller=True)[0, 0] == pytest.approx(smaller)
+
+
+def test_squares_keep_the_centre_and_the_longer_side():
+    """A 10x20 box becomes the 20x20 one around the same centre."""
+    assert to_squares(np.array([[10, 0, 20, 20]], np.float32)).tolist() == [[5, 0, 25, 20]]
 
 
 def _photographs(shared_data):
@@ -75,7 +98,7 @@ def test_the_faces_are_those_of_the_mtcnn_package(shared_data):
     faces = matched = mine = 0
     for image in images:
         theirs = package.detect_faces(image, output_type="numpy", box_format="xyxy")
-        ours = [f for f in detector.detect(image, PACKAGE_MIN_FACE) if f.score > PACKAGE_MIN_SCORE]
+        ours = [f for f in detector.detect([image], PACKAGE_MIN_FACE)[0] if f.score > PACKAGE_MIN_SCORE]
         faces, mine = faces + len(theirs), mine + len(ours)
         if not (len(theirs) and ours):
             continue

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from facepipe.detection import litert, onet_graph, tflite
+from facepipe.detection import landmarks, runtime, tflite
 from facepipe.errors import WeightsError
 
 
@@ -30,11 +30,11 @@ def test_a_convolution_and_a_dense_layer(rng, exact, least, most):
     start = graph.value(1, 8, 8, 5)
     end = graph.convolve(start, kernel, bias, exact=exact)
     end = graph.dense(graph.reshape(end, len(weight)), weight, shift, exact=exact)
-    network = litert.Network(graph.serialize(start, end), "a test")
+    network = runtime.Network(graph.serialize(start, end), "a test")
     assert (network.input_shapes, network.output_sizes) == ([(1, 8, 8, 5)], [4])
     pixels = rng.normal(size=(20, 8, 8, 5)).astype(np.float32)
     expected = np.array([_convolved(x, kernel, bias).reshape(-1) @ weight + shift for x in pixels])
-    found = np.array([network.run(x[None])[0][0] for x in pixels])
+    found = np.concatenate([network.run(pixels[i : i + n])[0] for i, n in ((0, 1), (1, 16), (17, 3))])
     assert least < np.sqrt(((found - expected) ** 2).mean() / (expected**2).mean()) < most
 
 
@@ -46,11 +46,11 @@ def test_a_convolution_of_pairs_gives_what_that_of_pixels_does(rng, exact):
     starts = [graph.value(2, 12, 12, 3) for graph in graphs]
     ends = [graphs[0].convolve(starts[0], kernel, bias, exact=exact)]
     pairs = graphs[1].reshape(starts[1], 12, 6, 6)
-    pairs = graphs[1].convolve(pairs, onet_graph.for_pairs(kernel), np.tile(bias, 2), exact=exact)
+    pairs = graphs[1].convolve(pairs, landmarks.for_pairs(kernel), np.tile(bias, 2), exact=exact)
     ends.append(graphs[1].reshape(pairs, 10, 10, 8))
     pixels = rng.normal(size=(2, 12, 12, 3)).astype(np.float32)
     files = [graph.serialize(start, end) for graph, start, end in zip(graphs, starts, ends, strict=True)]
-    [[single], [paired]] = [litert.Network(file, "a test").run(pixels) for file in files]
+    [[single], [paired]] = [runtime.Network(file, "a test").run(pixels) for file in files]
     assert paired == pytest.approx(single, abs=1e-5 if exact else 0)
 
 
@@ -62,7 +62,7 @@ def test_a_pool_and_a_prelu(rng, same, rows):
     slope = np.array([0.1, -0.5, 2.0], np.float32)
     end = graph.prelu(graph.pool(start, 3, same=same), slope)
     x = rng.normal(size=(9, 9, 3)).astype(np.float32) - 1
-    [found] = litert.Network(graph.serialize(start, end), "a test").run(x[None])
+    [found] = runtime.Network(graph.serialize(start, end), "a test").run(x[None])
     # An odd side with room at both edges: TensorFlow puts one row before and one behind.
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), constant_values=-np.inf) if same else x
     pooled = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1))[::2, ::2].max(axis=(3, 4))
@@ -87,18 +87,18 @@ def test_a_channel_without_weights_is_nothing_special():
     graph = tflite.Graph()
     start = graph.value(1, 3)
     end = graph.dense(start, np.array([[0, 1], [0, 2], [0, -3]], np.float32), np.array([5, 0], np.float32))
-    [found] = litert.Network(graph.serialize(start, end), "a test").run(np.ones((1, 3), np.float32))
+    [found] = runtime.Network(graph.serialize(start, end), "a test").run(np.ones((1, 3), np.float32))
     assert found[0] == pytest.approx([5, 0], abs=0.05)
 
 
 def test_what_is_no_network_is_refused():
     """LiteRT's own complaint, in a sentence with the name."""
     with pytest.raises(WeightsError, match="a text is no TFLite model"):
-        litert.Network(b"not a network", "a text")
+        runtime.Network(b"not a network", "a text")
 
 
 def test_without_litert_the_error_names_the_command(monkeypatch):
     """What an import finds where it is broken or gone."""
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(WeightsError, match="pip install --force-reinstall ai-edge-litert"):
-        litert.Network(b"", "a text")
+        runtime.Network(b"", "a text")

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from facepipe.detection import make_detector, networks, reduction, sessions, weights, yunet
-from facepipe.detection.boxes import overlaps
+from facepipe.detection import make_detector, networks, reduction, runtime, weights
+from facepipe.detection.mtcnn import overlaps
 from facepipe.errors import UsageError, WeightsError
 
 ASTRONAUT_EYES = [(203, 101), (246, 103.5)]
@@ -23,9 +23,9 @@ def detector():
     return make_detector("yunet")
 
 
-def test_the_astronaut_is_found_with_her_eyes_in_place(detector, astronaut):
+def test_the_astronaut_is_found_with_her_eyes_in_place(find_faces, astronaut):
     """One sure face, its landmarks in the contract's order: left and right are the image's."""
-    face, *others = detector.detect(astronaut, 40)
+    face, *others = find_faces(astronaut)
     assert [f for f in others if f.score >= 0.7] == []
     assert face.score > 0.85
     assert np.abs(face.landmarks[:2] - ASTRONAUT_EYES).max() < 4
@@ -35,50 +35,49 @@ def test_the_astronaut_is_found_with_her_eyes_in_place(detector, astronaut):
 
 
 @pytest.mark.parametrize("scale", [0.3, 0.7, 1.9, 4.0])
-def test_coordinates_follow_the_size_of_the_image(detector, astronaut, scale):
+def test_coordinates_follow_the_size_of_the_image(find_faces, astronaut, scale):
     """The same picture larger or smaller gives the same face at the scaled place, within 3 % of its size."""
     size = (round(512 * scale), round(512 * scale))
     resized = cv2.resize(astronaut, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    reference, face = detector.detect(astronaut, 40)[0], detector.detect(resized, 40 * min(scale, 1))[0]
+    reference, face = find_faces(astronaut)[0], find_faces(resized, 40 * min(scale, 1))[0]
     side = float(np.ptp(reference.box[::2]))
     assert np.abs(face.landmarks / scale - reference.landmarks).max() < 0.04 * side
     assert overlaps(face.box[None] / scale, reference.box[None])[0, 0] > 0.85
 
 
-def test_a_mirrored_picture_gives_mirrored_faces(detector, astronaut):
+def test_a_mirrored_picture_gives_mirrored_faces(find_faces, astronaut):
     """Landmarks keep the image's left and right when the picture is turned over."""
-    face = detector.detect(astronaut, 40)[0]
-    mirrored = detector.detect(np.ascontiguousarray(astronaut[:, ::-1]), 40)[0]
+    face, mirrored = (find_faces(np.ascontiguousarray(image))[0] for image in (astronaut, astronaut[:, ::-1]))
     back = np.array([[512, 0]]) + mirrored.landmarks[[1, 0, 2, 4, 3]] * [[-1, 1]]
     assert np.abs(back - face.landmarks).max() < 4
 
 
-def test_a_result_does_not_depend_on_the_images_before_it(detector, astronaut):
-    """The same bits, first or after pictures of other sizes."""
-    first = make_detector("yunet").detect(astronaut, 40)
-    for size in ((64, 640), (333, 77)):
-        detector.detect(cv2.resize(astronaut, size), 40)
-    again = detector.detect(astronaut, 40)
-    assert [(f.box.tolist(), f.landmarks.tolist(), f.score) for f in again] == [
-        (f.box.tolist(), f.landmarks.tolist(), f.score) for f in first
-    ]
+def bits(faces):
+    """Faces as what can be compared."""
+    return [(face.box.tobytes(), face.landmarks.tobytes(), face.score) for face in faces]
 
 
-def test_refining_later_is_the_same_as_refining_at_once(detector, astronaut):
-    """`detect(refine=False)` and `refine` of some faces give the landmarks that `detect` gives."""
-    whole = detector.detect(astronaut, 40)
-    rough = detector.detect(astronaut, 40, refine=False)
-    assert [f.score for f in rough] == [f.score for f in whole]
-    (later,) = detector.refine(astronaut, rough[:1])
-    assert later.landmarks.tolist() == whole[0].landmarks.tolist()
-    assert rough[0].landmarks.tolist() != later.landmarks.tolist()
-    assert detector.refine(astronaut, []) == []
+def test_what_is_found_does_not_depend_on_the_company(detector, astronaut):
+    """Images of all shapes and smallest faces in one go: to the last bit what each gives alone, refined or not."""
+    images = [np.ascontiguousarray(np.roll(astronaut, 40 * i, axis=1)[: 500 - 4 * i]) for i in range(11)]
+    images[5:5] = [cv2.resize(astronaut, (300, 200)), np.full((64, 640, 3), 127, np.uint8)]
+    sizes = [100, 20] * 6 + [100]
+    found = detector.detect(images, sizes)
+    refined = detector.refine(images, found)
+    for image, size, faces, better in zip(images, sizes, found, refined, strict=True):
+        [alone] = detector.detect([image], size)
+        assert bits(alone) == bits(faces)
+        assert bits(detector.refine([image], [alone])[0]) == bits(better)
+        assert [(f.score, f.box.tolist()) for f in better] == [(f.score, f.box.tolist()) for f in faces]
+    assert bits(found[0]) != bits(refined[0])
+    assert sum(map(len, found)) > 8
+    assert detector.detect([], 40) == detector.refine([], []) == []
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (2, 700), (700, 2), (16, 16), (250, 250)])
-def test_pictures_without_a_face_give_none(detector, shape):
+def test_pictures_without_a_face_give_none(detector):
     """Plain images of any shape, a single pixel too, end in no face and no error."""
-    assert detector.detect(np.full((*shape, 3), 127, np.uint8), 40) == []
+    shapes = [(1, 1), (2, 700), (700, 2), (16, 16), (250, 250)]
+    assert detector.detect([np.full((*shape, 3), 127, np.uint8) for shape in shapes], 40) == [[]] * 5
 
 
 @pytest.mark.parametrize(
@@ -103,7 +102,7 @@ def test_input_size(width, height, min_face, expected):
 @pytest.mark.parametrize(("width", "height"), [(3000, 500), (2000, 2000), (1030, 1030), (100, 5000)])
 def test_tiles_cover_the_image_and_overlap(width, height):
     """Every spot with room for half the overlap around it lies whole in some tile; no tile is larger than asked."""
-    parts = yunet.tiles(width, height, 1024, 256)
+    parts = reduction.tiles(width, height, 1024, 256)
     assert all(right - left <= 1025 and bottom - top <= 1025 for left, top, right, bottom in parts)
     assert min(p[0] for p in parts) == min(p[1] for p in parts) == 0
     assert (max(p[2] for p in parts), max(p[3] for p in parts)) == (width, height)
@@ -125,17 +124,17 @@ def test_a_large_picture_is_searched_in_tiles_for_small_and_large_faces(detector
             : 3500 - y, : 4000 - x
         ]
     expected = np.array([np.array([180, 63, 269, 174]) * size / 512 + [x, y, x, y] for x, y, size in places])
-    faces = [f for f in detector.detect(canvas, 40) if f.score >= 0.7]
+    faces = [f for f in detector.detect([canvas], 40)[0] if f.score >= 0.7]
     assert len(faces) == len(places)
     assert overlaps(expected.astype(np.float32), np.stack([f.box for f in faces])).max(axis=1).min() > 0.7
 
 
-def test_the_rebuilt_graph_gives_what_the_file_gives(astronaut):
+def test_the_rebuilt_graph_gives_what_the_file_gives(detector, astronaut):
     """Boxes, points and scores are those of the file as it is, run at its own 640x640 and decoded by the book."""
     file = weights.read_weights(weights.YUNET)
     image = cv2.resize(astronaut, (640, 640))
     bgr = image[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32)
-    original = sessions.open_session(file)
+    original = runtime.open_session(file)
     maps = dict(zip([o.name for o in original.get_outputs()], original.run(None, {"input": bgr}), strict=True))
     best = None
     for stride in (8, 16, 32):
@@ -147,19 +146,18 @@ def test_the_rebuilt_graph_gives_what_the_file_gives(astronaut):
             half = np.exp(maps[f"bbox_{stride}"][0, cell, 2:]) * stride / 2
             points = (maps[f"kps_{stride}"][0, cell].reshape(5, 2) + place) * stride
             best = (scores[cell], np.concatenate([centre - half, centre + half]), points)
-    detector = make_detector("yunet")
-    faces = detector._network.run(reduction.Reduced(image, 1.0, 1.0)).T
-    assert faces[14, 0] == pytest.approx(best[0], abs=1e-5)
-    assert faces[:4, 0] == pytest.approx(best[1], abs=1e-2)
-    assert faces[4:14, 0].reshape(5, 2) == pytest.approx(best[2], abs=1e-2)
+    [(face, *_)] = detector.run([reduction.Reduced(image, 1.0, 1.0)])
+    assert face[14] == pytest.approx(best[0], abs=1e-5)
+    assert face[:4] == pytest.approx(best[1], abs=1e-2)
+    assert face[4:14].reshape(5, 2) == pytest.approx(best[2], abs=1e-2)
 
 
-def test_own_weights_of_the_same_shape_are_used(tmp_path, astronaut):
+def test_own_weights_of_the_same_shape_are_used(tmp_path, detector, astronaut):
     """`--model` with a copy of the packaged file gives the same faces."""
     path = tmp_path / "own.onnx"
     path.write_bytes(weights.read_weights(weights.YUNET))
-    own, packaged = make_detector("yunet", str(path)), make_detector("yunet")
-    assert [f.score for f in own.detect(astronaut, 40)] == [f.score for f in packaged.detect(astronaut, 40)]
+    own = make_detector("yunet", str(path))
+    assert bits(own.detect([astronaut], 40)[0]) == bits(detector.detect([astronaut], 40)[0])
 
 
 @pytest.mark.parametrize("content", ["empty", "text", "truncated", "another network"])
@@ -193,7 +191,7 @@ def _labels(path, columns=("x1", "y1", "x2", "y2")):
 
 def _faces(detector, path, min_face):
     image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-    faces = detector.detect(image, min_face)
+    [faces] = detector.detect([image], min_face)
     return [f for f in faces if f.score >= 0.7 and np.ptp(f.box.reshape(2, 2), axis=0).max() >= 0.9 * min_face]
 
 
@@ -203,7 +201,7 @@ def test_labelled_video_frames_are_found(detector, shared_data):
     found = 0
     for path, truth in labels:
         image = cv2.cvtColor(cv2.imread(str(shared_data / "ytf" / path)), cv2.COLOR_BGR2RGB)
-        faces = [f for f in detector.detect(image, 40, refine=False) if f.score >= 0.7]
+        faces = [f for f in detector.detect([image], 40)[0] if f.score >= 0.7]
         found += bool(faces) and overlaps(np.stack([f.box for f in faces]), truth).max() >= 0.3
     assert found / len(labels) >= 0.998
 
@@ -238,7 +236,8 @@ image, detector, rng = data.astronaut(), make_detector("yunet"), np.random.defau
 peaks = []
 for i in range(2000):
     width, height = (int(v) for v in rng.integers(40, 900, 2))
-    detector.detect(cv2.resize(image, (width, height)), 40)
+    resized = cv2.resize(image, (width, height))
+    detector.refine([resized], detector.detect([resized], 40))
     if i in (199, 1999):
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 print(*peaks)
@@ -246,22 +245,3 @@ print(*peaks)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     early, late = (int(v) for v in done.stdout.split())
     assert late <= 1.1 * early
-
-
-def test_what_is_found_does_not_depend_on_the_company(astronaut):
-    """Images of one shape are looked at together; to the last bit it is what each gives alone, whatever their order."""
-    images = [np.ascontiguousarray(np.roll(astronaut, 40 * i, axis=1)[: 500 - 4 * i]) for i in range(11)]
-    images.insert(5, cv2.resize(astronaut, (300, 200)))  # of another shape
-    alone = [make_detector("yunet").detect(image, 100) for image in images]
-    together = make_detector("yunet")
-    reduced = [together.reduce(image, 100) for image in images]
-    assert len({r.image.shape for r in reduced}) == 2
-    together.detect(images[3], 100, reduced=reduced[3])
-    assert [i for i, one in enumerate(reduced) if one.found is not None] == [0, 1, 2, 3, 4, 6, 7, 8]
-    order = [3, 0, 1, 2, *range(4, 10)]  # the last two are announced and never asked about
-    for i in order:
-        found = together.detect(images[i], 100, reduced=reduced[i])
-        assert [f.score for f in found] == [f.score for f in alone[i]]
-        assert all(np.array_equal(f.box, g.box) for f, g in zip(found, alone[i], strict=True))
-        assert all(np.array_equal(f.landmarks, g.landmarks) for f, g in zip(found, alone[i], strict=True))
-    assert sum(len(found) for found in alone) > 8

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from facepipe.detection import litert, make_detector, make_refiner, networks, onet_graph, sessions, weights
-from facepipe.detection.onet import cut, read
+from facepipe.detection import make_refiner, networks, runtime, weights
+from facepipe.detection.landmarks import build, cut, read
 
 
 @pytest.fixture(scope="module")
@@ -16,63 +16,48 @@ def refiner():
 
 
 @pytest.fixture(scope="module")
-def face(astronaut_image):
-    return make_detector("yunet").detect(astronaut_image, 40)[0]
+def face(astronaut, find_faces):
+    return find_faces(astronaut)[0]
 
 
-@pytest.fixture(scope="module")
-def astronaut_image():
-    from skimage import data
-
-    return data.astronaut()
-
-
-def landmarks(refiner, image, box):
-    """(5, 2) px."""
-    return np.reshape(refiner.look(image, box.tolist()).landmarks, (5, 2))
+def look(refiner, image, box):
+    """What is seen in one box: (5, 2) px and the score."""
+    [seen] = refiner.look([image], [box])
+    return np.reshape(seen.landmarks, (5, 2)), seen.score
 
 
 @pytest.mark.parametrize("shift", [(-0.2, 0), (0.2, 0.1), (0, -0.2), (0.1, 0.2)])
-def test_in_a_box_a_little_off_the_face_is_found(refiner, face, astronaut_image, shift):
+def test_in_a_box_a_little_off_the_face_is_found(refiner, face, astronaut, shift):
     """From a box a fifth of its side off, the landmarks are where they are, by a twelfth of the face at most."""
     side = np.ptp(face.box[::2])
-    off = face.box + np.array([*shift, *shift], np.float32) * side
-    assert refiner.look(astronaut_image, off.tolist()).score > 0.9
-    points = landmarks(refiner, astronaut_image, off)
+    points, score = look(refiner, astronaut, face.box + np.array([*shift, *shift], np.float32) * side)
+    assert score > 0.9
     assert np.linalg.norm(points - face.landmarks, axis=1).mean() < 0.08 * side
 
 
-@pytest.mark.parametrize("box", [(60, 60, 130, 130), (330, 60, 440, 200), (-300, -300, 10, 10)])
-def test_what_is_no_face_scores_low(refiner, astronaut_image, box):
+def test_what_is_no_face_scores_low(refiner, astronaut):
     """The flag, the shuttle and a box mostly outside the picture score far below a face."""
-    assert refiner.look(astronaut_image, box).score < 0.3
+    boxes = [(60, 60, 130, 130), (330, 60, 440, 200), (-300, -300, 10, 10)]
+    assert max(seen.score for seen in refiner.look([astronaut] * 3, boxes)) < 0.3
 
 
-def test_what_was_seen_before_changes_nothing(refiner, face, astronaut_image):
-    """A box gives the same bits first and after others."""
-    before = refiner.look(astronaut_image, face.box.tolist())
-    refiner.look(astronaut_image, (60, 60, 130, 130))
-    assert refiner.look(astronaut_image, face.box.tolist()) == before
-
-
-def test_what_is_seen_does_not_depend_on_the_company(refiner, face, astronaut_image):
-    """Squares that wait are looked at together: each gives the bits that it gives alone."""
+def test_what_is_seen_does_not_depend_on_the_company(refiner, face, astronaut):
+    """Squares of several pictures are looked at in one go: each gives the bits that it gives alone."""
+    images = [astronaut, cv2.resize(astronaut, (700, 600))] * 5
     boxes = [[v + 3 * i for v in face.box.tolist()] for i in range(10)]
-    alone = [refiner.look(astronaut_image, box) for box in boxes]
-    shown = [refiner.show(astronaut_image, box) for box in boxes]
-    order = [4, 0, 1, 2, 3, *range(5, 10)]
-    refiner.see(shown[4])
-    assert [i for i, one in enumerate(shown) if one.found] == [0, 1, 2, 4]
-    assert [refiner.see(shown[i]) for i in order] == [alone[i] for i in order]
-    assert len({look.score for look in alone}) == 10
+    alone = [refiner.look([image], [box])[0] for image, box in zip(images, boxes, strict=True)]
+    assert refiner.look(images, boxes) == alone
+    assert refiner.look(images[3:9], boxes[3:9]) == alone[3:9]
+    assert len({seen.score for seen in alone}) == 10
+    assert refiner.look([], []) == []
 
 
 @pytest.mark.parametrize("scale", [2, 3, 5])
-def test_landmarks_do_not_depend_on_resolution(refiner, face, astronaut_image, scale):
+def test_landmarks_do_not_depend_on_resolution(refiner, face, astronaut, scale):
     """An enlarged picture is averaged down, not sampled: landmarks stay within 1.5 % of the face."""
-    large = cv2.resize(astronaut_image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
-    points = landmarks(refiner, astronaut_image, face.box)
-    fine = landmarks(refiner, large, face.box * scale)
+    large = cv2.resize(astronaut, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+    points, _ = look(refiner, astronaut, face.box)
+    fine, _ = look(refiner, large, face.box * scale)
     assert np.linalg.norm(fine / scale - points, axis=1).mean() < 0.015 * np.ptp(face.box[::2])
 
 
@@ -101,14 +86,14 @@ def _reference(pixels, arrays):
     return np.concatenate([x @ arrays[i] + arrays[i + 1] for i in (15, 17, 19)])
 
 
-def test_the_graphs_are_the_network_of_the_weights(face, astronaut_image):
+def test_the_graphs_are_the_network_of_the_weights(face, astronaut):
     """ONNX Runtime gives what a plain numpy O-Net gives; LiteRT with weights of 8 bits nearly so."""
     arrays = weights.read_arrays(weights.O_NET)
     side = float(np.ptp(face.box[1::2]))
-    patch = cut(astronaut_image, float(face.box[0]), float(face.box[1]), side)
+    patch = cut(astronaut, float(face.box[0]), float(face.box[1]), side)
     expected = _reference(patch.astype(np.float64), arrays)
-    exact = sessions.open_session(networks.o_net(arrays)).run(None, {"pixels": cv2.dnn.blobFromImage(patch)})[0]
-    [lean] = litert.Network(onet_graph.build(arrays), "O-Net").run(patch[None].astype(np.float32))
+    exact = runtime.open_session(networks.o_net(arrays)).run(None, {"pixels": cv2.dnn.blobFromImage(patch)})[0]
+    [lean] = runtime.Network(build(arrays), "O-Net").run(patch[None])
     assert exact[0] == pytest.approx(expected, abs=1e-4)
     assert lean.shape == (1, 16)
     points, near = (np.reshape(read(out[0].tolist(), 0, 0, 1).landmarks, (5, 2)) for out in (exact, lean))

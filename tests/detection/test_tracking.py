@@ -8,8 +8,8 @@ import pytest
 
 from facepipe.choosing import overlap
 from facepipe.detection import make_detector, make_refiner
+from facepipe.detection.tracking import SPAN, Tracker
 from facepipe.media.video import iter_frames
-from facepipe.tracking import SPAN, Tracker
 
 MIN_FACE, MIN_SCORE = 40.0, 0.7
 
@@ -19,13 +19,13 @@ class Counted:
 
     def __init__(self):
         self.detector = make_detector("yunet", "", MIN_SCORE)
-        self.reduce, self.blend = self.detector.reduce, self.detector.blend
+        self.refine = self.detector.refine
         self.searches = 0
 
-    def detect(self, image, min_face, *, refine=True, reduced=None):
-        """A full search."""
-        self.searches += 1
-        return self.detector.detect(image, min_face, refine=refine, reduced=reduced)
+    def detect(self, images, min_face):
+        """Full searches."""
+        self.searches += len(images)
+        return self.detector.detect(images, min_face)
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +68,12 @@ def off(one, other):
     return np.linalg.norm(one.landmarks - other.landmarks, axis=1).mean() / (other.box[2] - other.box[0])
 
 
-def test_a_moving_face_is_followed_without_searching_every_frame(tracker, detector, astronaut):
+def test_a_moving_face_is_followed_without_searching_every_frame(tracker, detector, astronaut, find_faces):
     """A search every twelfth frame; landmarks within a hundredth of the face of what a search of every frame gives."""
     frames = shown(astronaut, line(3 * SPAN + 1))
     found = faces_of(tracker, frames)
     assert detector.searches == 4
-    searched = [detector.detector.detect(frame, MIN_FACE)[0] for frame in frames]
+    searched = [find_faces(frame)[0] for frame in frames]
     differences = [off(followed[0], face) for followed, face in zip(found, searched, strict=True)]
     assert np.mean(differences) < 0.01
     assert max(differences) < 0.03
@@ -81,28 +81,28 @@ def test_a_moving_face_is_followed_without_searching_every_frame(tracker, detect
     assert min(overlap(followed[0].box.tolist(), face.box.tolist()) for followed, face in boxes) > 0.8
 
 
-def test_uneven_movement_is_looked_at_frame_by_frame(tracker, detector, astronaut, monkeypatch):
+def test_uneven_movement_is_looked_at_frame_by_frame(tracker, detector, astronaut, find_faces, monkeypatch):
     """A camera that is pushed between two of the frames that O-Net looks at first; without those looks it shows."""
     frames = shown(astronaut, [(60 + 14 * (i > 4), 40) for i in range(SPAN + 1)])
-    searched = [detector.detector.detect(frame, MIN_FACE)[0] for frame in frames]
+    searched = [find_faces(frame)[0] for frame in frames]
 
     def worst(found):
         return max(off(followed[0], face) for followed, face in zip(found, searched, strict=True))
 
     assert worst(faces_of(tracker, frames)) < 0.03
     assert detector.searches == 2
-    monkeypatch.setattr("facepipe.tracking.BENT", 1.0)
+    monkeypatch.setattr("facepipe.detection.spans.BENT", 1.0)
     assert worst(faces_of(Tracker(detector, make_refiner(), MIN_FACE, MIN_SCORE), frames)) > 0.05
 
 
 @pytest.mark.parametrize("cut", [1, 5, 6, SPAN])
-def test_a_cut_is_found_to_the_frame(tracker, detector, astronaut, cut):
+def test_a_cut_is_found_to_the_frame(tracker, detector, astronaut, find_faces, cut):
     """The frame after it has its own face, the one before its own."""
     frames = shown(astronaut, line(SPAN + 1))
     frames[cut:] = [np.ascontiguousarray(frame[:, ::-1]) for frame in frames[cut:]]
     found = faces_of(tracker, frames)
     for faces, frame in zip(found, frames, strict=True):
-        assert overlap(faces[0].box.tolist(), detector.detector.detect(frame, MIN_FACE)[0].box.tolist()) > 0.8
+        assert overlap(faces[0].box.tolist(), find_faces(frame)[0].box.tolist()) > 0.8
     assert detector.searches < SPAN
 
 
@@ -116,13 +116,13 @@ def test_a_face_that_goes_or_comes_is_found_to_the_frame(tracker, astronaut, gon
     assert [i for i, faces in enumerate(found) if not faces] == list(gone)
 
 
-def test_a_doubtful_face_is_not_followed(detector, astronaut):
+def test_a_doubtful_face_is_not_followed(detector, astronaut, find_faces):
     """It is reported by full searches, and does not make every frame one."""
     frames = shown(astronaut, line(SPAN + 1))
     for frame in frames:  # a second face, blurred until the detector doubts it
         small = cv2.GaussianBlur(cv2.resize(astronaut[60:180, 170:290], (60, 60)), (0, 0), 5)
         frame[400:460, 560:620] = small
-    scores = [face.score for face in detector.detector.detect(frames[0], MIN_FACE)]
+    scores = [face.score for face in find_faces(frames[0])]
     strict = Tracker(detector, make_refiner(), MIN_FACE, min_score=sum(sorted(scores)[-2:]) / 2)
     detector.searches = 0
     counts = [len(faces) for faces in faces_of(strict, frames)]
@@ -144,14 +144,14 @@ def test_the_same_frames_give_the_same_faces(detector, astronaut):
     assert runs[0] == runs[1] == runs[2] == runs[3]
 
 
-def test_two_faces_are_both_followed(tracker, detector, astronaut):
+def test_two_faces_are_both_followed(tracker, detector, astronaut, find_faces):
     """Each along its own path."""
     left, right = shown(astronaut, line(SPAN + 1)), shown(astronaut, line(SPAN + 1, (-1.0, 2.0)))
     frames = [np.hstack([a, b]) for a, b in zip(left, right, strict=True)]
     found = faces_of(tracker, frames)
     assert detector.searches == 2
     for faces, frame in zip(found, frames, strict=True):
-        searched = detector.detector.detect(frame, MIN_FACE)
+        searched = find_faces(frame)
         assert len(faces) >= 2
         for side in (slice(0, 640), slice(640, 1280)):
             [one], [other] = (
@@ -161,12 +161,12 @@ def test_two_faces_are_both_followed(tracker, detector, astronaut):
             assert off(one, other) < 0.03
 
 
-def test_a_real_video_is_followed_as_well_as_searched(shared_data, tracker, detector):
+def test_a_real_video_is_followed_as_well_as_searched(shared_data, tracker, detector, find_faces):
     """The same recall, landmarks within half a pixel on average, less than a tenth of the searches."""
     frames = [image for _, image in iter_frames(str(shared_data / "video/one_face_320x240.avi"), 1, 10**8)][:300]
     found = faces_of(tracker, frames)
     assert detector.searches < 30
-    searched = [detector.detector.detect(frame, MIN_FACE) for frame in frames]
+    searched = [find_faces(frame) for frame in frames]
     assert [bool(faces) for faces in found] == [bool(faces) for faces in searched]
     pairs = [(f[0].landmarks, s[0].landmarks) for f, s in zip(found, searched, strict=True) if s]
     assert len(pairs) >= 295
