@@ -1,6 +1,6 @@
 """Feeds mutated files to facepipe's readers: no crash, no hang, no memory above the bound, no exception but its own.
 
-    python benchmarks/fuzz.py                        20,400 images, 13,500 other files
+    python benchmarks/fuzz.py                        23,800 images, 13,500 other files
     python benchmarks/fuzz.py --kinds png --count 500 --seed 7 --detect
     python benchmarks/fuzz.py --kinds png --only 123   one mutation again, in this process
 
@@ -26,9 +26,9 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
-IMAGES = ("jpeg", "png", "webp", "gif", "tiff", "bmp")
+IMAGES = ("jpeg", "png", "webp", "gif", "tiff", "bmp", "avif")
 TEXTS = ("manifest", "parquet-manifest", "youtube-faces", "celeba", "vggface2", "recipe", "part", "tfrecord")
-FILMS = ("film",)
+VIDEOS = ("video",)
 MAX_PIXELS = 1_000_000
 BOUND = 16 * MAX_PIXELS + 48 * 2**20
 """Bytes that one image may add to the process: 16 a pixel, and room for the allocator's slack."""
@@ -51,12 +51,13 @@ def image_seeds(kind: str) -> list[bytes]:
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "Camera"
     frames = {"save_all": True, "append_images": [photo.rotate(90)]}
+    xmp = b'<x:xmpmeta xmlns:tiff="http://ns.adobe.com/tiff/1.0/"><r tiff:Orientation="8"/></x:xmpmeta>'
     rgba, gray, palette = photo.convert("RGBA"), photo.convert("L"), photo.quantize(64)
     rgba.putalpha(gray)
     wide = Image.fromarray(__import__("numpy").asarray(gray).astype("uint16") * 257)
     varieties = {
         "jpeg": [(photo, {"exif": exif}), (photo, {"progressive": True}), (gray, {}), (photo.convert("CMYK"), {}),
-                 (photo, {"restart_marker_blocks": 2, "subsampling": 0}), (photo, {"icc_profile": b"x" * 300})],
+                 (photo, {"restart_marker_blocks": 2, "subsampling": 0}), (photo, {"icc_profile": b"x" * 300}), (photo, {"xmp": xmp})],
         "png": [(photo, {}), (rgba, {"exif": exif}), (palette, {"transparency": 3}), (wide, {}), (photo.convert("1"), {}),
                 (photo, frames), (gray.convert("LA"), {})],
         "webp": [(photo, {"exif": exif}), (rgba, {"lossless": True}), (photo, frames), (photo, {"quality": 20})],
@@ -65,12 +66,18 @@ def image_seeds(kind: str) -> list[bytes]:
                  (gray, {"compression": "tiff_adobe_deflate", "big_tiff": True}), (photo.convert("1"), {"compression": "group4"}),
                  (wide, {}), (photo.convert("CMYK"), {"compression": "packbits"}), (palette, {}), (rgba, frames),
                  (gray.convert("F"), {}), (photo.convert("YCbCr"), {"compression": "jpeg"}), (photo, {"tiled": True})],
+        "avif": [(photo, {"exif": exif, "speed": 9}), (rgba, {"xmp": xmp, "speed": 9}), (photo, {**frames, "speed": 9})],
         "bmp": [(photo, {}), (palette, {}), (gray, {}), (photo.convert("1"), {}), (rgba, {})],
     }  # fmt: skip
     seeds = []
     for picture, options in varieties[kind]:
         file = io.BytesIO()
         picture.save(file, kind.upper(), **options)
+        seeds.append(file.getvalue())
+    if kind == "tiff":  # a thumbnail before the photograph
+        thumbnail, file = photo.resize((24, 18)), io.BytesIO()
+        thumbnail.encoderinfo = {"tiffinfo": {254: 1}}
+        thumbnail.save(file, "TIFF", save_all=True, append_images=[photo])
         seeds.append(file.getvalue())
     return seeds + opencv_seeds(kind, photo)
 
@@ -153,19 +160,34 @@ def own_records() -> bytes:
     return file.getvalue()
 
 
-def film_seeds(folder: str) -> list[bytes]:
-    """Short films in four containers."""
-    import cv2
+CODECS = (
+    ("mp4", "mpeg4", {}), ("avi", "mjpeg", {}), ("avi", "mpeg4", {}), ("webm", "libvpx", {}), ("matroska", "mpeg4", {}),
+    ("flv", "flv", {}), ("asf", "wmv2", {}), ("mpegts", "mpeg2video", {"flags": "+ildct+ilme"}), ("mov", "mpeg4", {}),
+)  # fmt: skip
+
+
+def video_seeds(folder: str) -> list[bytes]:
+    """Short videos in many containers: one mirrored, one interlaced, all of a rate that varies where they can."""
+    from fractions import Fraction
+
+    import av
     import numpy as np
     from skimage import data
 
     seeds = []
-    for container, codec in (("mp4", "mp4v"), ("avi", "MJPG"), ("avi", "XVID"), ("webm", "VP80")):
-        path = os.path.join(folder, f"{codec}.{container}")
-        writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*codec), 25, (96, 80))
-        for i in range(6):
-            writer.write(np.ascontiguousarray(data.astronaut()[i : i + 80, 180 : 180 + 96, ::-1]))
-        writer.release()
+    for number, (container, codec, options) in enumerate(CODECS):
+        path = os.path.join(folder, f"seed{number}")
+        with av.open(path, "w", format=container) as file:
+            stream = file.add_stream(codec, rate=25, options=options)
+            stream.width, stream.height, stream.pix_fmt = 96, 80, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            if container == "mov":
+                stream.set_display_rotation(90, hflip=True)
+            for i in range(6):
+                picture = np.ascontiguousarray(data.astronaut()[i : i + 80, 180 : 180 + 96])
+                frame = av.VideoFrame.from_ndarray(picture)
+                frame.pts, frame.time_base = i, Fraction(1, 25)
+                file.mux(stream.encode(frame))
+            file.mux(stream.encode())
         seeds.append(Path(path).read_bytes())
     return seeds
 
@@ -245,7 +267,7 @@ class Reader:
     def __init__(self, kind: str, folder: str, detect: bool) -> None:
         self.kind = kind
         self.folder = folder
-        self.seeds = image_seeds(kind) if kind in IMAGES else film_seeds(folder) if kind in FILMS else text_seeds(kind)
+        self.seeds = image_seeds(kind) if kind in IMAGES else video_seeds(folder) if kind in VIDEOS else text_seeds(kind)
         self.detector = None
         if detect and kind in IMAGES:
             from facepipe.detection import make_detector
@@ -286,8 +308,8 @@ class Reader:
     def _read(self, data: bytes, number: int) -> None:
         if self.kind in IMAGES:
             self._read_image(data, number)
-        elif self.kind in FILMS:
-            self._read_film(data)
+        elif self.kind in VIDEOS:
+            self._read_video(data)
         elif self.kind == "recipe":
             from facepipe.recipes import read_recipe
 
@@ -320,10 +342,10 @@ class Reader:
         if self.detector is not None:
             self.detector.refine([image], self.detector.detect([image], 20))
 
-    def _read_film(self, data: bytes) -> None:
+    def _read_video(self, data: bytes) -> None:
         from facepipe.media.video import iter_frames
 
-        for count, (_, image) in enumerate(iter_frames(self._write("film", data), 1, MAX_PIXELS)):
+        for count, (_, image) in enumerate(iter_frames(self._write("video", data), 1, MAX_PIXELS)):
             assert image.ndim == 3
             assert image.shape[0] * image.shape[1] <= MAX_PIXELS
             if count > 200:
@@ -456,7 +478,7 @@ def main() -> None:
         child(kind.split(","), range(int(start), int(end)), int(seed), detect == "1")
         return
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kinds", nargs="+", default=[*IMAGES, *TEXTS, *FILMS], choices=[*IMAGES, *TEXTS, *FILMS])
+    parser.add_argument("--kinds", nargs="+", default=[*IMAGES, *TEXTS, *VIDEOS], choices=[*IMAGES, *TEXTS, *VIDEOS])
     parser.add_argument("--count", type=int, default=0, help="mutations a kind; 0: 3,400 an image format, 1,500 others")
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)

@@ -10,7 +10,7 @@ import io
 import threading
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import ImageError
@@ -43,6 +43,7 @@ class Header:
     where only decoding tells. bytes_per_pixel: what decoding one pixel takes in memory at most, as measured. opencv:
     whether OpenCV decodes it right; unchanged: it is then asked for its own depth and channels. start: where a JPEG's
     pixel data begin. progressive: a JPEG in scans. directory: where a TIFF's picture is described, 0 for its first one.
+    opencv_turns: OpenCV undoes this TIFF's orientation itself.
     """
 
     format: str
@@ -55,6 +56,7 @@ class Header:
     start: int = 0
     progressive: bool = False
     directory: int = 0
+    opencv_turns: bool = False
 
 
 def read_header(data: bytes) -> Header:
@@ -158,10 +160,10 @@ def _load_plugin(name: str) -> None:
 
 def orientation_of(picture: Any) -> int:
     """EXIF's orientation 1..8, or XMP's where EXIF has none; AVIF and HEIC report their own turns as EXIF's."""
-    if not picture.info:
-        return 1
-    try:
-        orientation = int(picture.getexif().get(ORIENTATION_TAG, 1))
+    from PIL.Image import Image
+
+    try:  # not by the picture's own method: a PNG's decodes the pixels to see what comes behind them
+        orientation = int(Image.getexif(picture).get(ORIENTATION_TAG, 1))
     except Exception:  # readers of broken EXIF raise anything, and the picture may be whole
         return 1
     return orientation if 1 <= orientation <= 8 else 1
@@ -218,7 +220,8 @@ def _tiff(data: bytes, name: str) -> Header:
     page = find_picture(_File(data, MOST_READS))
     cost = max(16.0 if page.samples < 4 else 18.0, page.samples * page.bits / 8 * 2.2) * page.covered
     wide = page.bits == 16 and page.is_rgb
-    return Header(name, page.width, page.height, page.orientation, cost, wide, unchanged=True, directory=page.directory)
+    told = Header(name, page.width, page.height, page.orientation, cost, wide, unchanged=True)
+    return replace(told, directory=page.directory, opencv_turns=page.is_told)
 
 
 _COSTS = {"GIF": 12, "BMP": 11, "JPEG2000": 26, "JXL": 26}

@@ -36,7 +36,7 @@ from facepipe.media.header import (
     unreadable,
 )
 from facepipe.media.png import bare_png
-from facepipe.media.samples import opencv_to_rgb, picture_to_rgb, shrink, upright
+from facepipe.media.samples import FIRST_TRANSPOSED, opencv_to_rgb, picture_to_rgb, shrink, upright
 from facepipe.media.stderr import captured_stderr
 from facepipe.media.tiff import with_first
 from facepipe.records import Status
@@ -89,7 +89,7 @@ def decode(data: bytes, *, max_pixels: int, reduction: int = 1, header: Header |
     try:
         image = _decode_opencv(data, header, reduction) if header.opencv else None
         if image is not None:
-            return upright(image, header.orientation)
+            return _turned(image, header)
         return shrink(_decode_other(data, header, max_pixels), reduction)
     except MemoryError:
         raise ImageError(Status.TOO_LARGE, "there is not enough memory to decode it") from None
@@ -107,9 +107,21 @@ def _decode_opencv(data: bytes, header: Header, reduction: int) -> Image | None:
         return _decode_jpeg(data, header, reduction)
     with captured_stderr():
         image = _cv2_decode(_bare(data, header), cv2.IMREAD_UNCHANGED if header.unchanged else _FLAGS[1])
-    if image is None or image.dtype not in _DEPTHS or image.shape[:2] != (header.height, header.width):
+    if not _fits(image, header) or image.dtype not in _DEPTHS:
         return None
     return shrink(opencv_to_rgb(image) if header.unchanged else image, reduction)
+
+
+def _fits(image: Any, header: Header) -> bool:
+    """Whether OpenCV gave the size that the header promised."""
+    shape = (header.height, header.width)
+    turned = header.opencv_turns and header.orientation >= FIRST_TRANSPOSED
+    return image is not None and image.shape[:2] == (shape[::-1] if turned else shape)
+
+
+def _turned(image: Image, header: Header) -> Image:
+    """What OpenCV gave, upright."""
+    return image if header.opencv_turns else upright(image, header.orientation)
 
 
 def _bare(data: bytes, header: Header) -> bytes:
@@ -159,7 +171,7 @@ def _decode_other(data: bytes, header: Header, max_pixels: int) -> Image:
         unusual = _decode_unusual(data, header)
         if unusual is None:
             raise unreadable(header.format, error) from None
-        return upright(unusual, header.orientation)
+        return _turned(unusual, header)
     return upright(image, orientation)
 
 
@@ -169,7 +181,7 @@ def _decode_unusual(data: bytes, header: Header) -> Image | None:
         return None
     with captured_stderr():
         samples = _cv2_decode(data, cv2.IMREAD_UNCHANGED)
-    return None if samples is None or samples.shape[:2] != (header.height, header.width) else opencv_to_rgb(samples)
+    return opencv_to_rgb(samples) if _fits(samples, header) else None
 
 
 def _decode_pillow(data: bytes, header: Header, max_pixels: int) -> tuple[Image, int]:

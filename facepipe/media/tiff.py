@@ -23,7 +23,7 @@ class Page(NamedTuple):
     """One of the file's pictures.
 
     directory: where it is described, 0 for the first. covered: tiles may reach beyond the picture, and are decoded
-    whole: their pixels for each of the picture's. is_minor: a thumbnail or a mask.
+    whole: their pixels for each of the picture's. is_told: by its own tag. is_minor: a thumbnail or a mask.
     """
 
     directory: int
@@ -34,6 +34,7 @@ class Page(NamedTuple):
     is_rgb: bool
     orientation: int
     covered: float
+    is_told: bool
     is_minor: bool
 
 
@@ -95,8 +96,9 @@ def _page(tags: Any, directory: int, orientation: int) -> Page:
     if tile_w > 0 and tile_h > 0:
         covered = max(1.0, -(-width // tile_w) * tile_w * -(-height // tile_h) * tile_h / (width * height))
     is_rgb = _number(tags, _PHOTOMETRIC) == _RGB and samples in (3, 4) and _number(tags, _FORMAT, 1) == 1
+    is_told = 1 <= _number(tags, _ORIENTATION) <= 8
     is_minor = bool(_number(tags, _KIND) & _REDUCED_OR_MASK) or _number(tags, _OLD_KIND) == _OLD_REDUCED
-    return Page(directory, width, height, samples, bits, is_rgb, orientation, covered, is_minor)
+    return Page(directory, width, height, samples, bits, is_rgb, orientation, covered, is_told, is_minor)
 
 
 def _orientation(tags: Any) -> int:

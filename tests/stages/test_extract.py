@@ -372,6 +372,19 @@ def run_rows(folder, **options):
     return rows_of(folder / "faces")
 
 
+@pytest.mark.parametrize("track", [True, False])
+def test_a_name_plays_no_role(tmp_path, astronaut, track):
+    """A video called .jpg gives its frames, a photograph called .mp4 itself."""
+    images = tmp_path / "images"
+    write_film(images / "a" / "whole.avi", astronaut, 30)
+    (images / "a" / "whole.avi").rename(images / "a" / "video.jpg")
+    write_jpeg(images / "b" / "1.jpg", astronaut)
+    (images / "b" / "1.jpg").rename(images / "b" / "photograph.mp4")
+    rows = {row["key"]: row["status"] for row in run_rows(tmp_path, every=10, track=track)}
+    expected = ["a/video.jpg@0#0", "a/video.jpg@10#0", "a/video.jpg@20#0", "b/photograph.mp4@0#0"]
+    assert [key for key, status in rows.items() if status == "ok"] == expected
+
+
 def test_the_frames_of_a_film_count_as_images(tmp_path, astronaut):
     """Two films that break off after many good frames are not two failures of two."""
     for name in ("a", "b"):

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from facepipe.errors import ImageError
 from facepipe.media.image import decode, read_header
@@ -84,12 +85,67 @@ def turned(photo, orientation):
     return photo if turn is None else photo.transpose(turn), exif
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{}"/></x:xmpmeta>'
+CARRIERS = [
+    ("JPEG", "exif"), ("PNG", "exif"), ("WEBP", "exif"), ("TIFF", "exif"), ("AVIF", "exif"), ("PSD", "exif"), ("PNG", "profile"),
+    ("PNG behind", "exif"), ("JPEG", "xmp"), ("PNG", "xmp"), ("WEBP", "xmp"), ("TIFF", "xmp"), ("AVIF", "xmp"), ("PSD", "xmp"), ("TIFF 16", "exif"), ("TIFF 32", "exif"), ("TIFF 16", "xmp"),
+]  # fmt: skip
+
+
+def carrying(stored, kind, carrier, orientation):
+    """A file of this kind that says, in EXIF or XMP, how it is to be turned."""
+    exif, xmp = Image.Exif(), XMP.format(orientation).encode()
+    exif[0x0112] = orientation
+    if kind == "PSD":
+        return psd(stored, *((1058, exif.tobytes()[6:]) if carrier == "exif" else (1060, xmp)))
+    if kind.startswith("TIFF "):  # for OpenCV; 32: floats
+        wide = (
+            np.asarray(stored).astype(np.uint16) * 257
+            if kind == "TIFF 16"
+            else np.asarray(stored).astype(np.float32) / 255
+        )
+        told = {274: orientation} if carrier == "exif" else {700: len(xmp)}
+        tags = {
+            256: stored.width,
+            257: stored.height,
+            258: int(kind[-2:]),
+            259: 1,
+            262: 2,
+            277: 3,
+            278: stored.height,
+            339: 1 if kind == "TIFF 16" else 3,
+        }
+        return tiff(tags | told, np.ascontiguousarray(wide).tobytes(), xmp)
+    if kind == "PNG behind":  # the pixels, as the standard allows
+        data = encode(stored, "PNG")
+        return data[:-12] + png_chunk(b"eXIf", exif.tobytes()[6:]) + data[-12:]
+    if carrier == "xmp" and kind in ("PNG", "TIFF"):
+        texts = PngInfo()
+        texts.add_itxt("XML:com.adobe.xmp", xmp.decode())
+        return encode(stored, kind, **({"pnginfo": texts} if kind == "PNG" else {"tiffinfo": {700: xmp}}))
+    if carrier == "profile":  # as ImageMagick wrote it before PNG had a place for EXIF
+        texts, content = PngInfo(), exif.tobytes()
+        texts.add_text("Raw profile type exif", f"\nexif\n{len(content):8}\n{content.hex()}\n", zip=True)
+        return encode(stored, kind, pnginfo=texts)
+    lossless = {"AVIF": {"quality": 90}, "WEBP": {"lossless": True}}.get(kind, {"quality": 95})
+    return encode(stored, kind, **{carrier: exif if carrier == "exif" else xmp}, **lossless)
+
+
+def psd(picture, number, content):
+    """Photoshop's: a header, the resource, the pixels, one channel after the other."""
+    content += bytes(len(content) % 2)
+    resource = b"8BIM" + struct.pack(">HHI", number, 0, len(content)) + content
+    head = b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, picture.height, picture.width, 8, 3)
+    pixels = np.asarray(picture).transpose(2, 0, 1).tobytes()
+    return head + bytes(4) + struct.pack(">I", len(resource)) + resource + bytes(6) + pixels
+
+
+@pytest.mark.parametrize(("kind", "carrier"), CARRIERS)
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation(photo, kind, orientation):
-    """All eight EXIF orientations come out upright, whatever the format."""
-    stored, exif = turned(photo, orientation)
-    data = encode(stored, kind, exif=exif)
+def test_orientation(photo, kind, carrier, orientation):
+    """All eight orientations come out upright, whatever the format, and wherever it says so."""
+    stored, _ = turned(photo, orientation)
+    data = carrying(stored, kind, carrier, orientation)
     header = read_header(data)
     assert (header.width, header.height, header.orientation) == (*stored.size, orientation)
     image = decode(data, max_pixels=LIMIT)
@@ -97,14 +153,97 @@ def test_orientation(photo, kind, orientation):
     assert difference(image, rgb(photo)) < 5
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_of_avif(photo, orientation):
-    """AVIF turns by properties of its own, into which Pillow's writer puts EXIF's orientation: applied once."""
+def test_exif_goes_before_xmp(photo):
+    """Where both tell an orientation, EXIF's is applied."""
+    stored, exif = turned(photo, 6)
+    data = encode(stored, "JPEG", quality=95, exif=exif, xmp=XMP.format(3).encode())
+    assert difference(decode(data, max_pixels=LIMIT), rgb(photo)) < 5
+
+
+@pytest.mark.parametrize("brands", [b"avif", b"mif1", b"miaf", b"msf1", b"MA1B"])
+@pytest.mark.parametrize("orientation", [1, 5, 6])
+def test_brands_of_avif(photo, brands, orientation):
+    """A file is AVIF by any of its brands, not only by the main one."""
     stored, exif = turned(photo, orientation)
-    image = decode(encode(stored, "AVIF", quality=90, exif=exif), max_pixels=LIMIT)
-    assert image.flags.c_contiguous
-    assert image.shape == rgb(photo).shape
-    assert difference(image, rgb(photo)) < 5
+    data = encode(stored, "AVIF", quality=90, exif=exif)
+    assert data[4:12] == b"ftypavif"
+    assert difference(decode(data[:8] + brands + data[12:], max_pixels=LIMIT), rgb(photo)) < 5
+
+
+def pages(*pictures, order="<", big=False, below=False):
+    """An uncompressed RGB TIFF of (picture, further tags), each in the chain of directories or below the first."""
+    offset, entry, count = ("Q", "HHQQ", "Q") if big else ("I", "HHII", "H")
+    data = bytearray({"<": b"II", ">": b"MM"}[order] + struct.pack(order + "H", 43 if big else 42))
+    data += struct.pack(order + "HHQ", 8, 0, 0) if big else struct.pack(order + "I", 0)
+    link = len(data) - struct.calcsize(offset)
+    for number, (picture, further) in enumerate(pictures):
+        pixels = len(data)
+        data += picture.tobytes()
+        tags = {
+            256: picture.width,
+            257: picture.height,
+            258: 8,
+            259: 1,
+            262: 2,
+            273: pixels,
+            277: 3,
+            278: picture.height,
+        }
+        tags |= {279: len(picture.tobytes()), **further, **({330: 0} if below and not number else {})}
+        struct.pack_into(order + offset, data, link, len(data))
+        data += struct.pack(order + count, len(tags))
+        for tag, value in sorted(tags.items()):
+            data += struct.pack(order + entry, tag, 16 if big else 4, 1, value)
+            if tag == 330:
+                link = len(data) - struct.calcsize(offset)
+        if not below:
+            link = len(data)
+        data += struct.pack(order + offset, 0)
+    return bytes(data)
+
+
+REDUCED, OLD_REDUCED, MASK = {254: 1}, {255: 2}, {254: 4}
+FURTHER = [
+    ([REDUCED, {}], {}), ([OLD_REDUCED, {}], {}), ([MASK, {}], {}), ([REDUCED, MASK, {}], {}), ([REDUCED, {}], {"order": ">"}),
+    ([REDUCED, {}], {"big": True}), ([REDUCED, {254: 2}], {}), ([REDUCED, {}], {"below": True}), ([REDUCED, {}, REDUCED], {}),
+    ([REDUCED, {254: 0, 255: 1}], {"order": ">"}), ([{254: 5}, REDUCED, {}], {"big": True}), ([REDUCED, {}], {"big": True, "below": True}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kinds", "options"), FURTHER)
+@pytest.mark.parametrize("orientation", [1, 2, 6])
+def test_thumbnails_and_masks_before_the_photograph(photo, kinds, options, orientation):
+    """The first picture of a TIFF that is neither is read, in the chain or below, turned as it, or what leads to it, says."""
+    stored, _ = turned(photo, orientation)
+    thumbnail = Image.new("RGB", (30, 20), "red")
+    told = {274: orientation}
+    files = [(stored if not kind.get(254, 0) & 5 and kind.get(255) != 2 else thumbnail, kind | told) for kind in kinds]
+    if "below" in options:
+        files[-1][1].pop(274)
+    assert difference(decode(pages(*files, **options), max_pixels=LIMIT), rgb(photo)) == 0
+
+
+def test_where_all_are_thumbnails_the_largest_is_read(photo):
+    """A file that says nothing sensible is read all the same."""
+    thumbnail = Image.new("RGB", (30, 20), "red")
+    assert difference(decode(pages((thumbnail, REDUCED), (photo, REDUCED)), max_pixels=LIMIT), rgb(photo)) == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_fewer_bits_than_the_file_has_room_for(photo, kind, channels, bits):
+    """What 10, 12 or 14 bits hold in files of 16 is spread over 0..255, with any number of channels."""
+    colors = rgb(photo).astype(float)
+    white = 2**bits - 1
+    wide = np.rint(np.dstack([colors, np.full(colors.shape[:2], 255)])[..., :channels] / 255 * white).astype(np.uint16)
+    wide[0, 0] = white
+    if channels > 1:
+        wide = wide[..., [2, 1, 0, 3][:channels]]
+    data = cv2.imencode("." + kind.lower(), wide)[1].tobytes()
+    image = decode(data, max_pixels=LIMIT)
+    expected = colors if channels > 1 else np.repeat(colors[..., :1], 3, axis=2)
+    assert difference(image[1:], expected[1:]) <= 1
 
 
 @pytest.mark.parametrize(
@@ -159,19 +298,6 @@ def test_inverted_cmyk(photo):
     data = encode(photo.convert("CMYK"), "JPEG", quality=95)
     assert b"Adobe" in data
     assert difference(decode(data, max_pixels=LIMIT), rgb(photo)) < 8
-
-
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_16_bits_are_scaled(photo, kind, channels):
-    """16-bit pictures span 0..255 again, with any number of channels."""
-    colors = rgb(photo)
-    wide = {1: colors[..., :1], 3: colors, 4: np.dstack([colors, np.full(colors.shape[:2], 255, np.uint8)])}[channels]
-    wide = wide.astype(np.uint16) * 257
-    wide = wide[..., [2, 1, 0, 3][:channels] if channels > 1 else [0]]
-    data = cv2.imencode("." + kind.lower(), wide)[1].tobytes()
-    expected = colors if channels > 1 else np.repeat(colors[..., :1], 3, axis=2)
-    assert difference(decode(data, max_pixels=LIMIT), expected) <= 1
 
 
 def test_float_colour_tiff(photo):
@@ -351,26 +477,19 @@ def bomb(kind):  # noqa: PLR0911 - a kind, a file
     return tiff({256: side, 257: side, 258: 8, 259: 1, 262: 1, 277: 1, 273: 8, 279: 9})
 
 
-def tiff(tags):
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
-    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+def tiff(tags, pixels=b"", xmp=b""):
+    """An uncompressed TIFF of one picture; a tag 700 points to the XMP."""
+    tags = tags | ({273: 8, 279: len(pixels)} if pixels else {})
+    at = 8 + len(pixels)
+    entries = b"".join(
+        struct.pack("<HHII", tag, *((1, len(xmp), at) if tag == 700 else (4, 1, value)))
+        for tag, value in sorted(tags.items())
+    )
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    return b"II*\0" + struct.pack("<I", at + len(xmp)) + pixels + xmp + directory
 
 
-BOMBS = [
-    "PNG",
-    "JPEG",
-    "GIF",
-    "GIF frame",
-    "BMP",
-    "WEBP",
-    "TIFF",
-    "TIFF tile",
-    "TIFF samples",
-    "ICO",
-    "PSD",
-    "PNM",
-    "JPEG2000",
-]
+BOMBS = ["PNG", "JPEG", "GIF", "GIF frame", "BMP", "WEBP", "TIFF", "TIFF tile", "TIFF samples", "ICO", "PSD", "PNM", "JPEG2000"]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", BOMBS)
@@ -428,6 +547,7 @@ os.write(2, b"mine")
 MEMORY = """
 import resource, sys
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from facepipe.media.image import decode
 def peak():  # a child's ru_maxrss starts at its parent's
     if sys.platform != "linux":
