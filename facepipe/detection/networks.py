@@ -107,91 +107,84 @@ def kernel_of(keras: Array) -> Array:
     return keras.transpose(3, 2, 0, 1)
 
 
-def first_layer(weights: Sequence[Array]) -> tuple[Array, Array]:
+def first_layer(arrays: Sequence[Array]) -> tuple[Array, Array]:
     """MTCNN's first convolution for pixels of 0..255; it was trained on (pixel - 127.5) / 128."""
-    kernel = kernel_of(weights[0]).astype(np.float64)
-    bias = weights[1] - 127.5 / 128 * kernel.sum(axis=(1, 2, 3))
+    kernel = kernel_of(arrays[0]).astype(np.float64)
+    bias = arrays[1] - 127.5 / 128 * kernel.sum(axis=(1, 2, 3))
     return (kernel / 128).astype(np.float32), bias.astype(np.float32)
 
 
-def p_net(weights: Sequence[Array]) -> bytes:
+def _body(graph: Graph, arrays: Sequence[Array], pools: Sequence[dict[str, Any]]) -> str:
+    """Convolutions, of three arrays each, with PReLU and, after the first of them, a pool of two px steps each."""
+    value = "pixels"
+    for i in range(0, len(arrays), 3):
+        kernel, bias = first_layer(arrays) if i == 0 else (kernel_of(arrays[i]), arrays[i + 1])
+        value = graph.prelu(graph.convolve(value, kernel, bias), arrays[i + 2])
+        if i // 3 < len(pools):
+            value = graph.add("MaxPool", value, strides=[2, 2], **pools[i // 3])
+    return value
+
+
+def p_net(arrays: Sequence[Array]) -> bytes:
     """MTCNN's proposal network (Zhang et al. 2016), fully convolutional.
 
     Args:
-        weights: its 13 arrays, in the order of the Keras layers.
+        arrays: its 13, in the order of the Keras layers.
 
     Returns:
         A model from `pixels` (1, 3, h, w) to `out` (1, 6, h', w'): four offsets, then the logits of no face and face.
     """
     graph = Graph()
-    value = graph.prelu(graph.convolve("pixels", *first_layer(weights)), weights[2])
-    value = graph.add("MaxPool", value, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
-    value = graph.prelu(graph.convolve(value, kernel_of(weights[3]), weights[4]), weights[5])
-    value = graph.prelu(graph.convolve(value, kernel_of(weights[6]), weights[7]), weights[8])
-    heads = np.concatenate([kernel_of(weights[9]), kernel_of(weights[11])])
-    value = graph.convolve(value, heads, np.concatenate([weights[10], weights[12]]))
+    value = _body(graph, arrays[:9], [{"kernel_shape": [2, 2], "ceil_mode": 1}])
+    heads = np.concatenate([kernel_of(arrays[9]), kernel_of(arrays[11])])
+    value = graph.convolve(value, heads, np.concatenate([arrays[10], arrays[12]]))
     graph.add("Identity", value, output="out")
     return graph.serialize([floats("pixels", (1, 3, "h", "w"))], [floats("out", (1, 6, "ho", "wo"))])
 
 
-def _dense_after_maps(weight: Array, maps: tuple[int, int, int]) -> Array:
-    """A dense layer's (in, out) weights reordered for a flattened (channels, height, width).
-
-    The package flattens (width, height, channels): its networks were trained on transposed images.
-    """
-    channels, height, width = maps
-    return weight.reshape(width, height, channels, -1).transpose(2, 1, 0, 3).reshape(channels * height * width, -1)
+_POOLS = ({"kernel_shape": [3, 3], "pads": [0, 0, 1, 1]}, {"kernel_shape": [3, 3]}, {"kernel_shape": [2, 2]})
 
 
-def _dense_end(graph: Graph, value: str, weights: Sequence[Array], maps: tuple[int, int, int]) -> None:
-    """The layers after the convolutions: one hidden layer, then all heads at once, into `out`."""
-    hidden, bias, slope, *heads = weights
-    value = graph.add("Flatten", value)
-    value = graph.add("Gemm", value, graph.constant(_dense_after_maps(hidden, maps)), graph.constant(bias))
-    value = graph.add("PRelu", value, graph.constant(slope))
-    weight, bias = np.concatenate(heads[0::2], axis=1), np.concatenate(heads[1::2])
-    graph.add("Gemm", value, graph.constant(weight), graph.constant(bias), output="out")
-
-
-def r_net(weights: Sequence[Array]) -> bytes:
+def r_net(arrays: Sequence[Array]) -> bytes:
     """MTCNN's refinement network.
 
     Args:
-        weights: its 16 arrays, in the order of the Keras layers.
+        arrays: its 16, in the order of the Keras layers.
 
     Returns:
         A model from `pixels` (n, 3, 24, 24) to `out` (n, 6): four offsets, then the logits of no face and face.
     """
     graph = Graph()
-    value = graph.prelu(graph.convolve("pixels", *first_layer(weights)), weights[2])
-    value = graph.add("MaxPool", value, kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])
-    value = graph.prelu(graph.convolve(value, kernel_of(weights[3]), weights[4]), weights[5])
-    value = graph.add("MaxPool", value, kernel_shape=[3, 3], strides=[2, 2])
-    value = graph.prelu(graph.convolve(value, kernel_of(weights[6]), weights[7]), weights[8])
-    _dense_end(graph, value, weights[9:], (64, 3, 3))
+    _dense_end(graph, _body(graph, arrays[:9], _POOLS[:2]), arrays[9:], (64, 3, 3))
     return graph.serialize([floats("pixels", ("n", 3, 24, 24))], [floats("out", ("n", 6))])
 
 
-def o_net(weights: Sequence[Array]) -> bytes:
+def o_net(arrays: Sequence[Array]) -> bytes:
     """MTCNN's output network.
 
     Args:
-        weights: its 21 arrays, in the order of the Keras layers.
+        arrays: its 21, in the order of the Keras layers.
 
     Returns:
         A model from `pixels` (n, 3, 48, 48) to `out` (n, 16): four offsets, five x and five y of the landmarks as
         shares of the box, the logits of no face and face.
     """
     graph = Graph()
-    value = graph.prelu(graph.convolve("pixels", *first_layer(weights)), weights[2])
-    value = graph.add("MaxPool", value, kernel_shape=[3, 3], strides=[2, 2], pads=[0, 0, 1, 1])
-    value = graph.prelu(graph.convolve(value, kernel_of(weights[3]), weights[4]), weights[5])
-    value = graph.add("MaxPool", value, kernel_shape=[3, 3], strides=[2, 2])
-    value = graph.prelu(graph.convolve(value, kernel_of(weights[6]), weights[7]), weights[8])
-    value = graph.add("MaxPool", value, kernel_shape=[2, 2], strides=[2, 2])
-    value = graph.prelu(graph.convolve(value, kernel_of(weights[9]), weights[10]), weights[11])
-    _dense_end(graph, value, weights[12:], (128, 3, 3))
+    _dense_end(graph, _body(graph, arrays[:12], _POOLS), arrays[12:], (128, 3, 3))
     return graph.serialize([floats("pixels", ("n", 3, 48, 48))], [floats("out", ("n", 16))])
+
+
+def _dense_end(graph: Graph, value: str, arrays: Sequence[Array], maps: tuple[int, int, int]) -> None:
+    """The layers after the convolutions, `maps` (channels, height, width): one hidden layer, then all heads at once."""
+    hidden, bias, slope, *heads = arrays
+    channels, height, width = maps
+    # The package flattens (width, height, channels), as its networks were trained on transposed images; ONNX flattens
+    # (channels, height, width).
+    hidden = hidden.reshape(width, height, channels, -1).transpose(2, 1, 0, 3).reshape(hidden.shape)
+    value = graph.add("Gemm", graph.add("Flatten", value), graph.constant(hidden), graph.constant(bias))
+    value = graph.add("PRelu", value, graph.constant(slope))
+    weight, bias = np.concatenate(heads[0::2], axis=1), np.concatenate(heads[1::2])
+    graph.add("Gemm", value, graph.constant(weight), graph.constant(bias), output="out")
 
 
 def parse(model: bytes) -> Any:

@@ -18,6 +18,12 @@ SPAN = 12
 """Frames from one full search to the next, 0.4 s. A face that comes and goes in between is not seen."""
 MOST_EVERY = 3
 """Frames further apart in the video than this show a face elsewhere: each is searched on its own."""
+MOST_SPANS = 8
+"""From one full search to the next: so many are gone through together, as O-Net looks at four faces in one go."""
+MOST_BYTES = 32 * 2**20
+"""Held by several spans of frames: many large ones would take more memory than they save time."""
+LIMIT_BYTES = 128 * 2**20
+"""Held by one span; of large frames it has fewer."""
 DOUBT = 0.1
 """Faces further under the wanted score are not shown to O-Net, nor followed: what a search says of them has to do."""
 
@@ -110,3 +116,9 @@ class Tracker:
             found[index] = middle.faces
             halves += [Span(span.start, index, span.before, middle), Span(index, span.end, middle, span.after)]
         return halves
+
+
+def frames_held(size: int, span: int) -> int:
+    """How many frames of `size` bytes are given to `Tracker.faces` at once: whole spans of so many, where they fit."""
+    together = min(max(MOST_BYTES // (span * size), 1), MOST_SPANS) * span
+    return max(min(together, LIMIT_BYTES // size), 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from facepipe.detection.tracking import frames_held
 from facepipe.errors import ImageError, InputError
 
 if TYPE_CHECKING:
@@ -12,13 +13,6 @@ if TYPE_CHECKING:
     from facepipe.detection.tracking import Tracker
     from facepipe.execution.stopwatch import Stopwatch
     from facepipe.records import Face, Image
-
-MOST_SPANS = 8
-"""From one full search to the next: so many are gone through together, as O-Net looks at four faces in one go."""
-MOST_BYTES = 32 * 2**20
-"""Held by several spans of frames: many large ones would take more memory than they save time."""
-LIMIT_BYTES = 128 * 2**20
-"""Held by one span; of large frames it has fewer."""
 
 
 def followed(
@@ -37,12 +31,6 @@ def followed(
             return
         wanted = frames_held(held[0][1].nbytes, tracker.span) if held else 0
     raise error
-
-
-def frames_held(size: int, span: int) -> int:
-    """How many frames of `size` bytes are held: whole spans of so many frames, where they fit."""
-    together = min(max(MOST_BYTES // (span * size), 1), MOST_SPANS) * span
-    return max(min(together, LIMIT_BYTES // size), 2)
 
 
 def _take(

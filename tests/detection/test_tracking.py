@@ -8,7 +8,7 @@ import pytest
 
 from facepipe.choosing import overlap
 from facepipe.detection import make_detector, make_refiner
-from facepipe.detection.tracking import SPAN, Tracker
+from facepipe.detection.tracking import LIMIT_BYTES, SPAN, Tracker, frames_held
 from facepipe.media.video import iter_frames
 
 MIN_FACE, MIN_SCORE = 40.0, 0.7
@@ -171,3 +171,20 @@ def test_a_real_video_is_followed_as_well_as_searched(shared_data, tracker, dete
     pairs = [(f[0].landmarks, s[0].landmarks) for f, s in zip(found, searched, strict=True) if s]
     assert len(pairs) >= 295
     assert np.mean([np.linalg.norm(a - b, axis=1).mean() for a, b in pairs]) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "frames"),
+    [
+        (320, 240, 8 * SPAN),
+        (640, 480, 3 * SPAN),
+        (1280, 720, SPAN),
+        (1920, 1080, SPAN),
+        (3840, 2160, 5),
+        (30720, 17280, 2),
+    ],
+)
+def test_as_many_whole_spans_are_held_as_memory_allows(width, height, frames):
+    """More of them where frames are small; of the largest a part of one, and never fewer than two frames."""
+    assert frames_held(width * height * 3, SPAN) == frames
+    assert frames * width * height * 3 <= LIMIT_BYTES or frames == 2

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
+from facepipe.detection.tracking import MOST_SPANS
 from facepipe.errors import ImageError
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.records import Status
-from facepipe.stages.following import LIMIT_BYTES, MOST_SPANS, followed, frames_held
+from facepipe.stages.following import followed
 
 
 class Echo:
@@ -54,20 +55,6 @@ def test_frames_before_an_error_come_first(count):
     with pytest.raises(ImageError):
         found.extend(followed(film(count, ImageError(Status.DECODE_ERROR, "broken")), Echo(), Stopwatch()))
     assert len(found) == count
-
-
-@pytest.mark.parametrize(("shape", "spans"), [((240, 320), 8), ((480, 640), 3), ((720, 1280), 1), ((1080, 1920), 1)])
-def test_whole_spans_are_held(shape, spans):
-    """More of them where frames are small."""
-    assert frames_held(shape[0] * shape[1] * 3, 12) == 12 * spans
-
-
-def test_large_frames_do_not_fill_the_memory():
-    """4K has shorter spans, and frames of any size have some."""
-    size = 2160 * 3840 * 3
-    assert 4 <= frames_held(size, 12) < 12
-    assert frames_held(size, 12) * size <= LIMIT_BYTES
-    assert frames_held(10 * LIMIT_BYTES, 12) == 2
 
 
 MEASURE = """
