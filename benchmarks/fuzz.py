@@ -267,7 +267,9 @@ class Reader:
     def __init__(self, kind: str, folder: str, detect: bool) -> None:
         self.kind = kind
         self.folder = folder
-        self.seeds = image_seeds(kind) if kind in IMAGES else video_seeds(folder) if kind in VIDEOS else text_seeds(kind)
+        self.seeds = (
+            image_seeds(kind) if kind in IMAGES else video_seeds(folder) if kind in VIDEOS else text_seeds(kind)
+        )
         self.detector = None
         if detect and kind in IMAGES:
             from facepipe.detection import make_detector

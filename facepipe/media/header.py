@@ -184,18 +184,21 @@ def _plain_jpeg(data: bytes) -> Header | None:
         picture = _open_jpeg(io.BytesIO(start))
     except Exception:
         return None
-    return _jpeg_header(picture) if picture.tile else None
+    if not picture.tile:
+        return None
+    return _jpeg_header(picture, orientation_of(picture) if "xmp" in picture.info else 1)
 
 
 def _jpeg(data: bytes, name: str) -> Header:
-    return _jpeg_header(open_pillow(data, name))
+    picture = open_pillow(data, name)
+    return _jpeg_header(picture, orientation_of(picture))
 
 
-def _jpeg_header(picture: Any) -> Header:
+def _jpeg_header(picture: Any, orientation: int) -> Header:
     progressive, layers = "progressive" in picture.info, picture.layers
     cost = 18 if layers > 3 else 10 if progressive else 7
     width, height = picture.size
-    start, orientation, opencv = picture.fp.tell(), orientation_of(picture), layers in (1, 3)
+    start, opencv = picture.fp.tell(), layers in (1, 3)
     return Header("JPEG", width, height, orientation, cost, opencv, start=start, progressive=progressive)
 
 

@@ -229,6 +229,21 @@ def test_odd_names(video, tmp_path, name):
     assert len(list(iter_frames(path, 1, LIMIT))) == FRAMES
 
 
+CUT = [("avi", "mjpeg"), ("avi", "mpeg4"), ("matroska", "libx264"), ("webm", "libvpx"), ("flv", "flv")]
+
+
+@pytest.mark.parametrize(("container", "codec"), CUT)
+@pytest.mark.parametrize("share", [0.4, 0.7])
+def test_a_video_that_breaks_off(video, tmp_path, container, codec, share):
+    """A video that is cut gives the frames before, then says that it breaks off."""
+    whole = Path(video(container, codec)).read_bytes()
+    (tmp_path / "cut").write_bytes(whole[: int(len(whole) * share)])
+    count, error = read(tmp_path / "cut")
+    assert 3 < count < FRAMES
+    assert f"breaks off after {count} frames" in error.message
+    assert error.frame_index == count
+
+
 def test_a_video_that_breaks_off_says_at_which_frame(video, tmp_path):
     """The first frame that is missing, in the video's own numbers, also where only some of its frames were asked for."""
     path = tmp_path / "half.avi"
