@@ -60,6 +60,7 @@ def make_faces(output: str, images: int, pictures: list[np.ndarray]) -> None:
     from facepipe import parquet
     from facepipe.records import FaceRow
     from facepipe.settings import write_settings
+    from facepipe.stages.partlist import describe, write_list
     from facepipe.storage import place
 
     out, rng = place(output), np.random.default_rng(0)
@@ -79,7 +80,8 @@ def make_faces(output: str, images: int, pictures: list[np.ndarray]) -> None:
             row.crop = encode(i // IMAGES_A_PERSON)[i % 20] + i.to_bytes(4, "little")
             rows.append(row)
         parquet.write_table(out, parquet.part_name(number), parquet.rows_to_table(rows))
-    write_settings(out, {"parts": len(parts), "crop_size": 128})
+    write_settings(out, {"stage": "extract", "parts": len(parts), "crop_size": 128})
+    write_list(out, [describe(out, name) for name in parquet.part_names(out)])
 
 
 def main() -> None:

@@ -135,8 +135,9 @@ def parquet_manifest() -> bytes:
 
 
 def own_part() -> bytes:
-    from facepipe.parquet import rows_to_table
     from facepipe.parquet_writer import Writer
+
+    from facepipe.parquet import rows_to_table
     from facepipe.records import FaceRow
 
     rows = [

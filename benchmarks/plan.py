@@ -55,23 +55,21 @@ def make_parts(images: str, output: str) -> None:
     import pyarrow as pa
 
     from facepipe import parquet
-    from facepipe.checksums import Journal
     from facepipe.config import ExtractConfig
     from facepipe.sources import list_sources
     from facepipe.stages import extract
-    from facepipe.stages.extract_output import prepare
-    from facepipe.stages.extract_part import FINGERPRINT
+    from facepipe.stages.extract_output import finish, prepare
+    from facepipe.stages.partlist import describe
     from facepipe.storage import place
 
     with tempfile.TemporaryDirectory() as small:
         extract.run(ExtractConfig(input=images, output=small, limit=1), extract_progress())
-        row = parquet.read_table(place(small), parquet.part_name(0))
+        row = parquet.read_table(place(small), parquet.part_names(place(small))[0])
     config = ExtractConfig(input=images, output=output)
     settings, listing = extract.chosen_settings(config), list_sources(place(images), config)
     plan = extract.plan_parts(config, listing, settings)
     out, start = place(output), 0
-    journal = Journal(out)
-    prepare(config, out, settings, plan, listing.layout, journal)
+    prepare(out, settings, plan, listing.layout)
     for number, rows in enumerate(plan.groups):
         sources = plan.table.slice(start, rows)
         start += rows
@@ -82,9 +80,8 @@ def make_parts(images: str, output: str) -> None:
             )
         keys = pa.array([f"{path}#0" for path in sources.column("path").to_pylist()])
         table = table.set_column(table.column_names.index("key"), "key", keys)
-        name = parquet.part_name(number)
-        journal.add(name, parquet.write_table(out, name, table, {FINGERPRINT: plan.fingerprints[number]}))
-    journal.finish()
+        parquet.write_table(out, plan.names[number], table)
+    finish(out, plan, {number: describe(out, name) for number, name in enumerate(plan.names)})
 
 
 def extract_progress() -> object:

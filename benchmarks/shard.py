@@ -68,6 +68,7 @@ def make_workspace(folder: str, frames: int) -> None:
     from facepipe.api import select, split
     from facepipe.records import FaceRow
     from facepipe.settings import write_settings
+    from facepipe.stages.partlist import describe, write_list
     from facepipe.storage import place
 
     pictures, faces = crops(), place(f"{folder}/faces")
@@ -83,7 +84,8 @@ def make_workspace(folder: str, frames: int) -> None:
             row.sharpness, row.crop = 0.5, pictures[i % len(pictures)]
             rows.append(row)
         parquet.write_table(faces, parquet.part_name(number), parquet.rows_to_table(rows))
-    write_settings(faces, {"parts": len(starts), "crop_size": 128})
+    write_settings(faces, {"stage": "extract", "parts": len(starts), "crop_size": 128})
+    write_list(faces, [describe(faces, name) for name in parquet.part_names(faces)])
     select(input=f"{folder}/faces", output=f"{folder}/targets", refine="none")
     split(faces=f"{folder}/faces", targets=f"{folder}/targets", output=f"{folder}/pairs", validation=0.0)
 

@@ -1,30 +1,31 @@
-"""The tables facepipe writes: their columns, and Parquet files that are read back whole or not at all.
+"""The tables facepipe writes: Parquet files for any reader; every page carries a checksum, which reads verify.
 
-Every page carries a checksum, and the footer's SHA-256 stands before it, where other Parquet readers do not look;
-every read verifies both. Text is compressed with zstd, crops (compressed already) are stored as they are. The same
-table gives the same bytes. All of it goes through a `storage.Place`.
+Text is compressed with zstd, crops (compressed already) are stored as they are. The same table gives the same bytes.
+All of it goes through a `storage.Place`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from facepipe import schemas
-from facepipe.parquet_reader import opened
-from facepipe.parquet_writer import Writer
+from facepipe.errors import DamagedFile, InputError
 from facepipe.readahead import in_order
 from facepipe.records import FaceRow, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from typing import BinaryIO
 
     from facepipe.storage import Place
 
@@ -54,63 +55,115 @@ def _schema(columns: Mapping[str, str], metadata: Mapping[str, str] | None = Non
 FACES = _schema(schemas.FACES, {"huggingface": json.dumps({"info": {"features": {"crop": {"_type": "Image"}}}})})
 TARGETS = _schema(schemas.TARGETS)
 PAIRS = _schema(schemas.PAIRS)
+PARTS = _schema(schemas.PARTS)
 EXAMPLES = _schema(schemas.EXAMPLES)
 PLAN = _schema(schemas.PLAN)
 
 _GROUP_BYTES = 2**23
 """Crops of a row group: a long video has many."""
+_ROWS_AT_ONCE = 64
+"""After so many a page may end: the crops of a whole group in one page would be copied through megabytes of new memory,
+whose first touch costs more than the copying."""
+_REPEATING = ("identity", "video", "status", "error", "subset", "target_key", "target_path", "reason")
+_READ_ERRORS = (pa.ArrowException, OSError, ValueError, KeyError, IndexError, MemoryError)
 PARTS_AHEAD = 8
 """Of an object store's parts, fetched at once."""
-_PART = re.compile(r"part-(\d{5,})\.parquet")
+PART_LIST = "parts.parquet"
+"""Lists the parts that make up a finished folder of faces, in order."""
+_PART = re.compile(r"part-(?:[0-9a-f]{16}|\d{5,})\.parquet")
 
 
 def part_name(number: int) -> str:
-    """12 -> `part-00012.parquet`."""
+    """12 -> `part-00012.parquet`: the parts of the pairs are numbered."""
     return f"part-{number:05d}.parquet"
 
 
-def part_number(name: str) -> int | None:
-    """`part-00012.parquet` -> 12; None for any other name."""
-    match = _PART.fullmatch(name)
-    return int(match[1]) if match else None
+def is_part(name: str) -> bool:
+    """Whether a file is a part, by its name."""
+    return _PART.fullmatch(name) is not None
 
 
-def list_parts(place: Place) -> list[int]:
-    """Numbers of the parts that lie in a folder, ascending."""
-    numbers = (part_number(entry.path) for entry in place.list())
-    return sorted(number for number in numbers if number is not None)
+def part_names(place: Place) -> list[str]:
+    """The parts of a folder, in order: those that `parts.parquet` lists; where there is no list, all that lie there."""
+    try:
+        names: list[str] = read_table(place, PART_LIST, ["name"]).column("name").to_pylist()
+    except DamagedFile:
+        return sorted(entry.path for entry in place.list() if is_part(entry.path))
+    return names
 
 
-def write_table(
-    place: Place,
-    path: str,
-    table: Table,
-    metadata: Mapping[str, str] | None = None,
-    groups: Sequence[int] | None = None,
-) -> str:
+class _Hashed:
+    """A file as Arrow writes to one, and the SHA-256 of what is written."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._at = 0
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Takes bytes."""
+        if not self._file.closed:  # Arrow ends a file that was given up as well, when it finds the time
+            self._file.write(data)
+            self.sha256.update(data)
+        self._at += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Where the next byte goes."""
+        return self._at
+
+    def flush(self) -> None:
+        """Nothing: the file's owner does."""
+
+    def close(self) -> None:
+        """Likewise."""
+
+
+def _writer(file: _Hashed, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(
+        file,
+        schema,
+        compression=dict.fromkeys(filter(None, map(_compressed, schema)), "zstd"),
+        use_dictionary=[name for name in _REPEATING if name in schema.names],
+        write_statistics=False,
+        write_page_checksum=True,
+        write_batch_size=_ROWS_AT_ONCE,
+        store_schema=True,
+    )
+
+
+def _compressed(field: pa.Field) -> str:
+    """Parquet's dotted path of the column that is compressed; of a picture only its name is."""
+    if pa.types.is_struct(field.type):
+        return f"{field.name}.path"
+    return f"{field.name}.list.element" if pa.types.is_list(field.type) else str(field.name)
+
+
+def write_table(place: Place, path: str, table: Table, groups: Sequence[int] | None = None) -> str:
     """Writes a table whole or not at all; gives the SHA-256 (hex) of the file.
 
     Args:
         place: Where.
         path: The file, below it.
-        table: Its own schema metadata is kept.
-        metadata: More entries for the schema metadata, such as the settings' hash.
+        table: Its schema metadata is kept.
         groups: Rows of each row group, in order; one group holds everything where it is left out.
     """
     with place.open_output(path) as file:
-        writer = Writer(file, table.schema, metadata or {})
-        start = 0
-        for rows in groups if groups is not None else [table.num_rows]:
-            writer.add(table.slice(start, rows))
-            start += rows
-        return writer.finish()
+        hashed = _Hashed(file)
+        with _writer(hashed, table.schema) as writer:
+            start = 0
+            for rows in groups if groups is not None else [table.num_rows]:
+                writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
+                start += rows
+        return hashed.sha256.hexdigest()
 
 
 def write_faces(
     place: Place,
     path: str,
     rows: Iterable[FaceRow],
-    metadata: Mapping[str, str],
     during: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> str:
     """Writes face rows as they come, whole or not at all; gives the SHA-256 (hex) of the file.
@@ -119,7 +172,6 @@ def write_faces(
         place: Where.
         path: The file, below it.
         rows: In memory there are no more than a row group's.
-        metadata: For the schema, such as the settings' hash.
         during: Gives what is entered while something is written ("write") or waited for until it is on the disk or in
             the store ("sync"), and left while a row is asked for.
     """
@@ -128,16 +180,17 @@ def write_faces(
     # Opened no sooner: a process that is killed leaves an unfinished file.
     with ExitStack() as stack:
         with during("write"):
-            writer = Writer(stack.enter_context(place.open_output(path)), FACES, metadata)
+            hashed = _Hashed(stack.enter_context(place.open_output(path)))
+            writer = _writer(hashed, FACES)
         while group:
             with during("write"):
-                writer.add(rows_to_table(group))
+                writer.write_table(rows_to_table(group), row_group_size=len(group))
             group = next(groups, None)
         with during("write"):
-            digest = writer.finish()
+            writer.close()
         with during("sync"):
             stack.close()
-    return digest
+    return hashed.sha256.hexdigest()
 
 
 def _groups(rows: Iterable[FaceRow]) -> Iterator[list[FaceRow]]:
@@ -153,18 +206,33 @@ def _groups(rows: Iterable[FaceRow]) -> Iterator[list[FaceRow]]:
         yield group
 
 
-def read_table(
-    place: Place, path: str, columns: Sequence[str] | None = None, group: int | None = None, *, held: bool = False
-) -> Table:
-    """A table, or some of its columns, or one row group; every page's checksum is verified.
+@contextmanager
+def opened(place: Place, path: str) -> Iterator[pq.ParquetFile]:
+    """A Parquet file to read, every page's checksum verified.
 
-    `crop.bytes` reads the pictures without their names. `held` is for a file that this process reads again and again:
-    it stays open, and from an object store, where nobody may change it meanwhile, it is fetched once.
+    Raises:
+        DamagedFile: it is missing, cut or changed, or what is done with it in the `with` block does not go.
+    """
+    advice = "run the command that makes it again, only this piece is made anew"
+    try:
+        with place.open_input(path) as source:
+            yield pq.ParquetFile(source, page_checksum_verification=True)
+    except InputError:
+        if place.exists(path):
+            raise
+        raise DamagedFile(f"{place}/{path} is missing; {advice}") from None
+    except _READ_ERRORS as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DamagedFile(f"{place}/{path} is damaged ({why}); {advice}") from error
+
+
+def read_table(place: Place, path: str, columns: Sequence[str] | None = None, group: int | None = None) -> Table:
+    """A table, or some of its columns, or one row group; `crop.bytes` reads the pictures without their names.
 
     Raises:
         DamagedFile: the file is missing, cut, changed, or has not these columns.
     """
-    with opened(place, path, held=held) as file:
+    with opened(place, path) as file:
         names = set(file.schema_arrow.names)
         wanted = None if columns is None else list(columns)
         missing = [name for name in wanted or () if name.split(".")[0] not in names]
@@ -175,16 +243,10 @@ def read_table(
         return file.read_row_group(group, columns=wanted, use_threads=False)
 
 
-def read_metadata(place: Place, path: str) -> dict[str, str]:
-    """The schema metadata of a file, without its rows."""
-    with opened(place, path) as file:
-        return {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
-
-
-def iterate_rows(place: Place, path: str, columns: Sequence[str], rows: int = 1024) -> Iterator[Table]:
+def iterate_rows(place: Place, path: str, columns: Sequence[str] | None = None, rows: int = 1024) -> Iterator[Table]:
     """A file's rows in order, at most `rows` at a time, so that a large file needs little memory."""
     with opened(place, path) as file:
-        for batch in file.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
+        for batch in file.iter_batches(batch_size=rows, columns=columns and list(columns), use_threads=False):
             yield pa.Table.from_batches([batch])
 
 
@@ -195,18 +257,18 @@ def count_rows(place: Place, path: str) -> list[int]:
 
 
 def iterate_parts(
-    place: Place, columns: Sequence[str] | None = None, numbers: Sequence[int] | None = None
+    place: Place, columns: Sequence[str] | None = None, names: Sequence[str] | None = None
 ) -> Iterator[tuple[int, Table]]:
-    """Every part of a folder in order, or those `numbers`: its number and its table (only `columns`).
+    """Every part of a folder in order, or those `names`: its place in the order and its table (only `columns`).
 
     From an object store a few are fetched at once: each takes calls that wait one for the other.
     """
 
-    def read(number: int) -> tuple[int, Table]:
-        return number, read_table(place, part_name(number), columns)
+    def read(name: str) -> Table:
+        return read_table(place, name, columns)
 
-    numbers = list_parts(place) if numbers is None else numbers
-    yield from map(read, numbers) if place.is_local else in_order(read, numbers, PARTS_AHEAD)
+    names = part_names(place) if names is None else names
+    yield from enumerate(map(read, names) if place.is_local else in_order(read, names, PARTS_AHEAD))
 
 
 def rows_to_table(rows: Sequence[FaceRow]) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from facepipe.records import Status
+
 FACES = {
     "key": "string",
     "path": "string",
@@ -26,6 +28,15 @@ FACES = {
     "crop": "image",
 }
 """`faces/part-*.parquet`: a row a face, or one for an image that gave none."""
+
+PARTS = {
+    "name": "string",
+    "rows": "int64",
+    "images": "int64",
+    **{status.value: "int64" for status in Status},
+    "sha256": "string",
+}
+"""`faces/parts.parquet`: a row a part, in order; of its rows how many have each status."""
 
 TARGETS = {
     "identity": "string",

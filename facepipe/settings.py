@@ -1,7 +1,7 @@
 """`settings.json`: what decided the bytes of a stage's output, so that a rerun knows whether it may go on.
 
-The file is deterministic and carries its own SHA-256. One that is damaged counts as missing: the stage writes it anew,
-and keeps only such outputs as `checksums.sha256` says belong to these very settings.
+The file is deterministic and carries its own SHA-256. One that is damaged counts as missing: the stage writes it anew.
+The setting `stage` says whose folder it is.
 """
 
 from __future__ import annotations
@@ -22,16 +22,8 @@ if TYPE_CHECKING:
     from facepipe.storage import Place
 
 NAME = "settings.json"
-FORMAT = 1
+FORMAT = 2
 """Raised when the same settings give other bytes than before."""
-STAGE_BY_SETTING = {
-    "kind": "split --images",
-    "detector": "extract",
-    "refine": "select",
-    "validation": "split",
-    "encoding": "shard",
-}
-"""A setting that only one stage has -> that stage, looked for in this order."""
 
 
 def encode_settings(settings: Mapping[str, Any]) -> bytes:
@@ -77,7 +69,6 @@ def _parse(content: bytes) -> dict[str, Any]:
     settings = dict(body["settings"])
     if digest != _digest(body):
         raise ValueError("its checksum is another")
-    # Another format differs from every settings of today: `check_settings` then names it.
     return settings if body["format"] == FORMAT else {**settings, "format": body["format"]}
 
 
@@ -91,9 +82,9 @@ def write_settings(place: Place, settings: Mapping[str, Any]) -> str:
 def check_settings(place: Place, settings: Mapping[str, Any], overwrite: bool, ignore: Collection[str] = ()) -> bool:
     """Whether the outputs in a folder are of these settings, so that a run goes on from them.
 
-    False where there are none, where `settings.json` is damaged, or where `overwrite` allows other settings: then the
-    caller removes what is not of these settings, and only after that calls `write_settings`. Names in `ignore` stand in
-    the file for its readers and are not compared.
+    False where there are none, where `settings.json` is damaged or an older version's, or where `overwrite` allows
+    other settings: then the caller removes what is not of these settings, and only after that calls `write_settings`.
+    Names in `ignore` stand in the file for its readers and are not compared.
 
     Raises:
         SettingsChanged: the settings are others and `overwrite` is not given; each difference is named.
@@ -103,7 +94,10 @@ def check_settings(place: Place, settings: Mapping[str, Any], overwrite: bool, i
         before = read_settings(place)
     except DamagedFile:
         return False
-    if (owner := stage_of(before)) and owner != stage_of(settings):
+    if "format" in before:  # an older version wrote it: it is made anew
+        return False
+    owner = stage_of(before)
+    if owner != stage_of(settings):
         raise OutputError(f"{place} holds what `facepipe {owner}` wrote; give another folder to write to")
     kept = {name: value for name, value in before.items() if name not in ignore}
     differences = compare_settings(kept, {name: value for name, value in settings.items() if name not in ignore})
@@ -117,8 +111,13 @@ def check_settings(place: Place, settings: Mapping[str, Any], overwrite: bool, i
 
 
 def stage_of(settings: Mapping[str, Any]) -> str:
-    """The stage whose settings these are; empty where they are nobody's."""
-    return next((stage for name, stage in STAGE_BY_SETTING.items() if name in settings), "")
+    """The stage whose settings these are; empty where they don't say."""
+    return str(settings.get("stage", ""))
+
+
+def is_older(place: Place) -> bool:
+    """Whether an older version of facepipe wrote a folder."""
+    return "format" in (settings_or_none(place) or {})
 
 
 def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

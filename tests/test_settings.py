@@ -70,7 +70,7 @@ def test_every_option_is_named_as_on_the_command_line(stage):
     """Where an option sets what differs, the difference names that option, whatever the field is called."""
     before = settings_of(CONFIGS[stage]())
     after = {name: not value if isinstance(value, bool) else 3 for name, value in before.items()}
-    told = settings.compare_settings(before, after | {settings.STAGE_BY_SETTING.get(stage, "kept"): 3})
+    told = settings.compare_settings(before | {"stage": stage}, after | {"stage": stage})
     options = options_of(CONFIGS[stage])
     named = [line.split()[0] for line in told if line.startswith("--")]
     assert named == [f"--{options[name].name}" for name in sorted(before)]
@@ -90,11 +90,11 @@ def test_every_option_is_named_as_on_the_command_line(stage):
         ("shard", {"noise": []}, "--noise gaussian:0.03,0.06,0.09,0.1 -> none"),
         ("shard", {"noise": ["gaussian:0.1", "speckle:0.1"]}, "0.1 -> gaussian:0.1 and speckle:0.1"),
         ("shard", {"shards": 16}, "--shards one per 128 MB -> 16"),
-        ("split", {"kind": "images"}, 'kind: nothing -> "images"'),
+        ("split", {"inputs": {"faces": "abc"}}, 'inputs.faces: nothing -> "abc"'),
     ],
 )
 def test_values_are_told_as_the_command_line_has_them(stage, changed, difference):
     """None and defaults as in the help, flags by their names; a setting that is no option keeps its name."""
-    before = settings_of(CONFIGS[stage]())
+    before = settings_of(CONFIGS[stage]()) | {"stage": stage}
     (told,) = settings.compare_settings(before, before | changed)
     assert told.endswith(difference)

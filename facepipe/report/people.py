@@ -127,8 +127,9 @@ def _places(chosen: Iterable[list[dict[str, Any]]]) -> set[tuple[int, int]]:
 def _read_crops(faces: Place, places: set[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
     """Encoded crops by part and row; every part is read once."""
     crops = {}
+    names = parquet.part_names(faces)
     for part in sorted({part for part, _ in places}):
-        column = parquet.read_table(faces, parquet.part_name(part), ["crop.bytes"]).column("crop")
+        column = parquet.read_table(faces, names[part], ["crop.bytes"]).column("crop")
         for row in sorted(row for of, row in places if of == part):
             crops[part, row] = column[row].as_py()["bytes"]
     return crops

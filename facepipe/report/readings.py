@@ -15,7 +15,7 @@ from facepipe.records import Status
 from facepipe.report.people import read_targets
 from facepipe.settings import settings_or_none
 from facepipe.stages.faces import Missing, find_missing
-from facepipe.stages.runfile import join_shares, read_run_file
+from facepipe.stages.runfile import read_run_file
 from facepipe.storage import place
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Readings:
     sample: Sample
     finished_s: NDArray[np.float64]
     targets: list[dict[str, Any]] = field(default_factory=list)
-    missing: Missing = field(default_factory=lambda: Missing([], 0, []))
+    missing: Missing = field(default_factory=lambda: Missing(0, 0))
 
     def counts(self, stage: str) -> dict[str, int]:
         """A stage's counts; empty where it has not run."""
@@ -104,17 +104,16 @@ def read_workspace(data: str) -> Readings:
     """
     workspace = place(data)
     faces = workspace.join("faces")
-    if not faces.exists() or not parquet.list_parts(faces):
+    if not faces.exists() or not parquet.part_names(faces):
         raise InputError(f"{faces} holds no faces; run `facepipe extract` first, or give another --data")
     runs = {stage: run for stage, folders in _RUN_FILES.items() if (run := read_run_file(workspace.join(*folders)))}
     sample = _read_sample(faces)
     settings = settings_or_none(faces) or {}
-    missing = find_missing([entry.path for entry in faces.list()], int(settings.get("parts", 0)))
-    if missing.numbers or runs.get("extract", {}).get("plan") != settings.get("plan"):
+    missing = find_missing(faces)
+    if missing.missing or runs.get("extract", {}).get("plan") != settings.get("plan"):
         runs.pop("extract", None)  # it was written when there was less to do
     if "extract" not in runs:
         runs["extract"] = {
-            **join_shares(faces, str(settings.get("plan"))),
             "images": settings.get("images", 0),
             "counts": _count(faces, sample),
         }
@@ -135,19 +134,19 @@ def _finish_times(faces: Place) -> NDArray[np.float64]:
     """From the files' times, which are those of the run unless they were copied since; none on an object store."""
     if not faces.is_local:
         return np.empty(0)
-    names = [parquet.part_name(number) for number in parquet.list_parts(faces)]
+    names = parquet.part_names(faces)
     times = np.sort(np.array([os.stat(faces.local_path(name)).st_mtime for name in names], dtype=np.float64))
     return np.asarray(times - times[0])
 
 
 def _sampled(faces: Place) -> tuple[list[int], int]:
     """Numbers of the parts to read, and how many there are."""
-    parts = parquet.list_parts(faces)
-    typical = max(sum(parquet.count_rows(faces, parquet.part_name(parts[len(parts) // 2]))), 1)
+    parts = parquet.part_names(faces)
+    typical = max(sum(parquet.count_rows(faces, parts[len(parts) // 2])), 1)
     wanted = max(SAMPLE_ROWS // typical, 1)
     if wanted >= len(parts):
-        return parts, len(parts)
-    return [parts[int(at)] for at in np.linspace(0, len(parts) - 1, wanted)], len(parts)
+        return list(range(len(parts))), len(parts)
+    return [int(at) for at in np.linspace(0, len(parts) - 1, wanted)], len(parts)
 
 
 def _read_sample(faces: Place) -> Sample:
@@ -155,8 +154,9 @@ def _read_sample(faces: Place) -> Sample:
     numbers: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*_NUMBERS, "face_size")}
     examples: dict[str, list[Example]] = {}
     rows, counts = 0, Counter[str]()
+    names = parquet.part_names(faces)
     for part in chosen:
-        table = parquet.read_table(faces, parquet.part_name(part), _COLUMNS)
+        table = parquet.read_table(faces, names[part], _COLUMNS)
         rows += table.num_rows
         status, known = tables.codes(table, "status")
         for name, values in _measure(table, status, known):

@@ -97,14 +97,12 @@ def _pairs_note(targets: int, everyone: int, duplicates: int) -> str:
 
 
 def tell_missing(missing: Missing) -> str:
-    """That parts of the faces are not there, and whose work they are; empty where all are."""
-    if not missing.numbers:
+    """That parts of the faces are not there; empty where all are."""
+    if not missing.missing:
         return ""
-    shares, are = ", ".join(missing.shares), "shares" if missing.shares[1:] else "share"
     return (
-        f"{len(missing.numbers):,} of the {missing.count:,} parts of the faces are not there yet"
-        f"{f', those of {are} {shares}' if shares else ''}. Everything here is of the others: let extract finish and "
-        "write the report again."
+        f"{missing.missing:,} of the {missing.count:,} parts of the faces are not there yet. Everything here is of the "
+        "others: let extract finish and write the report again."
     )
 
 

@@ -123,7 +123,7 @@ def _nearest_other(
 
 def _embed(faces: Place, embedder: Embedder) -> Fingerprints:
     """Usable crops of parts at even distances, 5,000 at most, through the model."""
-    parts = parquet.list_parts(faces)
+    parts = parquet.part_names(faces)
     chosen = [parts[int(at)] for at in np.unique(np.linspace(0, len(parts) - 1, min(len(parts), 32)).astype(int))]
     keys: list[str] = []
     identities: list[str] = []
@@ -131,9 +131,7 @@ def _embed(faces: Place, embedder: Embedder) -> Fingerprints:
     for part in chosen:
         rows = [
             row
-            for row in parquet.read_table(
-                faces, parquet.part_name(part), ["key", "identity", "status", "crop"]
-            ).to_pylist()
+            for row in parquet.read_table(faces, part, ["key", "identity", "status", "crop"]).to_pylist()
             if row["status"] == Status.OK and row["crop"]
         ][: max(_MOST_FACES // len(chosen), 1)]
         keys += [row["key"] for row in rows]
@@ -155,12 +153,12 @@ def _read_videos(faces: Place, keys: Sequence[str]) -> dict[str, str]:
 def _read_pictures(faces: Place, keys: Sequence[str]) -> dict[str, bytes]:
     """The crops of some keys; keys that are not among the faces are left out."""
     pictures: dict[str, bytes] = {}
-    for part in parquet.list_parts(faces):
+    for part in parquet.part_names(faces):
         if len(pictures) == len(keys):
             break
-        at = tables.find(parquet.read_table(faces, parquet.part_name(part), ["key"]), "key", keys)
+        at = tables.find(parquet.read_table(faces, part, ["key"]), "key", keys)
         if (at >= 0).any():
-            column = parquet.read_table(faces, parquet.part_name(part), ["crop.bytes"]).column("crop")
+            column = parquet.read_table(faces, part, ["crop.bytes"]).column("crop")
             crops = {key: column[row].as_py() for key, row in zip(keys, at.tolist(), strict=True) if row >= 0}
             pictures |= {key: crop["bytes"] for key, crop in crops.items() if crop}
     return pictures

@@ -20,7 +20,7 @@ def open_parts(root: Place) -> pyarrow.dataset.Dataset:
     Raises:
         InputError: there are no parts.
     """
-    names = [parquet.part_name(number) for number in parquet.list_parts(root)]
+    names = parquet.part_names(root)
     if not names:
         raise InputError(f"{root} holds no parts; run `facepipe extract` first")
     if isinstance(root, ObjectStore):

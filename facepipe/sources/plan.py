@@ -11,36 +11,39 @@ import numpy as np
 import pyarrow.compute as pc
 
 from facepipe import parquet
-from facepipe.checksums import file_sha256
 from facepipe.errors import DamagedFile
 from facepipe.schemas import UNKNOWN_SIZE
+from facepipe.settings import digest_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from facepipe.records import Source
     from facepipe.storage import Place
 
 PLAN_FILE = "plan.pq"
-"""Parquet, but not by its name: `faces/*.parquet` are rows of one kind, which `datasets` and DuckDB read at once."""
-_HASH = "facepipe.plan"
+"""Parquet, but not by its name: it is no part of the rows."""
+
+INPUT_KEYS = ("layout", "parts", "images", "plan")
+"""What `settings.json` says of the input: for its readers; images that were added are no change of settings."""
 
 
 @dataclass(frozen=True)
 class Plan:
     """Sources in their one order, cut into parts.
 
-    `fingerprints[i]` is a hash of the settings and of all that part i reads: a part file that carries it is up to date.
+    `names[i]` is the file of part i, named after the settings and all that the part reads: being there is being done.
     """
 
     table: parquet.Table
     groups: tuple[int, ...]
-    fingerprints: tuple[str, ...]
+    names: tuple[str, ...]
 
     @property
     def hash(self) -> str:
         """One hash over everything."""
-        return hashlib.sha256("".join(self.fingerprints).encode()).hexdigest()
+        return hashlib.sha256("".join(self.names).encode()).hexdigest()
 
     def __len__(self) -> int:
         """The number of parts."""
@@ -57,61 +60,41 @@ class Plan:
         return [int(part.sum()) for part in np.split(flags, np.cumsum(self.groups)[:-1])]
 
 
-def make_plan(table: parquet.Table, groups: Sequence[int], settings_hash: str) -> Plan:
+def make_plan(table: parquet.Table, groups: Sequence[int], decided: str) -> Plan:
     """Cuts a table of the schema PLAN into parts of `groups[i]` rows."""
-    fingerprints, start = [], 0
-    for rows in groups:
-        fingerprints.append(fingerprint_of(table.slice(start, rows), settings_hash))
-        start += rows
-    return Plan(table, tuple(groups), tuple(fingerprints))
+    starts = accumulate(groups[:-1], initial=0)
+    names = [_name_of(table.slice(start, rows), decided) for start, rows in zip(starts, groups, strict=True)]
+    return Plan(table, tuple(groups), tuple(names))
 
 
-def fingerprint_of(table: parquet.Table, settings_hash: str) -> str:
-    """A hash of the settings and of all that a part reads."""
+def _name_of(table: parquet.Table, decided: str) -> str:
+    """The file of a part: a hash of the settings, with the format's version, and of all that the part reads."""
     # Plain Python values: pyarrow's scalars would import pandas, where that is installed, and cost half a second.
     columns = {name: table.column(name).to_pylist() for name in sorted(table.column_names)}
-    return hashlib.sha256(f"{settings_hash}\n{columns!r}".encode()).hexdigest()[:32]
+    made_from = f"{decided}\n{columns!r}"
+    return f"part-{hashlib.sha256(made_from.encode()).hexdigest()[:16]}.parquet"
 
 
-def write_plan(place: Place, plan: Plan, sha256: str | None, *, same: bool) -> str:
-    """Writes `plan.pq`, a row group a part, unless the same one is there; gives what it hashes to.
-
-    Args:
-        place: Where.
-        plan: What to write.
-        sha256: What the one that is there must hash to, where that is known.
-        same: Whether that one says the same (`Changes.same`).
-    """
-    if same and sha256 is not None and file_sha256(place, PLAN_FILE) == sha256:
-        return sha256
-    return parquet.write_table(place, PLAN_FILE, plan.table, {_HASH: plan.hash}, plan.groups)
-
-
-def is_plan(place: Place) -> bool:
-    """Whether a plan lies there that reads back."""
-    return _read_plan(place) is not None
+def write_plan(place: Place, plan: Plan) -> str:
+    """Writes `plan.pq`, a row group a part; gives its SHA-256 (hex)."""
+    return parquet.write_table(place, PLAN_FILE, plan.table, plan.groups)
 
 
 class Changes(NamedTuple):
-    """How many files the plan that lies there names; how many a new one leaves out, finds resized, and adds.
-
-    same: both say the same.
-    """
+    """How many files the plan that lies there names; how many a new one leaves out, finds resized, and adds."""
 
     before: int
     removed: int = 0
     resized: int = 0
     added: int = 0
-    same: bool = False
 
 
 def changes_since(place: Place, plan: Plan) -> Changes:
     """What a plan changes of the one that lies there."""
-    before = _read_plan(place)
-    if before is None:
+    try:
+        before = parquet.read_table(place, PLAN_FILE, ["path", "size"])
+    except DamagedFile:
         return Changes(plan.sources)
-    if before.schema.metadata[_HASH.encode()] == plan.hash.encode():
-        return Changes(plan.sources, same=True)
     rows = pc.index_in(before.column("path"), value_set=plan.table.column("path"))
     old, new = before.column("size"), plan.table.column("size").take(rows)
     known = pc.and_(pc.not_equal(old, UNKNOWN_SIZE), pc.not_equal(new, UNKNOWN_SIZE))
@@ -131,16 +114,24 @@ def _folders_among(gone: list[str], added: list[str]) -> int:
     return len(waiting & above)
 
 
-def _read_plan(place: Place) -> parquet.Table | None:
-    """Paths and sizes of the plan that lies there; None where there is none, or a damaged one."""
-    try:
-        table = parquet.read_table(place, PLAN_FILE, ["path", "size"])
-    except DamagedFile:
-        return None
-    return table if _HASH.encode() in (table.schema.metadata or {}) else None
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """A hash of what decides the rows of a given file."""
+    deciding = {name: value for name, value in settings.items() if name not in INPUT_KEYS}
+    return digest_settings(deciding)
 
 
-def read_part(place: Place, number: int, settings_hash: str) -> tuple[list[Source], str]:
-    """The sources of one part, and its fingerprint."""
-    table = parquet.read_table(place, PLAN_FILE, group=number, held=True)
-    return parquet.table_to_sources(table), fingerprint_of(table, settings_hash)
+def planned_names(place: Place, settings: Mapping[str, Any]) -> list[str]:
+    """The parts that the plan in a folder comes to with the folder's settings.
+
+    Raises:
+        DamagedFile: there is no plan, or it does not read.
+    """
+    decided = settings_hash(settings)
+    with parquet.opened(place, PLAN_FILE) as file:
+        return [_name_of(file.read_row_group(group), decided) for group in range(file.num_row_groups)]
+
+
+def read_part(place: Place, number: int, decided: str) -> tuple[list[Source], str]:
+    """The sources of one part, and its file's name."""
+    table = parquet.read_table(place, PLAN_FILE, group=number)
+    return parquet.table_to_sources(table), _name_of(table, decided)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from facepipe import parquet
-from facepipe.checksums import Journal
 from facepipe.config import settings_of
 from facepipe.errors import InputError
 from facepipe.execution import run_parts
 from facepipe.locks import share_lock
 from facepipe.records import StageReport, Status
-from facepipe.settings import encode_settings
 from facepipe.sources import describe, list_sources
-from facepipe.sources.plan import Plan, make_plan
-from facepipe.stages.extract_output import fitting_parts, foresee, missing_parts, prepare, resized_notes
+from facepipe.sources.plan import Plan, make_plan, settings_hash
+from facepipe.stages.extract_output import finish, finished_parts, foresee, listed_parts, prepare, unfinish
 from facepipe.stages.extract_part import ExtractJob
-from facepipe.stages.runfile import RUN_FILE, add_up, join_shares, run_or_empty, write_run_file
+from facepipe.stages.partlist import IMAGES, Part
+from facepipe.stages.runfile import run_or_empty, write_run_file
 from facepipe.stages.tally import Tally
 from facepipe.storage import place
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from facepipe.config import ExtractConfig
@@ -37,7 +34,7 @@ STAGE = "extract"
 
 
 def run(config: ExtractConfig, progress: Progress) -> StageReport:
-    """Makes `config.output`: `part-*.parquet`, `plan.pq`, `settings.json`, `checksums.sha256`, `run.json`.
+    """Makes `config.output`: parts, `parts.parquet`, `plan.pq`, `settings.json`, `checksums.sha256`, `run.json`.
 
     A rerun makes only the parts that are missing, damaged, or whose inputs have changed; with `retry_failed` those too
     that hold images that failed.
@@ -55,38 +52,34 @@ def run(config: ExtractConfig, progress: Progress) -> StageReport:
     plan = plan_parts(config, listing, settings)
     notes = describe(listing, config)
     if config.execution.dry_run:
-        notes += resized_notes(foresee(config, out, settings, plan, listing.layout, Journal(out)))
-        return _dry_report(config, out, plan, notes)
+        return _dry_report(config, out, plan, notes + foresee(config, out, settings, plan, listing.layout))
     with share_lock(out, config.part_of.k, config.part_of.n):
-        journal = Journal(out, config.part_of.k, config.part_of.n)
-        notes += resized_notes(prepare(config, out, settings, plan, listing.layout, journal))
-        missing = missing_parts(config, out, plan, journal)
-        tally = Tally(config, plan, missing)
-        owned = _owned(config, plan)
-        kept = sorted(set(owned) - set(missing))
-        tally.read(out, kept)
-        again = _failed_before(config, tally, kept, notes)
-        missing, kept = sorted([*missing, *again]), [number for number in kept if number not in again]
-        journal.forget(map(parquet.part_name, missing))
-        steps = _make_parts(config, settings, plan, missing, journal, tally, progress)
-        there = parquet.list_parts(out)
-        complete = len(there) == len(plan)
-        tally.read(out, there if complete else owned)
-        tally.refuse_failures()
-        counts = tally.count()
-        report = StageReport(
-            STAGE, {s.value: counts[s] for s in Status if counts[s]}, done_before=len(kept), notes=notes
-        )
-        journal.finish(complete=complete)
-        report.steps_s, report.wall_s = steps, time.monotonic() - started
-        _write_run_files(config, out, plan, listing.layout, report, missing, complete)
+        notes += foresee(config, out, settings, plan, listing.layout)
+        listed = prepare(out, settings, plan, listing.layout)
+        kept = finished_parts(out, plan, _owned(config, plan), listed)
+        for number in _failed_before(config, kept, notes):
+            del kept[number]
+        missing = sorted(set(_owned(config, plan)) - kept.keys())
+        if missing:
+            unfinish(out)
+        parts, steps = _make_parts(config, settings, plan, kept, missing, progress)
+        complete = set(plan.names) <= {entry.path for entry in out.list()}
+        if complete:
+            others = [number for number in range(len(plan)) if number not in parts]
+            parts |= finished_parts(out, plan, others, listed)
+            complete = len(parts) == len(plan)
+        report = _report(parts, len(kept), notes, steps, time.monotonic() - started)
+        if complete:
+            finish(out, plan, parts)
+            _write_run_file(config, out, plan, listing.layout, report, missing)
     _tell(config, plan, report, complete)
     return report
 
 
 def chosen_settings(config: ExtractConfig) -> dict[str, Any]:
     """What decides the rows of a given file; which files there are, and whose, says the plan."""
-    return {name: value for name, value in settings_of(config).items() if name not in ("limit", "layout")}
+    chosen = {name: value for name, value in settings_of(config).items() if name not in ("limit", "layout")}
+    return {"stage": STAGE, **chosen}
 
 
 def plan_parts(config: ExtractConfig, listing: Listing, settings: dict[str, Any]) -> Plan:
@@ -99,60 +92,56 @@ def plan_parts(config: ExtractConfig, listing: Listing, settings: dict[str, Any]
         said = "".join(f"; {note}" for note in listing.notes[:1])
         raise InputError(f"{config.input} holds no image or video; give another folder{said}")
     groups = [len(rows) for rows in listing.parts(config.part_size)]
-    return make_plan(listing.to_arrow(), groups, _settings_hash(settings))
-
-
-def _settings_hash(settings: dict[str, Any]) -> str:
-    return hashlib.sha256(encode_settings(settings)).hexdigest()
+    return make_plan(listing.to_arrow(), groups, settings_hash(settings))
 
 
 def _owned(config: ExtractConfig, plan: Plan) -> list[int]:
     return [number for number in range(len(plan)) if config.part_of.owns(number)]
 
 
-def _failed_before(config: ExtractConfig, tally: Tally, kept: list[int], notes: list[str]) -> set[int]:
+def _failed_before(config: ExtractConfig, kept: Mapping[int, Part], notes: list[str]) -> list[int]:
     """The finished parts that `--retry-failed` makes again; without it, a note says what it would do."""
-    failed = tally.failed_in(kept)
+    failed = {number: part.failed for number, part in kept.items() if part.failed}
     if config.execution.retry_failed:
-        for number in failed:
-            tally.reopen(number)
-        return set(failed)
+        return list(failed)
     if failed:
         notes.append(
             f"{sum(failed.values()):,} images that failed in an earlier run are kept as failed; --retry-failed reads "
             "them again"
         )
-    return set()
+    return []
 
 
 def _make_parts(
     config: ExtractConfig,
     settings: dict[str, Any],
     plan: Plan,
+    kept: Mapping[int, Part],
     missing: list[int],
-    journal: Journal,
-    tally: Tally,
     progress: Progress,
-) -> dict[str, float]:
-    """Runs the job over the missing parts; gives the seconds by step, added up over all workers."""
-    total = sum(plan.groups[number] for number in missing)
+) -> tuple[dict[int, Part], dict[str, float]]:
+    """Runs the job over the missing parts; gives all parts of the share, and the seconds by step over all workers."""
+    parts, tally = dict(kept), Tally(config, plan, kept, missing)
     counts: Counter[str] = Counter()
     steps: Counter[str] = Counter()
 
-    def on_done(number: int, part: PartReport) -> None:
-        for name, digest in part.files.items():
-            journal.add(name, digest)
-        counts.update(part.counts)
-        steps.update(part.steps_s)
-        progress.advance(part.items, counts)
-        tally.add_made(number, part.counts)
+    def on_done(number: int, made: PartReport) -> None:
+        images = made.counts.pop(IMAGES)
+        counts.update(made.counts)
+        steps.update(made.steps_s)
+        progress.advance(made.items, counts)
+        for name, sha256 in made.files.items():
+            parts[number] = Part(name, Counter(made.counts), images, sha256)
+        tally.add(number, parts[number])
         tally.refuse_failures()
 
+    tally.refuse_failures()
     if missing:
-        progress.start(STAGE, total, "images")
+        job = ExtractJob(config, settings_hash(settings))
+        progress.start(STAGE, sum(plan.groups[number] for number in missing), "images")
         try:
             run_parts(
-                ExtractJob(config, _settings_hash(settings)),
+                job,
                 missing,
                 execution=config.execution,
                 timeout_s=config.timeout_s,
@@ -162,33 +151,28 @@ def _make_parts(
         finally:
             progress.finish()
         place(config.output).clean_leftovers()  # of workers that were killed
-    return dict(steps)
+    return parts, dict(steps)
 
 
-def _write_run_files(
-    config: ExtractConfig,
-    out: Place,
-    plan: Plan,
-    layout: str,
-    report: StageReport,
-    missing: list[int],
-    complete: bool,
+def _report(
+    parts: Mapping[int, Part], kept: int, notes: list[str], steps: dict[str, float], wall_s: float
+) -> StageReport:
+    counts: Counter[str] = sum((part.counts for part in parts.values()), Counter())
+    by_status = {status.value: counts[status] for status in Status if counts[status]}
+    return StageReport(STAGE, by_status, steps, wall_s, kept, notes)
+
+
+def _write_run_file(
+    config: ExtractConfig, out: Place, plan: Plan, layout: str, report: StageReport, missing: list[int]
 ) -> None:
-    """What this run did, with what earlier runs of the same share did; once all is there, all shares together."""
-    facts = {"plan": plan.hash, "layout": layout, "images": plan.sources, "parts": len(plan)}
+    """What this run made and how fast; one that found all parts there leaves what the last one wrote."""
+    if not missing and run_or_empty(out).get("plan") == plan.hash:
+        return
     images = sum(plan.groups[number] for number in missing)
-    made = {"parts_made": len(missing), "images_made": images, "wall_s": report.wall_s, "steps_s": report.steps_s}
-
-    def write(name: str, work: dict[str, Any]) -> None:
-        told = replace(report, wall_s=work.pop("wall_s"), steps_s=work.pop("steps_s"))
-        write_run_file(out, config, told, facts | work, name)
-
-    shared = config.part_of.n > 1
-    own = f"run.{config.part_of.k}-of-{config.part_of.n}.json" if shared else RUN_FILE
-    before = run_or_empty(out, own)
-    write(own, add_up([before, made] if before.get("plan") == plan.hash else [made]))
-    if shared and complete:
-        write(RUN_FILE, join_shares(out, plan.hash))
+    facts = {"plan": plan.hash, "layout": layout, "images": plan.sources, "parts": len(plan)}
+    facts |= {"parts_made": len(missing), "images_made": images}
+    facts["images_per_second"] = round(images / max(report.wall_s, 1e-9), 2)
+    write_run_file(out, config, report, facts)
 
 
 def _tell(config: ExtractConfig, plan: Plan, report: StageReport, complete: bool) -> None:
@@ -206,15 +190,12 @@ def _tell(config: ExtractConfig, plan: Plan, report: StageReport, complete: bool
 
 
 def _dry_report(config: ExtractConfig, out: Place, plan: Plan, notes: list[str]) -> StageReport:
-    """Parts are taken for what they say of themselves; a run looks at every byte of them."""
-    owned = _owned(config, plan)
-    lying = fitting_parts(config, out, plan)
-    there = set(lying.values()) & set(owned)
+    """Parts that are there are taken for whole; a run looks at every byte of them."""
+    owned, listed = _owned(config, plan), listed_parts(out)
+    lying = {entry.path for entry in out.list()} if out.exists() else set()
+    there = {number for number in owned if plan.names[number] in lying}
     if config.execution.retry_failed:
-        tally = Tally(config, plan, [])
-        in_place = sorted(number for number in there if lying.get(number) == number)
-        tally.read(out, in_place)
-        there -= _failed_before(config, tally, in_place, notes)
+        there -= set(_failed_before(config, finished_parts(out, plan, sorted(there), listed), notes))
     missing = sorted(set(owned) - there)
     counts = {
         "images": plan.sources,

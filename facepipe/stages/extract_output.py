@@ -1,95 +1,73 @@
-"""The output folder of `extract` before parts are made: ours, of these settings, and what of it is finished."""
+"""The output folder of `extract`: ours, of these settings; what of it is finished; what makes it whole."""
 
 from __future__ import annotations
 
-import os
+import re
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from facepipe import parquet, settings
-from facepipe.checksums import file_sha256
+from facepipe import parquet
+from facepipe.checksums import CHECKSUMS, file_sha256, write_checksums
 from facepipe.errors import DamagedFile, SettingsChanged
 from facepipe.execution.cores import usable_cores
 from facepipe.readahead import in_order
-from facepipe.sources.plan import PLAN_FILE, Changes, Plan, changes_since, is_plan, write_plan
-from facepipe.stages.extract_part import FINGERPRINT
+from facepipe.settings import NAME, check_settings, digest_settings, is_older, settings_or_none, write_settings
+from facepipe.sources.plan import INPUT_KEYS, PLAN_FILE, Changes, changes_since, write_plan
 from facepipe.stages.output import refuse_foreign
+from facepipe.stages.partlist import Part, describe, read_list, write_list
 from facepipe.stages.runfile import RUN_FILE
-from facepipe.systemerrors import output_error
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from facepipe.checksums import Journal
     from facepipe.config import ExtractConfig
+    from facepipe.sources.plan import Plan
     from facepipe.storage import Place
 
-INPUT_KEYS = ("layout", "parts", "images", "plan")
-"""What `settings.json` says of the input: for its readers; images that were added are no change of settings."""
+_OF_OLD = re.compile(r"(run\.|checksums-)\d+-of-\d+\.\w+")
+"""What shares wrote for themselves in older versions."""
 
 
-def prepare(
-    config: ExtractConfig, out: Place, chosen: dict[str, Any], plan: Plan, layout: str, journal: Journal
-) -> Changes:
-    """Leaves the output holding nothing that doesn't belong to these settings and this input.
-
-    Returns:
-        What the plan changed.
+def foresee(config: ExtractConfig, out: Place, chosen: dict[str, Any], plan: Plan, layout: str) -> list[str]:
+    """What is told of a folder that is about to be written to, or refused; nothing is written.
 
     Raises:
-        OutputError: there are files of other programs that would be written over.
+        OutputError: there are files of other programs that would be mistaken for ours.
         SettingsChanged: the output was made with other settings, from an input that was taken for something else, or
             images have gone since.
     """
-    changes = foresee(config, out, chosen, plan, layout, journal)
-    shown = chosen | {"layout": layout, "parts": len(plan), "images": plan.sources, "plan": plan.hash}
-    if config.execution.overwrite or not changes.same:
-        _keep_fitting(config, out, plan, journal)
-    if not changes.same:
-        out.delete(RUN_FILE)  # it counts what another plan came to
-        journal.forget([PLAN_FILE])
-    out.clean_leftovers()
-    known = journal.known().get(PLAN_FILE)
-    digest = write_plan(out, plan, known, same=changes.same)
-    if digest != known:
-        journal.add(PLAN_FILE, digest)
-    settings.write_settings(out, shown)
-    for number in parquet.list_parts(out):
-        if number >= len(plan):
-            out.delete(parquet.part_name(number))
-    return changes
-
-
-def foresee(
-    config: ExtractConfig, out: Place, chosen: dict[str, Any], plan: Plan, layout: str, journal: Journal
-) -> Changes:
-    """What `prepare` would change, and refuse; nothing is written.
-
-    Raises:
-        OutputError, SettingsChanged: as `prepare`.
-    """
     # Spark, Hugging Face and others name their files as parts too.
-    refuse_foreign(out, lambda path: parquet.part_number(path) is not None, lambda: _was_here(out, journal))
-    settings.check_settings(out, chosen, config.execution.overwrite, ignore=INPUT_KEYS)
+    refuse_foreign(out, _is_called_part, lambda: out.exists(PLAN_FILE) or _has_part(out))
+    check_settings(out, chosen, config.execution.overwrite, ignore=INPUT_KEYS)
     changes = changes_since(out, plan)
     if not config.execution.overwrite:
         _refuse_another_layout(config, out, layout)
         _refuse_fewer_images(config, changes)
-    return changes
+    if is_older(out):
+        return [f"{config.output} was written by an older version of facepipe: its parts are made anew, this once"]
+    if changes.resized:
+        return [f"files of another size than before: {changes.resized:,}; their parts are made again"]
+    return []
 
 
-def _was_here(out: Place, journal: Journal) -> bool:
-    """Whether `extract` has been here: one sign is enough, because the others may be damaged."""
-    if PLAN_FILE in journal.known() or is_plan(out):
-        return True
-    return any(_made_from(out, number) for number in parquet.list_parts(out))
+def _is_called_part(path: str) -> bool:
+    return fnmatchcase(path, "part-*.parquet")
+
+
+def _has_part(out: Place) -> bool:
+    """Whether a part lies there that holds faces."""
+    for name in parquet.part_names(out):
+        try:
+            return bool(parquet.read_table(out, name, ["key", "face_index"]).num_columns)
+        except DamagedFile:
+            continue
+    return False
 
 
 def _refuse_another_layout(config: ExtractConfig, out: Place, layout: str) -> None:
     """A file more can make a folder look like another data set: its people would be others without a word."""
-    try:
-        before = settings.read_settings(out).get("layout")
-    except DamagedFile:
-        return
+    before = (settings_or_none(out) or {}).get("layout", layout)
     if before != layout:
         raise SettingsChanged(
             f"{config.input} was listed as {before} when {config.output} was made, now as {layout}: give --layout "
@@ -112,86 +90,66 @@ def _refuse_fewer_images(config: ExtractConfig, changes: Changes) -> None:
         )
 
 
-def resized_notes(changes: Changes) -> list[str]:
-    """A note about files that lie there under their old names and are others, where there are any."""
-    if not changes.resized:
-        return []
-    return [f"files of another size than before: {changes.resized:,}; their parts are made again"]
+def prepare(out: Place, chosen: dict[str, Any], plan: Plan, layout: str) -> list[Part]:
+    """Writes what is to be made; a folder of other parts is not finished any more.
 
-
-def _keep_fitting(config: ExtractConfig, out: Place, plan: Plan, journal: Journal) -> None:
-    """Removes the parts that fit no more and gives those that do their numbers.
-
-    Before `settings.json` says otherwise: a run that is killed leaves no rows of other settings or images.
+    Returns:
+        The parts that were listed.
     """
-    kept = fitting_parts(config, out, plan)
-    for number in parquet.list_parts(out):
-        if number not in kept:
-            out.delete(parquet.part_name(number))
-    known = journal.known()
-    # Their order stays, so these never meet one that is still to move.
-    down = [number for number in sorted(kept) if kept[number] < number]
-    up = [number for number in sorted(kept, reverse=True) if kept[number] > number]
-    for number in (*down, *up):
-        old, new = parquet.part_name(number), parquet.part_name(kept[number])
-        if old in known:
-            journal.add(new, known[old])
-        try:
-            os.rename(out.local_path(old), out.local_path(new))
-        except OSError as error:
-            raise output_error(out.local_path(new), error) from None
+    listed = listed_parts(out)
+    settings = chosen | {"layout": layout, "parts": len(plan), "images": plan.sources, "plan": plan.hash}
+    before = settings_or_none(out) or {}
+    if tuple(part.name for part in listed) != plan.names or digest_settings(before) != digest_settings(settings):
+        unfinish(out)
+        out.delete(RUN_FILE)  # it counts what another plan came to
+    out.clean_leftovers()
+    write_settings(out, settings)
+    write_plan(out, plan)
+    return listed
 
 
-def fitting_parts(config: ExtractConfig, out: Place, plan: Plan) -> dict[int, int]:
-    """The parts that lie there and say that they were made from this plan, by number, and their numbers in the plan.
-
-    Their rows are not read. A part that has another number than before is found again by whole runs on local disks
-    alone: nothing keeps shares from each other's parts, nor two runs on an object store.
-    """
-    there = parquet.list_parts(out)
-    made_from = in_order(lambda number: _made_from(out, number), there, _at_once(out))
-    may_move = out.is_local and config.part_of.n == 1
-    numbers = {fingerprint: number for number, fingerprint in enumerate(plan.fingerprints)}
-    found: dict[int, int] = {}
-    last = -1
-    for number, fingerprint in zip(there, made_from, strict=True):
-        wanted = numbers.get(fingerprint, -1)
-        if wanted > last and (may_move or wanted == number):
-            found[number] = last = wanted
-    return found
-
-
-def _made_from(out: Place, number: int) -> str:
-    """The fingerprint of what a part that is there was made from; empty where it does not tell."""
+def listed_parts(out: Place) -> list[Part]:
+    """The parts of a finished folder; none where it is not finished."""
     try:
-        return parquet.read_metadata(out, parquet.part_name(number)).get(FINGERPRINT, "")
+        return read_list(out)
     except DamagedFile:
-        return ""
+        return []
 
 
-def _at_once(out: Place) -> int:
-    """Of a store's parts more than there are cores: what each takes is waiting."""
-    return usable_cores() if out.is_local else parquet.PARTS_AHEAD
+def unfinish(out: Place) -> None:
+    """From now on the folder is not finished, whatever is killed."""
+    out.delete(parquet.PART_LIST)
+    out.delete(CHECKSUMS)
 
 
-def missing_parts(config: ExtractConfig, out: Place, plan: Plan, journal: Journal) -> list[int]:
-    """This share's parts that are not there, not of this plan, or not as they were written."""
-    known = journal.known()
-    there = set(parquet.list_parts(out))
+def finished_parts(out: Place, plan: Plan, numbers: Sequence[int], listed: Sequence[Part]) -> dict[int, Part]:
+    """Those of the plan's parts `numbers` that are there; what a list tells of them must hold."""
+    there = {entry.path for entry in out.list()}
+    known = {part.name: part for part in listed}
 
-    def is_missing(number: int) -> bool:
-        if number not in there or _made_from(out, number) != plan.fingerprints[number]:
-            return True
-        name = parquet.part_name(number)
+    def look(number: int) -> Part | None:
+        name = plan.names[number]
+        part = known.get(name)
         try:
-            if name in known:
-                return file_sha256(out, name) != known[name]
-            parquet.read_table(out, name)  # every page's checksum
-            journal.add(name, file_sha256(out, name))
+            if part is None:
+                return describe(out, name)
+            return part if file_sha256(out, name) == part.sha256 else None
         except DamagedFile:
-            return True
-        return False
+            return None
 
-    owned = [number for number in range(len(plan)) if config.part_of.owns(number)]
-    checked = in_order(is_missing, owned, _at_once(out))
-    return [number for number, missing in zip(owned, checked, strict=True) if missing]
+    wanted = [number for number in numbers if plan.names[number] in there]
+    # Of a store's parts more than there are cores: what each takes is waiting.
+    looked = in_order(look, wanted, usable_cores() if out.is_local else parquet.PARTS_AHEAD)
+    return {number: part for number, part in zip(wanted, looked, strict=True) if part}
+
+
+def finish(out: Place, plan: Plan, parts: Mapping[int, Part]) -> None:
+    """All parts are there: what does not belong to them goes, the list and the checksums are written."""
+    names = set(plan.names)
+    for entry in list(out.list()):
+        if (parquet.is_part(entry.path) and entry.path not in names) or _OF_OLD.fullmatch(entry.path):
+            out.delete(entry.path)
+    ordered = [parts[number] for number in range(len(plan))]
+    known = {part.name: part.sha256 for part in ordered}
+    known |= {name: file_sha256(out, name) for name in (PLAN_FILE, NAME)}
+    write_checksums(out, known | {parquet.PART_LIST: write_list(out, ordered)})

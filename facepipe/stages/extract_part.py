@@ -26,6 +26,7 @@ from facepipe.sources.plan import read_part
 from facepipe.stages.facerows import failure_row
 from facepipe.stages.following import followed
 from facepipe.stages.frame import FrameExtractor
+from facepipe.stages.partlist import IMAGES
 from facepipe.stages.seen import Seen
 from facepipe.storage import place, read_ahead
 from facepipe.systemerrors import shown
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from facepipe.lockstep import Steps
     from facepipe.records import FaceRow, Image, Source
 
-FINGERPRINT = "facepipe.part"
-"""Key of the schema metadata that says what a part was made from."""
 MOST_DOWN = 8
 """Files in a row that a store may refuse, or not answer for: from then on it is not the files, and the run ends, rather
 than to leave rows of failures that a later run would have to be told to read again."""
@@ -65,7 +64,7 @@ class ExtractJob:
         watch = Stopwatch()
         out = place(self.config.output)
         watch.turn_to("plan")
-        sources, fingerprint = read_part(out, number, self.settings_hash)
+        sources, name = read_part(out, number, self.settings_hash)
         watch.turn_to("")  # loading the networks, once a process, is no step of an image's
         extractor = PartExtractor(self.config, guard, watch)
         counts: Counter[str] = Counter()
@@ -73,14 +72,14 @@ class ExtractJob:
         def counted() -> Iterator[FaceRow]:
             for row in extractor.rows(sources):
                 counts[row.status] += 1
+                counts[IMAGES] += row.face_index <= 0  # one row of each picture or frame is
                 yield row
 
         def during(step: str) -> AbstractContextManager[None]:
             guard.off()
             return watch.step(step)
 
-        name = parquet.part_name(number)
-        digest = parquet.write_faces(out, name, counted(), {FINGERPRINT: fingerprint}, during)
+        digest = parquet.write_faces(out, name, counted(), during)
         return PartReport(counts=dict(counts), steps_s=dict(watch.seconds), items=len(sources), files={name: digest})
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facepipe import parquet, tables
-from facepipe.checksums import file_sha256, read_checksums
 from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError
-from facepipe.settings import NAME, read_settings
+from facepipe.settings import NAME, settings_or_none
+from facepipe.sources.plan import planned_names
+from facepipe.stages.partlist import Part, read_list
 from facepipe.storage import place
 
 if TYPE_CHECKING:
@@ -22,27 +22,34 @@ if TYPE_CHECKING:
 
     from facepipe.storage import Place
 
-_SHARE_FILE = re.compile(r"(?:run\.|checksums-)\d+-of-(\d+)\.\w+")
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class Faces:
-    """A finished folder of faces. `hashes[number]` is the SHA-256 (hex) of part `number`."""
+    """A finished folder of faces: its parts, in order."""
 
     place: Place
-    hashes: dict[int, str] = field(repr=False)
+    listed: tuple[Part, ...] = field(repr=False)
 
     @property
     def digest(self) -> str:
         """One hash over all parts."""
-        lines = "".join(f"{number} {self.hashes[number]}\n" for number in sorted(self.hashes))
-        return hashlib.sha256(lines.encode()).hexdigest()
+        return hashlib.sha256("".join(f"{part.name} {part.sha256}\n" for part in self.listed).encode()).hexdigest()
 
     @property
-    def parts(self) -> list[int]:
-        """The parts' numbers, ascending."""
-        return sorted(self.hashes)
+    def parts(self) -> range:
+        """The parts' places in the order."""
+        return range(len(self.listed))
+
+    @property
+    def names(self) -> list[str]:
+        """The parts' files."""
+        return [part.name for part in self.listed]
+
+    def count_rows(self, number: int) -> int:
+        """The number of rows of a part."""
+        return self.listed[number].counts.total()
 
 
 def open_faces(uri: str) -> Faces:
@@ -50,61 +57,42 @@ def open_faces(uri: str) -> Faces:
 
     Raises:
         InputError: there are none.
-        Incomplete: parts are missing; names the machines' shares that make them.
-        DamagedFile: `settings.json` says nothing any more.
+        Incomplete: `extract` has not ended, or parts are missing.
     """
     folder = place(uri)
-    if not folder.exists() or not (folder.exists(NAME) or parquet.list_parts(folder)):
+    there = {entry.path for entry in folder.list()} if folder.exists() else set()
+    if NAME not in there and not any(map(parquet.is_part, there)):
         raise InputError(f"{folder} holds no faces; run `facepipe extract` first, or give the folder that it wrote")
-    count = read_settings(folder).get("parts")
-    if not isinstance(count, int):
-        raise DamagedFile(
-            f"{folder}/{NAME} does not say how many parts there are; run `facepipe extract` again {AS_BEFORE}"
-        )
-    names = [entry.path for entry in folder.list()]
-    _refuse_missing(folder, find_missing(names, count))
-    known = read_checksums(folder)
-    hashes = {number: known.get(name) for name in names if (number := parquet.part_number(name)) is not None}
-    return Faces(folder, {n: found or file_sha256(folder, parquet.part_name(n)) for n, found in hashes.items()})
+    again = (
+        f"run `facepipe extract` {AS_BEFORE} until all are there (where machines share the work, each its --part-of)"
+    )
+    if parquet.PART_LIST not in there:
+        state = find_missing(folder)
+        raise Incomplete(f"{folder} has {state.count - state.missing:,} of its {state.count:,} parts; {again}")
+    listed = tuple(read_list(folder))
+    missing = [part.name for part in listed if part.name not in there]
+    if missing:
+        named = ", ".join([*missing[:_NAMED], *["..."] * (len(missing) > _NAMED)])
+        raise Incomplete(f"{folder} lacks {len(missing):,} of its {len(listed):,} parts ({named}); {again}")
+    return Faces(folder, listed)
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What is not there yet: the parts' `numbers`, of `count`, and the `shares` that make them, such as 3/3.
+    """How many of the parts that there are to be are not there."""
 
-    shares: empty where the work was not cut into any.
-    """
-
-    numbers: list[int]
+    missing: int
     count: int
-    shares: list[str]
 
 
-def find_missing(names: Sequence[str], count: int) -> Missing:
-    """What a folder of faces lacks.
-
-    Args:
-        names: All files there.
-        count: How many parts there are to be.
-    """
-    there = {parquet.part_number(name) for name in names}
-    missing = [number for number in range(count) if number not in there]
-    shares = max((int(match[1]) for name in names if (match := _SHARE_FILE.fullmatch(name))), default=1)
-    owners = sorted({number % shares + 1 for number in missing}) if shares > 1 else []
-    return Missing(missing, count, [f"{k}/{shares}" for k in owners])
-
-
-def _refuse_missing(folder: Place, missing: Missing) -> None:
-    if not missing.numbers:
-        return
-    named = [parquet.part_name(number) for number in missing.numbers[:_NAMED]]
-    named += ["..."] * (len(missing.numbers) > _NAMED)
-    commands = [f"`facepipe extract --part-of {share}`" for share in missing.shares[:_NAMED]]
-    how = f"{' and '.join(commands)} with the options of the other shares"
-    raise Incomplete(
-        f"{folder} lacks {len(missing.numbers):,} of its {missing.count:,} parts ({', '.join(named)}); run "
-        f"{how if commands else f'`facepipe extract` {AS_BEFORE}'} until they are there"
-    )
+def find_missing(folder: Place) -> Missing:
+    """What a folder of faces lacks."""
+    try:
+        names = planned_names(folder, settings_or_none(folder) or {})
+    except DamagedFile:
+        names = parquet.part_names(folder)
+    there = {entry.path for entry in folder.list()}
+    return Missing(len(set(names) - there), len(names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,10 +110,10 @@ class FaceColumns:
 
 def read_columns(faces: Faces, columns: Sequence[str]) -> FaceColumns:
     """Columns of every part, one after the other."""
-    read = [table for _, table in parquet.iterate_parts(faces.place, columns, faces.parts)]
+    read = [table for _, table in parquet.iterate_parts(faces.place, columns, faces.names)]
     if not read:
         raise InputError(f"{faces.place} holds no faces; run `facepipe extract` first")
     counts = [table.num_rows for table in read]
-    part = np.repeat(np.array(faces.parts, dtype=np.int32), counts)
+    part = np.repeat(np.arange(len(faces.parts), dtype=np.int32), counts)
     row = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
     return FaceColumns(tables.concatenate(read), part, row)

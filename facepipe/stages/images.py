@@ -66,7 +66,7 @@ def write_crops(faces: Place, part: int, files: dict[int, str], out: Place, guar
     if not missing:
         return 0
     crops = tables.take(
-        parquet.read_table(faces, parquet.part_name(part), ["crop.bytes"]), np.array(missing, dtype=np.int64)
+        parquet.read_table(faces, parquet.part_names(faces)[part], ["crop.bytes"]), np.array(missing, dtype=np.int64)
     )
     for row, crop in zip(missing, crops.column("crop").to_pylist(), strict=True):
         guard.on(row)
@@ -76,7 +76,7 @@ def write_crops(faces: Place, part: int, files: dict[int, str], out: Place, guar
 
 
 def write_images(
-    config: SplitConfig, settings: dict[str, Any], parts: list[int], identities: Iterable[str], progress: Progress
+    config: SplitConfig, settings: dict[str, Any], parts: int, identities: Iterable[str], progress: Progress
 ) -> int:
     """Writes `config.images`/<subset>/<identity>/{features,targets}/*.png; gives the number of new files."""
     written = 0
@@ -89,11 +89,11 @@ def write_images(
     with open_output(config.images, settings, config.execution.overwrite, _is_own) as out:
         out.scratch.write(FOLDERS, json.dumps(name_folders(identities)).encode())
         pairs = place(config.output)
-        rows = sum(sum(parquet.count_rows(pairs, parquet.part_name(number))) for number in parts)
+        rows = sum(sum(parquet.count_rows(pairs, parquet.part_name(number))) for number in range(parts))
         progress.start("split", rows, "pairs as files")
         try:
             job = ImagesJob(config.output, config.faces, config.images, out.scratch.uri)
-            run_parts(job, parts, execution=config.execution, timeout_s=TIMEOUT_S, on_done=on_done)
+            run_parts(job, range(parts), execution=config.execution, timeout_s=TIMEOUT_S, on_done=on_done)
         finally:
             progress.finish()
         out.finish()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from facepipe.checksums import CHECKSUMS, Journal, file_sha256
+from facepipe.checksums import CHECKSUMS, file_sha256, read_checksums, write_checksums
 from facepipe.errors import DamagedFile, OutputError
 from facepipe.locks import share_lock
 from facepipe.settings import NAME, check_settings, digest_settings, read_settings, write_settings
+from facepipe.stages.runfile import RUN_FILE
 from facepipe.storage import place
 
 if TYPE_CHECKING:
@@ -26,32 +28,29 @@ SCRATCH = ".facepipe-scratch"
 class Output:
     """What the stage writes to, and which of its files are whole already."""
 
-    def __init__(self, root: Place, journal: Journal, known: Mapping[str, str], begun: bool) -> None:
+    def __init__(self, root: Place, is_own: Callable[[str], bool], known: Mapping[str, str], begun: bool) -> None:
         self.place = root
         self.scratch = root.join(SCRATCH)
-        self.begun = begun
-        """Whether an earlier run with these settings and inputs has been here."""
-        self._journal = journal
-        self._known = dict(known)
+        self._is_own = is_own
+        self._known = known
+        self._begun = begun
+        self._whole: dict[str, str] = {}
 
-    def has(self, path: str, check: Callable[[], object]) -> bool:
-        """Whether a file is whole: by its checksum, or where none is known, because `check` raises no `DamagedFile`."""
-        if not self.begun or not self.place.exists(path):
+    def has(self, path: str) -> bool:
+        """Whether a file is there: files are written whole, so all that can be wrong is a checksum that differs."""
+        if not self._begun or not self.place.exists(path):
             return False
+        if path in self._whole:
+            return True
         digest = file_sha256(self.place, path)
-        if path in self._known:
-            return digest == self._known[path]
-        try:
-            check()
-        except DamagedFile:
+        if self._known.get(path, digest) != digest:
             return False
         self.note(path, digest)
         return True
 
     def note(self, path: str, sha256: str) -> None:
         """A file is finished."""
-        self._known[path] = sha256
-        self._journal.add(path, sha256)
+        self._whole[path] = sha256
 
     def write(self, path: str, content: bytes) -> None:
         """Writes a small file whole."""
@@ -59,9 +58,12 @@ class Output:
         self.note(path, hashlib.sha256(content).hexdigest())
 
     def finish(self) -> None:
-        """Everything is there: the scratch folder goes, the checksums are sorted."""
+        """Everything is there: the scratch folder goes, the checksums are written."""
         delete_all(self.scratch)
-        self._journal.finish()
+        names = {entry.path for entry in self.place.list() if self._is_own(entry.path)} | {NAME}
+        missing = names - self._whole.keys()
+        whole = self._whole | {name: file_sha256(self.place, name) for name in missing}
+        write_checksums(self.place, {name: whole[name] for name in names})
 
 
 @contextmanager
@@ -88,18 +90,20 @@ def open_output(
         refuse_foreign(root, is_own)
         root.clean_leftovers()
         check_settings(root, settings, overwrite, ignore=(INPUTS,))
-        known = Journal(root).known()
+        known = read_checksums(root)
         begun = _is_of(root, settings, known)
+        if root.is_local and os.path.islink(root.local_path(SCRATCH)):
+            root.delete(SCRATCH)  # nothing is written through a link
         if not begun:
             for entry in list(root.list()):
                 if is_own(entry.path):
                     root.delete(entry.path)
             delete_all(root.join(SCRATCH))
             root.delete(CHECKSUMS)
+            root.delete(RUN_FILE)
             known = {}
-        journal = Journal(root)
-        journal.add(NAME, write_settings(root, settings))
-        yield Output(root, journal, known, begun)
+        write_settings(root, settings)
+        yield Output(root, is_own, known, begun)
 
 
 def foresee(uri: str, settings: Mapping[str, Any], overwrite: bool) -> None:
@@ -129,7 +133,7 @@ def refuse_foreign(root: Place, is_own: Callable[[str], bool], was_here: Callabl
     try:
         read_settings(root)
     except DamagedFile:
-        if NAME in Journal(root).known() or was_here():
+        if NAME in read_checksums(root) or was_here():
             return
         for entry in root.list():
             if entry.path in (NAME, CHECKSUMS) or is_own(entry.path):

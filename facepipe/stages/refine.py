@@ -49,7 +49,8 @@ class RefineJob:
         watch = Stopwatch()
         with watch.step("read"):
             rows = candidates_of(load(self.scratch, CANDIDATES), number)
-            table = parquet.read_table(place(self.config.input), parquet.part_name(number), _COLUMNS)
+            faces = place(self.config.input)
+            table = parquet.read_table(faces, parquet.part_names(faces)[number], _COLUMNS)
             table = tables.take(table, rows)
             margins = self._margins(table)
         with watch.step("pose"):

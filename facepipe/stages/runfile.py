@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
-import re
-from collections import Counter
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +14,13 @@ from facepipe.errors import DamagedFile, FacepipeError
 from facepipe.execution.cores import default_workers, usable_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from facepipe.config import StageConfig
     from facepipe.records import StageReport
     from facepipe.storage import Place
 
 RUN_FILE = "run.json"
-_SHARE = re.compile(r"run\.\d+-of-\d+\.json")
 _READ_BYTES = 2**28
 PACKAGES = (
     "numpy",
@@ -37,10 +35,11 @@ PACKAGES = (
 )
 
 
-def write_run_file(
-    place: Place, config: StageConfig, report: StageReport, facts: dict[str, Any], name: str = RUN_FILE
-) -> None:
-    """Writes `run.json` beside a stage's output: settings, versions, counts, times and the stage's own `facts`."""
+def write_run_file(place: Place, config: StageConfig, report: StageReport, facts: Mapping[str, Any]) -> None:
+    """Writes `run.json` beside a stage's output: settings, versions, counts, times and the stage's own `facts`.
+
+    It carries its own SHA-256: what may differ between two runs has no line in `checksums.sha256`, which may not.
+    """
     content = {
         "stage": report.stage,
         "settings": settings_of(config),
@@ -53,52 +52,39 @@ def write_run_file(
         "machine": machine(),
         "notes": report.notes,
     }
-    place.write(name, (json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n").encode())
+    text = json.dumps(content, indent=1, ensure_ascii=False, default=str)
+    content = {**json.loads(text), "sha256": _digest(json.loads(text))}
+    place.write(RUN_FILE, (json.dumps(content, indent=1, ensure_ascii=False, default=str) + "\n").encode())
 
 
-def read_run_file(folder: Place, name: str = RUN_FILE) -> dict[str, Any]:
-    """What a run file says; {} where there is none.
+def read_run_file(folder: Place) -> dict[str, Any]:
+    """What `run.json` says; {} where there is none.
 
     Raises:
-        DamagedFile: it does not read.
+        DamagedFile: it is not as it was written.
     """
-    if not folder.exists(name):
+    if not folder.exists(RUN_FILE):
         return {}
     try:
-        return dict(json.loads(folder.read(name, _READ_BYTES)))
-    except (ValueError, TypeError, RecursionError) as error:
-        raise DamagedFile(f"{folder}/{name} is damaged ({error}); run the command that makes it again") from error
+        content = dict(json.loads(folder.read(RUN_FILE, _READ_BYTES)))
+        is_whole = content.pop("sha256", None) == _digest(content)
+    except (ValueError, TypeError, RecursionError):
+        is_whole = False
+    if not is_whole:
+        raise DamagedFile(f"{folder}/{RUN_FILE} is damaged; run the command that makes it again")
+    return content
 
 
-def run_or_empty(folder: Place, name: str = RUN_FILE) -> dict[str, Any]:
-    """What a run file says; {} where it is missing or damaged."""
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def run_or_empty(folder: Place) -> dict[str, Any]:
+    """What `run.json` says; {} where it is missing or damaged."""
     try:
-        return read_run_file(folder, name)
+        return read_run_file(folder)
     except FacepipeError:
         return {}
-
-
-def share_runs(folder: Place) -> list[str]:
-    """The names of the shares' run files."""
-    return [entry.path for entry in folder.list() if _SHARE.fullmatch(entry.path)]
-
-
-def join_shares(folder: Place, plan: str) -> dict[str, Any]:
-    """What the shares that worked on a plan did together; `shares` says how many; {} where there is none."""
-    runs = [run for name in share_runs(folder) if (run := run_or_empty(folder, name)).get("plan") == plan]
-    return {**add_up(runs), "shares": len(runs)} if runs else {}
-
-
-def add_up(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What some runs made, and the time that took them, as if one after the other; those that made nothing left out."""
-    runs = [run for run in runs if run.get("parts_made")]
-    steps: Counter[str] = Counter()
-    for run in runs:
-        steps.update(run.get("steps_s", {}))
-    made = {name: sum(run.get(name, 0) for run in runs) for name in ("parts_made", "images_made", "wall_s")}
-    rate = round(made["images_made"] / max(made["wall_s"], 1e-9), 2)
-    machines = {"shares": shares} if (shares := sum(run.get("shares", 0) for run in runs)) else {}
-    return {**made, "images_per_second": rate, "steps_s": dict(steps), **machines}
 
 
 def machine() -> str:

@@ -41,7 +41,9 @@ class ScanJob:
         """Writes an array of FINGERPRINT, one entry a row; all zeros where there is no usable crop."""
         watch = Stopwatch()
         with watch.step("read"):
-            table = parquet.read_table(place(self.faces), parquet.part_name(number), ["status", "crop.bytes"])
+            faces = place(self.faces)
+            name = parquet.part_names(faces)[number]
+            table = parquet.read_table(faces, name, ["status", "crop.bytes"])
             status, crops = table.column("status").to_pylist(), table.column("crop").to_pylist()
         with watch.step("fingerprint"):
             rows = [r for r, crop in enumerate(crops) if status[r] == Status.OK and crop and crop["bytes"]]
@@ -50,7 +52,7 @@ class ScanJob:
             for index, row in enumerate(rows):
                 guard.on(row)
                 if row in guard.blamed:  # leaving the row out would change what comes of it
-                    raise DamagedFile(f"{self.faces}/{parquet.part_name(number)}: reading the crop in row {row} failed")
+                    raise DamagedFile(f"{self.faces}/{name}: reading the crop in row {row} failed")
                 prints["content"][row] = hash_content(crops[row]["bytes"])
                 grays[index] = decode_small(crops[row]["bytes"], self.crop_size)
             prints["coarse"][rows], prints["fine"][rows] = fingerprint(grays)
@@ -91,7 +93,7 @@ def scan(
         progress.advance(report.items)
 
     missing = [number for number in faces.parts if not _is_done(scratch, number)]
-    rows = sum(sum(parquet.count_rows(faces.place, parquet.part_name(number))) for number in missing)
+    rows = sum(faces.count_rows(number) for number in missing)
     progress.start("split", rows, "crops")
     try:
         run_parts(

@@ -64,7 +64,7 @@ def run(config: SelectConfig, progress: Progress) -> StageReport:
         report.notes.append(f"dry run: would read {len(faces.parts):,} parts of {config.input}")
         return report
     with open_output(config.output, settings, config.execution.overwrite, _is_own) as out:
-        if out.has(TARGETS, lambda: parquet.read_table(out.place, TARGETS)):
+        if out.has(TARGETS):
             report.done_before = 1
         else:
             report.steps_s = _make(config, faces, overrides, out, progress)
@@ -81,7 +81,7 @@ def _settings(config: SelectConfig, faces: Faces, overrides: Mapping[str, str]) 
     inputs = {"faces": faces.digest}
     if overrides:
         inputs[OVERRIDES] = hashlib.sha256(corrections.encode_overrides(overrides)).hexdigest()
-    return {**settings_of(config), INPUTS: inputs}
+    return {"stage": STAGE, **settings_of(config), INPUTS: inputs}
 
 
 def _refuse_lost_corrections(out: Place, overrides: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet, tables
+from facepipe import tables
 from facepipe.config import SUBSETS, join, settings_of
 from facepipe.datacard import CARD, encode_card
 from facepipe.errors import AS_BEFORE, DamagedFile
@@ -36,7 +36,6 @@ from facepipe.stages.sharding.plan import ShardPlan, make_plan
 from facepipe.stages.sharding.records import RecordsJob
 from facepipe.storage import place
 from facepipe.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, is_shard, shard_name
-from facepipe.tfrecord import read_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +67,7 @@ def run(config: ShardConfig, progress: Progress) -> StageReport:
     plan, inputs = make_plan(config), open_inputs(config)
     report = StageReport(STAGE)
     folder = join(join(config.output, plan.examples), VERSION)
-    settings = {**settings_of(config), INPUTS: inputs.digests}
+    settings = {"stage": STAGE, **settings_of(config), INPUTS: inputs.digests}
     if config.execution.dry_run:
         foresee(folder, settings, config.execution.overwrite)
         report.notes.append(f"dry run: would read {config.input} and {config.faces} and write {folder}")
@@ -106,16 +105,16 @@ def is_own(path: str) -> bool:
 
 def _find_finished(out: Output, plan: ShardPlan) -> list[Split] | None:
     """What an earlier run made, if all of it is whole."""
-    if not out.has(INFO, lambda: read_splits(out.place)):
+    if not out.has(INFO):
         return None
     try:
         splits = read_splits(out.place)
     except DamagedFile:
         return None
     whole = all(
-        _has_shard(out, shard_name(plan.examples, split.name, number, len(split.shard_lengths)), length)
+        out.has(shard_name(plan.examples, split.name, number, len(split.shard_lengths)))
         for split in splits
-        for number, length in enumerate(split.shard_lengths)
+        for number in range(len(split.shard_lengths))
     )
     return splits if whole else None
 
@@ -136,22 +135,6 @@ def read_splits(folder: Place) -> list[Split]:
         ]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFile(f"{folder}/{INFO} is damaged ({error}); run `facepipe shard` again {AS_BEFORE}") from error
-
-
-def _has_shard(out: Output, name: str, length: int) -> bool:
-    return out.has(name, lambda: check_shard(out.place, name, length))
-
-
-def check_shard(folder: Place, name: str, length: int) -> None:
-    """Reads a shard through.
-
-    Raises:
-        DamagedFile: a checksum is wrong, or it has not `length` records.
-    """
-    with folder.open_input(name) as file:
-        found = sum(1 for _ in read_records(file, f"{folder}/{name}"))
-    if found != length:
-        raise DamagedFile(f"{folder}/{name} has {found:,} records instead of {length:,}")
 
 
 @contextmanager
@@ -183,7 +166,7 @@ def _make(
     for entry in list(out.place.list()):
         if is_shard(entry.path) and entry.path not in names:
             out.place.delete(entry.path)
-    wanted = [number for number, shard in enumerate(shards) if not _has_shard(out, shard.name, len(shard))]
+    wanted = [number for number, shard in enumerate(shards) if not out.has(shard.name)]
     report.done_before = len(shards) - len(wanted)
     steps: Counter[str] = Counter()
     if wanted:
@@ -232,7 +215,7 @@ def _decode(plan: ShardPlan, inputs: Inputs, scratch: str, needed: NDArray[np.in
         store(scratch, NEEDED, needed)
         partial = hashlib.sha256(needed.tobytes()).hexdigest()[:8]
     faces = inputs.faces
-    rows = {n: sum(parquet.count_rows(faces.place, parquet.part_name(n))) for n in faces.parts}
+    rows = {number: faces.count_rows(number) for number in faces.parts}
     missing = [n for n in faces.parts if not is_whole(place(scratch), n, partial, rows[n], plan)]
     run(PixelsJob(plan, faces.place.uri, scratch, partial), missing, sum(rows[n] for n in missing), "crops")
     return partial

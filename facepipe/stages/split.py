@@ -13,7 +13,7 @@ import numpy as np
 from facepipe import parquet, tables
 from facepipe.checksums import file_sha256
 from facepipe.config import SUBSETS, settings_of
-from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError, UsageError
+from facepipe.errors import AS_BEFORE, Incomplete, InputError, UsageError
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.likeness import find_alike
 from facepipe.records import StageReport
@@ -68,9 +68,9 @@ def run(config: SplitConfig, progress: Progress) -> StageReport:
             report.done_before = summary["parts"]
         out.finish()
         if config.images:
-            made = settings | {"kind": "images"}
+            made = settings | {"stage": "split --images"}
             people = [name for names in summary["identities"].values() for name in names]
-            write_images(config, made, parquet.list_parts(out.place), people, progress)
+            write_images(config, made, summary["parts"], people, progress)
             report.outputs["images"] = config.images
         report.wall_s = time.monotonic() - started
         _tell(report, summary, out.place, config)
@@ -88,7 +88,7 @@ def _settings(config: SplitConfig, faces: Faces, targets: Place) -> dict[str, An
             f"{targets} was chosen from other faces than {faces.place}; run `facepipe select` again {AS_BEFORE}"
         )
     digests = {name: file_sha256(targets, name) for name in (TARGETS, overrides.NAME) if targets.exists(name)}
-    return {**settings_of(config), INPUTS: {"faces": faces.digest, **digests}}
+    return {"stage": STAGE, **settings_of(config), INPUTS: {"faces": faces.digest, **digests}}
 
 
 def _refuse_images_there(config: SplitConfig) -> None:
@@ -100,28 +100,20 @@ def _refuse_images_there(config: SplitConfig) -> None:
 
 def is_own(path: str) -> bool:
     """Whether a file in the output is one of this stage's."""
-    return path in (SUMMARY, overrides.NAME) or parquet.part_number(path) is not None
+    return path in (SUMMARY, overrides.NAME) or parquet.is_part(path)
 
 
 def _read_summary(out: Output) -> dict[str, Any] | None:
     """What an earlier run made, if all of it is whole."""
-
-    def read() -> dict[str, Any]:
-        try:
-            found: dict[str, Any] = json.loads(out.place.read(SUMMARY))
-            return {**found, "parts": int(found["parts"]), "identities": dict(found["identities"])}
-        except (InputError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise DamagedFile(f"{out.place}/{SUMMARY} is damaged ({error})") from error
-
-    if not out.has(SUMMARY, read):
+    if not out.has(SUMMARY):
         return None
-    summary = read()
-    whole = all(_has_part(out, parquet.part_name(number)) for number in range(summary["parts"]))
+    try:
+        found: dict[str, Any] = json.loads(out.place.read(SUMMARY))
+        summary = {**found, "parts": int(found["parts"]), "identities": dict(found["identities"])}
+    except (InputError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    whole = all(out.has(parquet.part_name(number)) for number in range(summary["parts"]))
     return summary if whole else None
-
-
-def _has_part(out: Output, name: str) -> bool:
-    return out.has(name, lambda: parquet.read_table(out.place, name))
 
 
 def _make(
@@ -170,11 +162,10 @@ def _write(pairs: Pairs, alike: list[dict[str, Any]], out: Output) -> dict[str, 
     count = 0
     for count, table in enumerate(pair_tables(pairs), 1):
         name = parquet.part_name(count - 1)
-        if not _has_part(out, name):
+        if not out.has(name):
             out.note(name, parquet.write_table(out.place, name, table))
-    for number in parquet.list_parts(out.place):
-        if number >= count:
-            out.place.delete(parquet.part_name(number))
+    for name in parquet.part_names(out.place)[count:]:
+        out.place.delete(name)
     people = sorted(set(zip(pairs.subset.tolist(), pairs.identity[pairs.feature].tolist(), strict=True)))
     by_subset = Counter(pairs.subset.tolist())
     summary = {

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facepipe import parquet
-from facepipe.config import EXTRACT, SELECT, SHARD, SPLIT
 from facepipe.errors import FacepipeError, InputError
 from facepipe.settings import settings_or_none, stage_of
+from facepipe.sources.plan import PLAN_FILE
 from facepipe.stages.checking.chain import check_chain
 from facepipe.stages.checking.choices import SUMMARY, TARGETS, check_pairs, check_targets, read_faces
-from facepipe.stages.checking.faces import PLAN, check_faces
+from facepipe.stages.checking.faces import check_faces
 from facepipe.stages.checking.folder import Problem
 from facepipe.stages.checking.shards import check_shards
 from facepipe.storage import place
@@ -35,8 +35,8 @@ _BELOW = (
     VERSION,
 )
 """Where stages' folders lie below a workspace, or below the folder of the shards."""
-_BY_STAGE = {EXTRACT: FACES, SELECT: TARGETS_KIND, SPLIT: PAIRS, SHARD: SHARDS}
-_BY_FILE = {PLAN: FACES, TARGETS: TARGETS_KIND, SUMMARY: PAIRS, FEATURES: SHARDS, INFO: SHARDS}
+_BY_STAGE = {"extract": FACES, "select": TARGETS_KIND, "split": PAIRS, "shard": SHARDS}
+_BY_FILE = {PLAN_FILE: FACES, TARGETS: TARGETS_KIND, SUMMARY: PAIRS, FEATURES: SHARDS, INFO: SHARDS}
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Found:
     def files(self) -> int:
         """How many parts and shards there are to look at."""
         folders = [folder for folder in (self.faces, self.pairs) if folder is not None]
-        parts = sum(len(parquet.list_parts(folder)) for folder in folders)
+        parts = sum(len(parquet.part_names(folder)) for folder in folders)
         shards = sum(is_shard(entry.path) for folder in self.shards for entry in folder.list())
         return parts + shards + (self.targets is not None)
 
@@ -113,15 +113,15 @@ def kind_of(folder: Place, below: str) -> str:
             return kind
     if any(is_shard(entry.path) for entry in folder.list()):
         return SHARDS
-    if parquet.list_parts(folder):
+    if parquet.part_names(folder):
         return below if below in (FACES, PAIRS) else _kind_of_parts(folder)
     return ""
 
 
 def _kind_of_parts(folder: Place) -> str:
-    for number in parquet.list_parts(folder):
+    for name in parquet.part_names(folder):
         try:
-            parquet.read_table(folder, parquet.part_name(number), ["feature_key"])
+            parquet.read_table(folder, name, ["feature_key"])
         except FacepipeError:
             continue
         return PAIRS

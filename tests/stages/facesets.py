@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from facepipe import parquet
-from facepipe.checksums import Journal
+from facepipe.checksums import write_checksums
 from facepipe.records import FaceRow
 from facepipe.settings import write_settings
+from facepipe.stages.partlist import describe, write_list
 from facepipe.storage import place
 
 
@@ -82,13 +83,14 @@ def make_rows(people: int = 8, frames: int = 6) -> list[FaceRow]:
 def write_faces(folder, rows: list[FaceRow], part_size: int = 16) -> str:
     """Writes a finished folder of faces; gives its path."""
     out = place(str(folder))
-    journal = Journal(out)
-    starts = range(0, len(rows), part_size)
-    for number, start in enumerate(starts):
-        table = parquet.rows_to_table(rows[start : start + part_size])
-        journal.add(parquet.part_name(number), parquet.write_table(out, parquet.part_name(number), table))
-    journal.add("settings.json", write_settings(out, {"parts": len(starts), "detector": "yunet", "margin": 0.4}))
-    journal.finish()
+    names = [parquet.part_name(number) for number in range(-(-len(rows) // part_size))]
+    for number, name in enumerate(names):
+        parquet.write_table(out, name, parquet.rows_to_table(rows[number * part_size : (number + 1) * part_size]))
+    parts = [describe(out, name) for name in names]
+    known = {part.name: part.sha256 for part in parts}
+    known["settings.json"] = write_settings(out, {"stage": "extract", "parts": len(parts), "margin": 0.4})
+    known["parts.parquet"] = write_list(out, parts)
+    write_checksums(out, known)
     return str(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -45,6 +46,11 @@ def photographs(tmp_path, astronaut):
 
 def rows_of(folder):
     return [row for _, table in parquet.iterate_parts(place(str(folder))) for row in table.to_pylist()]
+
+
+def parts_of(folder):
+    """The files of the parts, in order."""
+    return [folder / name for name in parquet.part_names(place(str(folder)))]
 
 
 def run(images, output, **options):
@@ -111,7 +117,7 @@ def test_a_damaged_part_alone_is_made_again(photographs, tmp_path, harm):
     """Whatever happened to a part, a rerun gives its old bytes and leaves the others."""
     out = tmp_path / "faces"
     run(photographs, out)
-    part = out / "part-00001.parquet"
+    part = parts_of(out)[1]
     good = part.read_bytes()
     if harm == "delete":
         part.unlink()
@@ -152,16 +158,17 @@ def test_other_programs_files_are_not_written_over(photographs, tmp_path, name, 
     assert tree_bytes(spark) == before
 
 
-@pytest.mark.parametrize("left", ["part-00001.parquet", "plan.pq", "checksums.sha256"])
+@pytest.mark.parametrize("left", ["a part", "plan.pq", "checksums.sha256"])
 def test_one_sign_of_ours_is_enough_to_go_on(photographs, tmp_path, left):
     """With its settings damaged and all else gone, one intact file of a run tells that the folder is facepipe's."""
     out = tmp_path / "faces"
     run(photographs, out)
     before = tree_bytes(out)
+    first, second, _ = parts_of(out)
     for path in out.iterdir():
-        if path.name in ("settings.json", "part-00000.parquet"):
+        if path in (out / "settings.json", first):
             path.write_bytes(path.read_bytes()[:100])
-        elif path.name != left:
+        elif path != (second if left == "a part" else out / left):
             path.unlink()
     run(photographs, out)
     after = tree_bytes(out)
@@ -206,35 +213,21 @@ def test_shares_of_many_machines_make_what_one_machine_makes(photographs, tmp_pa
     run(photographs, tmp_path / "shares", part_of=PartOf(1, 2))
     run(photographs, tmp_path / "shares", part_of=PartOf(2, 2))
     assert (tmp_path / "shares" / "run.json").exists()
-    for part in (tmp_path / "whole").glob("part-*"):
-        assert part.read_bytes() == (tmp_path / "shares" / part.name).read_bytes()
+    assert_same(tmp_path / "whole", tmp_path / "shares")
 
 
-def test_the_times_of_a_work_are_those_of_all_its_runs(photographs, tmp_path):
-    """A share's second run that finds nothing to do keeps what the first says; the last share's adds all shares up."""
+def test_a_run_that_finds_all_done_keeps_what_the_last_one_told(photographs, tmp_path):
+    """Times and rates are those of the work; where a part had to be made again, of that alone."""
     faces = tmp_path / "faces"
-
-    def read(name):
-        return json.loads((faces / name).read_text())
-
-    for k in (2, 2, 1):
-        run(photographs, faces, part_size=3, part_of=PartOf(k, 2))
-    shares = [read(f"run.{k}-of-2.json") for k in (1, 2)]
-    assert all(share["images_made"] and share["steps_s"]["detect"] > 0 for share in shares)
-    for _ in range(2):  # another run, of no share, changes nothing
-        whole = read("run.json")
-        assert (whole["shares"], whole["images_made"], whole["parts_made"]) == (2, whole["images"], whole["parts"])
-        assert whole["wall_s"] == pytest.approx(sum(share["wall_s"] for share in shares), abs=0.01)
-        assert whole["images_per_second"] == pytest.approx(whole["images_made"] / whole["wall_s"], rel=0.01)
-        for step, seconds in whole["steps_s"].items():
-            assert seconds == pytest.approx(sum(share["steps_s"][step] for share in shares), abs=0.01)
-        run(photographs, faces, part_size=3)
-    whole = read("run.json")
-    (faces / "part-00000.parquet").unlink()
-    run(photographs, faces, part_size=3)
-    assert read("run.json")["images_made"] == whole["images"] + 3
-    run(photographs, faces, part_size=2, execution=Execution(overwrite=True))
-    assert read("run.json")["images_made"] == whole["images"]
+    run(photographs, faces)
+    first = (faces / "run.json").read_bytes()
+    assert json.loads(first)["images_made"] == 8
+    run(photographs, faces)
+    assert (faces / "run.json").read_bytes() == first
+    parts_of(faces)[0].unlink()
+    run(photographs, faces)
+    again = json.loads((faces / "run.json").read_text())
+    assert (again["parts_made"], sum(again["counts"].values())) == (1, 8)
 
 
 def test_a_share_says_what_its_counts_are_of(photographs, tmp_path):
@@ -243,7 +236,6 @@ def test_a_share_says_what_its_counts_are_of(photographs, tmp_path):
     for k, images in ((1, 3), (2, 3)):
         report = run(photographs, faces, part_size=3, part_of=PartOf(k, 4))
         assert sum(report.counts.values()) == images
-        assert json.loads((faces / f"run.{k}-of-4.json").read_text())["counts"] == report.counts
         assert f"share {k}/4 is done, 1 of 3 parts: the counts are of this share alone" in report.notes
         assert "other shares' parts are still missing" in report.notes
     report = run(photographs, faces, part_size=3, part_of=PartOf(4, 4))
@@ -265,7 +257,7 @@ def test_parts_of_an_earlier_plan_are_no_parts_of_this_one(photographs, tmp_path
     report = run(photographs, tmp_path / "faces", part_of=PartOf(1, 2))
     assert report.notes[-1] == "other shares' parts are still missing"
     assert not (tmp_path / "faces" / "run.json").exists()
-    with pytest.raises(Incomplete, match="--part-of 2/2"):
+    with pytest.raises(Incomplete, match=r"has [12] of its 3 parts; run `facepipe extract`.*each its --part-of"):
         open_faces(str(tmp_path / "faces"))
     run(photographs, tmp_path / "faces", part_of=PartOf(2, 2))
     assert len(rows_of(tmp_path / "faces")) == 9
@@ -492,7 +484,8 @@ def test_a_file_of_another_size_is_read_again(tmp_path, astronaut, listed):
     (tmp_path / "list.csv").write_text("path,identity\nAda/1.jpg,Ada\nBea/1.jpg,Bea\n")
     options = {"part_size": 1, **({"manifest": str(tmp_path / "list.csv")} if listed else {})}
     run(images, faces, **options)
-    before = (faces / "part-00000.parquet").read_bytes()
+    first = parts_of(faces)[0]
+    before = first.read_bytes()
     write_jpeg(images / "Bea" / "1.jpg", astronaut[400:, :100])
     told = "files of another size than before: 1; their parts are made again"
     assert told in run(images, faces, **options, execution=Execution(dry_run=True)).notes
@@ -500,7 +493,7 @@ def test_a_file_of_another_size_is_read_again(tmp_path, astronaut, listed):
     assert report.done_before == 1
     assert told in report.notes
     assert [row["status"] for row in rows_of(faces)] == ["ok", "no_face"]
-    assert (faces / "part-00000.parquet").read_bytes() == before
+    assert (parts_of(faces)[0], first.read_bytes()) == (first, before)
     report = run(images, faces, **options)
     assert report.done_before == 2
     assert told not in report.notes
@@ -524,8 +517,7 @@ def test_a_dry_run_writes_nothing_and_tells_what_is_left_to_do(photographs, tmp_
     assert told() == (3, 0, 0)
     assert told(part_of=PartOf(1, 2)) == (2, 0, 0)
     assert told(execution=Execution(dry_run=True, retry_failed=True)) == (2, 1, 2)
-    (faces / "part-00001.parquet").write_bytes(b"")
-    (faces / "checksums.sha256").unlink()
+    parts_of(faces)[1].unlink()
     assert told() == (2, 1, 3)
     run(photographs, faces, part_size=3)
     (photographs / "clara" / "5.jpg").write_bytes(b"new")
@@ -539,13 +531,12 @@ def add_people(images, names, picture):
 
 
 def written(faces):
-    """When each part was written, by what lies in it."""
-    return {path.read_bytes(): path.stat().st_mtime_ns for path in faces.glob("*.parquet")}
+    """When each part was written."""
+    return {path.name: path.stat().st_mtime_ns for path in parts_of(faces)}
 
 
-@pytest.mark.parametrize("killed", [False, True])
-def test_parts_that_fit_are_kept_under_other_numbers(tmp_path, astronaut, killed):
-    """People who are added or taken away before others move the others' parts, which are not made again."""
+def test_parts_stay_whatever_is_added_before_them(tmp_path, astronaut):
+    """People who are added or taken away before others move nothing: only parts of other images are made."""
     images, faces = tmp_path / "images", tmp_path / "faces"
     picture = cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA)
     add_people(images, ("Ann", *(f"Tom {number}" for number in range(9))), picture)
@@ -553,14 +544,10 @@ def test_parts_that_fit_are_kept_under_other_numbers(tmp_path, astronaut, killed
     before = written(faces)
     add_people(images, ("Dan", "Don", "Eve", "Lea"), picture)
     run(images, tmp_path / "fresh")
-    fresh = {path.read_bytes(): path.name for path in (tmp_path / "fresh").glob("*.parquet")}
-    moved = [path for path in sorted(faces.glob("*.parquet")) if fresh.get(path.read_bytes(), path.name) != path.name]
-    assert len(moved) >= 3
-    if killed:
-        moved[-1].rename(faces / fresh[moved[-1].read_bytes()])
     foreseen = run(images, faces, execution=Execution(dry_run=True)).counts["parts there"]
-    assert run(images, faces).done_before == foreseen == len(before.keys() & fresh.keys())
-    assert all(after == before.get(data, after) for data, after in written(faces).items())
+    assert 3 <= foreseen == len(before.keys() & written(tmp_path / "fresh").keys()) < len(before)
+    assert run(images, faces).done_before == foreseen
+    assert all(before.get(name, at) == at for name, at in written(faces).items())
     assert_same(faces, tmp_path / "fresh")
     shutil.rmtree(images / "Dan")
     assert run(images, faces, execution=Execution(workers=1, overwrite=True)).done_before >= 3
@@ -577,18 +564,52 @@ def assert_same(left, right):
     assert first == second
 
 
-def test_a_share_keeps_parts_under_their_numbers_alone(tmp_path, astronaut):
-    """None of them moves what another one may be making; the checksums are those of what lies there in the end."""
+def test_shares_keep_what_others_made_before(tmp_path, astronaut):
+    """Parts that fit are made again by nobody; what does not belong to the whole goes when it is whole."""
     images, faces = tmp_path / "images", tmp_path / "faces"
     add_people(images, ("Eve", "Kim", "Uma", "Zoe"), cv2.resize(astronaut, (128, 128), interpolation=cv2.INTER_AREA))
     run(images, faces)
-    before = {path.read_bytes(): path for path in faces.glob("*.parquet")}
-    times = written(faces)
+    before = written(faces)
     add_people(images, ("Ann", "Ben"), astronaut[:128, :128])
     for k in (1, 2):
         run(images, faces, part_of=PartOf(k, 2))
-    moved = [path.read_bytes() for path in faces.glob("*.parquet") if before.get(path.read_bytes(), path) != path]
-    assert moved
-    assert all(written(faces)[data] > times[data] for data in moved)
+    assert all(before.get(name, at) == at for name, at in written(faces).items())
     run(images, tmp_path / "fresh")
     assert_same(faces, tmp_path / "fresh")
+
+
+def test_a_folder_of_an_older_version_is_made_anew_and_says_so(photographs, tmp_path):
+    """Numbered parts, their journal and the old settings go; one line tells it, this once."""
+    faces = tmp_path / "faces"
+    run(photographs, faces)
+    fresh = tree_bytes(faces)
+    for number, part in enumerate(parts_of(faces)):
+        part.rename(faces / f"part-{number:05d}.parquet")
+    (faces / "parts.parquet").unlink()
+    (faces / "checksums-1-of-2.sha256").write_text("")
+    body = {"format": 1, "settings": {"detector": "yunet", "parts": 3, "layout": "identity"}}
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    (faces / "settings.json").write_text(json.dumps(body | {"sha256": digest}))
+    told = f"{faces} was written by an older version of facepipe: its parts are made anew, this once"
+    assert told in run(photographs, faces).notes
+    assert told not in run(photographs, faces).notes
+    after = tree_bytes(faces)
+    assert {n: c for n, c in after.items() if n != "run.json"} == {n: c for n, c in fresh.items() if n != "run.json"}
+
+
+def test_retried_parts_that_were_not_finished_are_no_damage(photographs, tmp_path, monkeypatch):
+    """--retry-failed that is killed after a part leaves a folder that is not finished, and goes on."""
+    broken = photographs / "clara" / "4.jpg"
+    run(photographs, tmp_path / "faces")
+    broken.write_bytes((photographs / "anna" / "1.jpg").read_bytes()[: broken.stat().st_size])
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(extract, "finish", killed)
+        run(photographs, tmp_path / "faces", execution=Execution(workers=1, retry_failed=True))
+    with pytest.raises(Incomplete):
+        open_faces(str(tmp_path / "faces"))
+    assert run(photographs, tmp_path / "faces").done_before == 3
+    assert len(open_faces(str(tmp_path / "faces")).parts) == 3

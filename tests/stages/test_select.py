@@ -153,14 +153,14 @@ def test_the_margin_of_a_picture_that_is_a_crop_already():
 
 
 def test_unfinished_faces_are_refused(faces, tmp_path):
-    """The missing parts are named, and the shares of the machines that make them."""
+    """The missing parts are named; where extract has not ended, it is told how many there are."""
     place(faces).delete("part-00001.parquet")
     with pytest.raises(
-        Incomplete, match=r"1 of its 3 parts \(part-00001.parquet\); run `facepipe extract` with the options it"
+        Incomplete, match=r"1 of its 3 parts \(part-00001\.parquet\); run `facepipe extract` with the options it"
     ):
         run(faces, tmp_path / "t")
-    place(faces).write("run.1-of-2.json", b"{}")
-    with pytest.raises(Incomplete, match=r"run `facepipe extract --part-of 2/2` with the options of the other shares"):
+    place(faces).delete("parts.parquet")
+    with pytest.raises(Incomplete, match=r"; run `facepipe extract` .*\(where machines share the work, each its"):
         run(faces, tmp_path / "t")
     with pytest.raises(InputError, match="run `facepipe extract` first"):
         run(tmp_path / "nothing", tmp_path / "t")

@@ -11,11 +11,12 @@ import pytest
 from facesets import make_failure, make_row, make_rows, run_in_process, write_faces
 
 from facepipe import parquet, tables
-from facepipe.config import Execution, SelectConfig, ShardConfig, SplitConfig
+from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
 from facepipe.errors import InputError
 from facepipe.execution.progress import QuietProgress
-from facepipe.records import Source
+from facepipe.records import Source, StageReport
 from facepipe.stages import scan, select, shard, split, verify
+from facepipe.stages.runfile import write_run_file
 from facepipe.storage import place
 from facepipe.tfrecord import decode_example, encode_example, read_records, write_records
 
@@ -37,7 +38,8 @@ def whole(tmp_path_factory):
         for module in (scan, shard):
             patch.setattr(module, "run_parts", run_in_process)
         write_faces(folder / "faces", make_rows(10, 6), 32)
-        (folder / "faces" / "run.json").write_text('{"counts": {"ok": 50, "no_face": 10}}')
+        report = StageReport("extract", {"ok": 50, "no_face": 10})
+        write_run_file(place(str(folder / "faces")), ExtractConfig(), report, {})
         paths = {name: str(folder / name) for name in ("faces", "targets", "pairs")}
         select.run(SelectConfig(input=paths["faces"], output=paths["targets"], refine="none"), QUIET)
         split.run(SplitConfig(paths["faces"], paths["targets"], paths["pairs"], validation=0.3), QUIET)
@@ -87,8 +89,6 @@ def test_every_damaged_file_is_named(workspace, damage):
     for entry in list(root.list()):
         good = root.read(entry.path)
         at = rng.randrange(len(good) - 1)
-        if entry.path.endswith("run.json"):  # free text: what no longer reads, or says other people, is noticed
-            at = 0
         content = DAMAGES[damage](good, at)
         root.delete(entry.path)
         if content is not None:
@@ -262,7 +262,8 @@ def test_run_files_that_say_something_else(workspace):
     path = workspace / "shards/pairs/1.0.0/run.json"
     run = json.loads(path.read_text())
     run["identities"]["validation"].append(run["identities"]["train"].pop())
-    path.write_text(json.dumps(run))
+    facts = {name: run[name] for name in ("identities", "lengths")}
+    write_run_file(place(str(path.parent)), ShardConfig(), StageReport("shard"), facts)
     assert any("identities are not those" in problem for problem in check(workspace))
 
 

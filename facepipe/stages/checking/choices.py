@@ -68,7 +68,7 @@ def _check_target_keys(folder: Place, rows: list[dict[str, Any]], faces: FaceCol
 def check_pairs(folder: Place, faces: FaceColumns | None, advance: Callable[[], None]) -> Iterator[Problem]:
     """Everything about a folder of pairs."""
     summary = _read_summary(folder)
-    count = summary["parts"] if summary else len(parquet.list_parts(folder))
+    count = summary["parts"] if summary else len(parquet.part_names(folder))
     names = [parquet.part_name(number) for number in range(count)]
     yield from check_folder(folder, [SUMMARY, *names], "split")
     if summary is None and folder.exists(SUMMARY):
@@ -77,9 +77,8 @@ def check_pairs(folder: Place, faces: FaceColumns | None, advance: Callable[[], 
     subset_of: dict[str, str] = {}
     counts: Counter[str] = Counter()
     keys: set[str] = set()
-    for number in parquet.list_parts(folder):
+    for name in parquet.part_names(folder):
         found: list[Problem] = []
-        name = parquet.part_name(number)
         table = read_or_tell(folder, name, parquet.PAIRS.names, found)
         if table is not None:
             counts.update(table.column("subset").to_pylist())

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from facepipe import parquet
 from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.records import Status
+from facepipe.sources.plan import PLAN_FILE, planned_names
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
+from facepipe.stages.partlist import read_list
 from facepipe.stages.runfile import run_or_empty
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
     from facepipe.storage import Place
 
-PLAN = "plan.pq"
 STAGE = "extract"
 _COLUMNS = ("key", "path", "frame_index", "face_index", "status", "crop.path", "label")
 _OF_FACES = frozenset({Status.OK, Status.OTHER_FACE, Status.SMALL_FACE, Status.LOW_SCORE})
@@ -26,38 +27,52 @@ _OF_FACES = frozenset({Status.OK, Status.OTHER_FACE, Status.SMALL_FACE, Status.L
 def check_faces(folder: Place, advance: Callable[[], None]) -> Iterator[Problem]:
     """Everything about a folder of faces."""
     settings = settings_or_none(folder) or {}
-    count = settings.get("parts", len(parquet.list_parts(folder)))
-    names = [parquet.part_name(number) for number in range(count)]
-    planned = [PLAN] if folder.exists(PLAN) else []
-    yield from check_folder(folder, names, STAGE)
-    groups = _read_plan(folder) if planned else None
+    every_face = settings.get("face") == "all"
+    names = parquet.part_names(folder)
+    plan = [PLAN_FILE] if "plan" in settings or folder.exists(PLAN_FILE) else []
+    yield from check_folder(folder, [parquet.PART_LIST, *plan, *names], STAGE)
+    planned = _read_plan(folder)
+    if planned is None and folder.exists(PLAN_FILE):
+        yield problem(folder, PLAN_FILE, f"it is damaged; run `facepipe {STAGE}` again {AS_BEFORE}")
+    elif planned is not None and "plan" in settings and planned_names(folder, settings) != names:
+        yield problem(folder, PLAN_FILE, f"its parts are not those of {parquet.PART_LIST}")
     keys: set[str] = set()
     counts: Counter[str] = Counter()
-    for number in parquet.list_parts(folder):
+    for number, name in enumerate(names):
         found: list[Problem] = []
-        name = parquet.part_name(number)
         table = read_or_tell(folder, name, _COLUMNS, found)
-        if number >= count:
-            found.append(problem(folder, name, f"there are {count:,} parts only; remove it"))
         if table is not None:
             counts.update(table.column("status").to_pylist())
-            found += _check_rows(folder, name, table, keys, settings.get("face") == "all")
-            if groups is not None and number < len(groups):
-                found += _check_against_plan(folder, name, table, groups[number])
+            found += _check_rows(folder, name, table, keys, every_face)
+            if planned is not None and number < len(planned):
+                found += _check_against_plan(folder, name, table, planned[number])
         yield from found
         advance()
-    if groups is None and (planned or "plan" in settings):
-        state = "damaged" if planned else "missing"
-        yield problem(folder, PLAN, f"it is {state}; run `facepipe {STAGE}` again {AS_BEFORE}")
+    for entry in folder.list():
+        if parquet.is_part(entry.path) and entry.path not in names:
+            yield problem(folder, entry.path, f"{parquet.PART_LIST} does not list it; remove it")
+    yield from _check_list(folder, counts)
     yield from _check_counts(folder, counts)
+
+
+def _check_list(folder: Place, counts: Counter[str]) -> Iterator[Problem]:
+    try:
+        listed: Counter[str] = sum((part.counts for part in read_list(folder)), Counter())
+    except FacepipeError as error:
+        if folder.exists(parquet.PART_LIST):
+            yield problem(folder, parquet.PART_LIST, str(error))
+        return
+    if listed != counts:
+        said = f"it counts {dict(sorted(listed.items()))}, the parts hold {dict(sorted(counts.items()))}"
+        yield problem(folder, parquet.PART_LIST, said)
 
 
 def _read_plan(folder: Place) -> list[Counter[str]] | None:
     """The paths of every part; None where the plan does not read."""
     try:
-        groups = len(parquet.count_rows(folder, PLAN))
+        groups = len(parquet.count_rows(folder, PLAN_FILE))
         return [
-            Counter(parquet.read_table(folder, PLAN, ["path"], group=number).column("path").to_pylist())
+            Counter(parquet.read_table(folder, PLAN_FILE, ["path"], group=number).column("path").to_pylist())
             for number in range(groups)
         ]
     except FacepipeError:

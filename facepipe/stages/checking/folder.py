@@ -11,7 +11,7 @@ from facepipe.checksums import CHECKSUMS, read_checksums, verify_files
 from facepipe.errors import AS_BEFORE, DamagedFile, FacepipeError
 from facepipe.settings import NAME as SETTINGS
 from facepipe.settings import read_settings, settings_or_none
-from facepipe.stages.runfile import RUN_FILE, read_run_file, share_runs
+from facepipe.stages.runfile import RUN_FILE, read_run_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,8 +62,7 @@ def check_folder(folder: Place, expected: Sequence[str], stage: str) -> Iterator
 
 def _check_lines(folder: Place, stage: str) -> Iterator[Problem]:
     if not folder.exists(CHECKSUMS):
-        if not any(name.startswith("checksums-") for name in (entry.path for entry in folder.list())):
-            yield problem(folder, CHECKSUMS, f"it is missing; run `facepipe {stage}` again {AS_BEFORE}")
+        yield problem(folder, CHECKSUMS, f"it is missing; run `facepipe {stage}` again {AS_BEFORE}")
         return
     content = folder.read(CHECKSUMS)
     if not content.endswith(b"\n") or not all(_LINE.fullmatch(line) for line in content.split(b"\n")[:-1]):
@@ -71,14 +70,12 @@ def _check_lines(folder: Place, stage: str) -> Iterator[Problem]:
 
 
 def _check_run_file(folder: Place, stage: str) -> Iterator[Problem]:
-    names = [RUN_FILE] * folder.exists(RUN_FILE) + share_runs(folder)
-    if not names:
+    if not folder.exists(RUN_FILE):
         yield problem(folder, RUN_FILE, f"it is missing: `facepipe {stage}` has not ended; run it again {AS_BEFORE}")
-    for name in names:
-        try:
-            read_run_file(folder, name)
-        except FacepipeError as error:
-            yield problem(folder, name, str(error))
+    try:
+        read_run_file(folder)
+    except FacepipeError as error:
+        yield problem(folder, RUN_FILE, str(error))
 
 
 def read_or_tell(folder: Place, name: str, columns: Sequence[str], found: list[Problem]) -> parquet.Table | None:

@@ -53,12 +53,12 @@ class CleanHashes:
         """Key, in UTF-8 -> hash."""
         if faces is None:
             return
-        numbers = parquet.list_parts(faces)
-        chosen = {numbers[i] for i in np.linspace(0, len(numbers) - 1, SAMPLED_PARTS).astype(int)} if numbers else set()
+        names = parquet.part_names(faces)
+        chosen = {names[i] for i in np.linspace(0, len(names) - 1, SAMPLED_PARTS).astype(int)} if names else set()
         maker = Maker(plan)
-        for number in sorted(chosen):
+        for name in sorted(chosen):
             try:
-                self._read(faces, parquet.part_name(number), maker)
+                self._read(faces, name, maker)
             except FacepipeError:  # said where the faces are checked
                 continue
 
@@ -111,9 +111,10 @@ class TargetHashes:
         missing: dict[int, list[int]] = {}
         for part, row in sorted(places - self._known.keys()):
             missing.setdefault(part, []).append(row)
+        names = parquet.part_names(self._faces) if missing else []
         for part, rows in missing.items():
             try:
-                table = parquet.read_table(self._faces, parquet.part_name(part), ["crop.bytes"])
+                table = parquet.read_table(self._faces, names[part], ["crop.bytes"])
                 crops = tables.take(table, np.array(rows, dtype=np.int64)).column("crop").to_pylist()
             except (FacepipeError, IndexError):  # said where the faces are checked
                 continue

@@ -72,9 +72,9 @@ def open_inputs_of(faces_uri: str, pairs_uri: str) -> Inputs:
         raise Incomplete(
             f"{pairs} was made from other faces than {faces.place}; run `facepipe split` again {AS_BEFORE}"
         )
-    missing = sorted(set(range(summary["parts"])) - set(parquet.list_parts(pairs)))
-    if missing:
-        raise Incomplete(f"{pairs} lacks {parquet.part_name(missing[0])}; run `facepipe split` again {AS_BEFORE}")
+    names = map(parquet.part_name, range(summary["parts"]))
+    if missing := [name for name in names if not pairs.exists(name)]:
+        raise Incomplete(f"{pairs} lacks {missing[0]}; run `facepipe split` again {AS_BEFORE}")
     rule = Rule(settings["seed"], settings["validation"], settings["test"], frozenset(read_dropped(pairs)))
     return Inputs(faces, pairs, summary["parts"], summary["identities"], rule)
 

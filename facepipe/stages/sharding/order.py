@@ -136,7 +136,7 @@ def _sorted(plan: ShardPlan, numbers: list[NDArray[np.uint64]], subsets: list[ND
 
 def _read_pairs(inputs: Inputs) -> Iterator[tuple[parquet.Table, NDArray[np.int64]]]:
     """Part by part the pairs, and the subset of each."""
-    for _, table in parquet.iterate_parts(inputs.pairs, _PAIR_COLUMNS, range(inputs.parts)):
+    for _, table in parquet.iterate_parts(inputs.pairs, _PAIR_COLUMNS):
         codes, names = tables.codes(table, "subset")
         yield table.drop_columns("subset"), np.array([SUBSETS.index(name) for name in names], dtype=np.int64)[codes]
 
@@ -144,7 +144,7 @@ def _read_pairs(inputs: Inputs) -> Iterator[tuple[parquet.Table, NDArray[np.int6
 def _read_faces(inputs: Inputs) -> Iterator[tuple[parquet.Table, NDArray[np.int64]]]:
     """Part by part the usable faces, in the columns of pairs, and the subset of each."""
     rule = inputs.rule
-    for part, table in parquet.iterate_parts(inputs.faces.place, _FACE_COLUMNS, inputs.faces.parts):
+    for part, table in parquet.iterate_parts(inputs.faces.place, _FACE_COLUMNS, inputs.faces.names):
         looked_at = zip(*(table.column(name).to_pylist() for name in ("status", "crop", "key")), strict=True)
         usable = [s == Status.OK and crop is not None and key not in rule.dropped for s, crop, key in looked_at]
         rows = np.flatnonzero(usable)

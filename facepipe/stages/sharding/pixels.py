@@ -51,7 +51,8 @@ class PixelsJob:
         watch = Stopwatch()
         wanted = self._wanted(number)
         blank = bytes(self.plan.pixel_bytes)
-        faces, name = place(self.faces), parquet.part_name(number)
+        faces = place(self.faces)
+        name = parquet.part_names(faces)[number]
         row = made = crc = 0
         with place(self.scratch).open_output(pixel_file(number, self.partial)) as out:
             for table in parquet.iterate_rows(faces, name, ["status", "crop.bytes"]):
