@@ -212,7 +212,7 @@ def export(
     run: RunArgument, to: FormatOption = "keras", output: OutputOption = "", checkpoint: CheckpointOption = "best"
 ) -> None:
     """Write the model for use elsewhere, and check the file by running it on one batch."""
-    opened = _opened(run, backend="tensorflow" if to in {"saved-model", "tflite"} else "")
+    opened = _opened(run, backend="" if to == "keras" else "tensorflow")
     from train.export import export as write
 
     write(opened, to, output, checkpoint, typer.echo)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import tempfile
+import warnings
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -181,9 +183,12 @@ def _run_tflite(path: Path, batch: list[Any], model: keras.Model) -> NDArray[np.
 
 
 def _write_onnx(model: keras.Model, path: Path) -> None:
-    from train.onnx_graph import convert
-
-    path.write_bytes(convert(model).SerializeToString())
+    """By way of tf2onnx, which Keras calls on TensorFlow."""
+    for package in ("onnx", "tf2onnx"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtra(f"{package} is not installed; run `pip install 'facepipe[train]'`")
+    with warnings.catch_warnings(action="ignore"):  # of numpy's names that Keras mends for tf2onnx
+        model.export(path, format="onnx", verbose=False)
 
 
 def _run_onnx(path: Path, batch: list[Any], model: keras.Model) -> NDArray[np.float32]:

@@ -56,7 +56,7 @@ def runs(pairs, tmp_path_factory):
 @pytest.mark.parametrize("to", ["keras", "saved-model", "tflite", "onnx"])
 @pytest.mark.parametrize("preset", FAMILIES)
 def test_export(runs, tmp_path, preset, to):
-    """The file, run by its own runtime on real faces, gives the run's pictures within 1e-4."""
+    """The file, run by its own runtime on real faces, gives the run's pictures within 1e-5, TFLite's within 1e-4."""
     from train.export import FORMATS, export
     from train.trained import Trained
 
@@ -66,7 +66,7 @@ def test_export(runs, tmp_path, preset, to):
     faces = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 1), np.uint8)
     expected = Trained(run).reconstruct(faces)
     actual = OUTSIDE[to](target, faces.astype(np.float32) / 255)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-4 if to == "tflite" else 1e-5)
     assert expected.std() > 0
 
 
