@@ -30,7 +30,7 @@ MOST_PIXELS = 2**30
 MOST_READS = 200_000
 """More than any header takes: one made of a hundred million empty pieces would take minutes."""
 _PLAIN_BYTES = 1 << 17
-_NAMES = {"PNM": "PPM", "HEIC": "HEIF", "TIFF": "TIFF"}
+_NAMES = {"PNM": "PPM", "HEIC": "HEIF"}
 _PLUGINS = {"HEIC": "pillow_heif", "JXL": "pillow_jxl"}
 _LOCK = threading.Lock()
 
@@ -137,11 +137,14 @@ def open_pillow(data: bytes, name: str, reads: float = MOST_READS) -> ImageFile:
     """Opens a picture with Pillow's plugin for its format; after so many reads there is an OSError."""
     from PIL import Image
 
-    _load_plugin(name)
-    Image.init()
     if name == "JPEG":  # its factory looks for further pictures
         return _open_jpeg(_File(data, reads))
-    return Image.OPEN[_NAMES.get(name, name)][0](_File(data, reads), "")
+    _load_plugin(name)
+    name = _NAMES.get(name, name)
+    Image.preinit()
+    if name not in Image.OPEN:
+        Image.init()
+    return Image.OPEN[name][0](_File(data, reads), "")
 
 
 def _load_plugin(name: str) -> None:
