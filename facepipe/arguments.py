@@ -1,14 +1,20 @@
-"""The command line made from the table in `config.py`: typer's parameters, and help in groups."""
+"""The command line made from tables of options: parameters as typer takes them, help in groups, errors of one line."""
 
 from __future__ import annotations
 
+import gc
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from facepipe.errors import UsageError
+from facepipe.config import Common
+from facepipe.errors import FacepipeError, Interrupted, UsageError
+from facepipe.execution.progress import say, set_log_format
 from facepipe.options import EVERYDAY, GROUPS, Option, options_of
 from facepipe.text import nearest
 
@@ -18,54 +24,88 @@ if TYPE_CHECKING:
 TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "tuple[str, ...]": list[str]}
 """Kind of an option -> what typer makes of its text; any other is a text."""
 METAVARS = {"int": "N", "float": "F", "str": "TEXT"}
+CommandLineError: Any = typer.BadParameter.__mro__[2]
+"""The base of typer's errors about the command line."""
 
 
-def takes(
-    *kinds: type, only: tuple[str, ...] = (), among_others: bool = False
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command that takes `**given` the options of config classes, or `only` some, after its own parameters.
+def make_app(name: str, text: str, print_versions: Callable[[], None]) -> typer.Typer:
+    """A program without commands yet."""
+    app = typer.Typer(
+        name=name,
+        cls=Commands,
+        help=text,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
 
-    `among_others`: the command is for several stages; it does not take their paths, nor show what is for a stage alone.
+    def on_version(wanted: bool) -> None:
+        if wanted:
+            print_versions()
+            raise typer.Exit
+
+    def common(
+        _version: bool = typer.Option(
+            False, "--version", callback=on_version, is_eager=True, help="Print the versions."
+        ),
+    ) -> None:
+        """What is given before a command."""
+
+    app.callback()(common)
+    return app
+
+
+def add_command(
+    app: typer.Typer,
+    name: str,
+    text: str | None,
+    kinds: tuple[type, ...],
+    go: Callable[[Common, dict[str, Any]], None],
+    *,
+    without: tuple[str, ...] = (),
+) -> None:
+    """Adds a command that takes the options of config classes, less those named in `without`.
+
+    Of several stages the command takes neither the paths nor shows what is for a stage alone. It calls `go` with what
+    is common to all commands, and the other options by field; None is one that was not given.
     """
-    options = [
-        one
-        for one in options_of(*kinds).values()
-        if not (among_others and one.folder) and (not only or one.field in only)
+    among_others = len(kinds) > 2
+    taken = [one for one in options_of(*kinds).values() if one.field not in without]
+    parameters = [
+        _parameter(one, hidden=bool(one.retired) or (one.alone and among_others))
+        for one in taken
+        if not (among_others and one.folder)
     ]
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(command, include_extras=True)
-        own = [p for p in inspect.signature(command).parameters.values() if p.kind is not p.VAR_KEYWORD]
-        every = [p.replace(annotation=hints[p.name], kind=p.KEYWORD_ONLY) for p in own]
-        every += [_parameter(one, hidden=bool(one.retired) or (one.alone and among_others)) for one in options]
-        command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in every} | {"return": None}
-        return command
+    def command(**given: Any) -> None:
+        common = Common(**{name: given.pop(name) for name in options_of(Common) if name in given})
+        go(common, given)
 
-    return decorate
-
-
-def _group(option: Option) -> str:
-    return EVERYDAY if option.everyday else option.group
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
+    app.command(name, cls=Command, help=inspect.cleandoc(text or ""))(command)
 
 
 def _parameter(option: Option, *, hidden: bool) -> inspect.Parameter:
     """An option as typer takes it. Its value is None where it was not given."""
     default = option.shown_default
-    declared = typer.Option(
-        *option.flags,
-        help=f"{option.help} [{default}]" if default else option.help,
-        metavar=option.metavar or "|".join(option.choices) or METAVARS.get(option.kind),
-        envvar=option.envvar or None,
-        show_default=False,
-        hidden=hidden,
-        callback=option.on_read,
-        is_eager=option.on_read is not None,
-        rich_help_panel=_group(option),
-    )
+    shown: dict[str, Any] = {
+        "help": f"{option.help} [{default}]" if default else option.help,
+        "metavar": option.metavar or "|".join(option.choices) or METAVARS.get(option.kind),
+        "envvar": option.envvar or None,
+        "show_default": False,
+        "hidden": hidden,
+        "rich_help_panel": EVERYDAY if option.everyday else option.group,
+    }
+    declared = typer.Argument(**shown) if option.argument else typer.Option(*option.flags, **shown)
     kind: Any = TYPES.get(option.kind, str) | None
+    required = option.argument and option.default is None
     return inspect.Parameter(
-        option.field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind, declared]
+        option.field,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if required else None,
+        annotation=Annotated[str if required else kind, declared],
     )
 
 
@@ -101,3 +141,48 @@ def help_groups(command: Any, context: Any) -> dict[str, list[tuple[str, str]]]:
             title = "Arguments" if argument else getattr(parameter, "rich_help_panel", None) or "Other options"
             groups[title].append(row)
     return {title: rows for title, rows in groups.items() if rows}
+
+
+def run_app(app: typer.Typer) -> None:
+    """Runs the command line; a known error becomes one line and its exit code."""
+    from facepipe.execution import interruptible
+
+    # Before the command line is read: what is wrong with it is told in this format too.
+    set_log_format("json" if re.search(r"\0--log-format[=\0]json\0", "\0".join([*sys.argv, ""])) else "text")
+    try:
+        with interruptible():
+            code = app(standalone_mode=False)
+    except Interrupted as error:
+        _complain(str(error) or "stopped", error.exit_code)
+        sys.stdout.flush()
+        # Everything of ours is put away. Exit handlers have nothing to save, and a store's waits for what is under way.
+        os._exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = Interrupted.exit_code
+        _complain("stopped; what is finished is kept, and the same command goes on from there", code)
+    except FacepipeError as error:
+        code = error.exit_code
+        _complain(str(error), code)
+    except CommandLineError as error:
+        code = _refuse(error)
+    except BrokenPipeError:
+        # Whoever read the output has left (`| head`): there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    finally:
+        gc.freeze()  # the process ends here: looking for garbage before would take a tenth of a second
+    sys.exit(code)
+
+
+def _complain(message: str, code: int) -> None:
+    say(f"error: {message}", "error", sys.stderr, message=message, exit_code=code)
+
+
+def _refuse(error: Any) -> int:
+    """A line on what is wrong with the command line, or the help where it is empty; gives the exit code."""
+    if not sys.argv[1:]:
+        error.show()
+    else:
+        called = error.ctx.command_path if error.ctx else "facepipe"
+        _complain(f"{error.format_message().rstrip('.')}; `{called} --help` lists what there is", error.exit_code)
+    return int(error.exit_code)

@@ -12,9 +12,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from facepipe.errors import UsageError
-from facepipe.execution.progress import LOG_FORMATS, set_log_format
-from facepipe.options import Checked, option, options_of, to_type
-from facepipe.text import nearest, show
+from facepipe.options import Checked, PartOf, option, options_of
+from facepipe.text import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 EXTRACT, SELECT, SPLIT, SHARD = STAGES = ("extract", "select", "split", "shard")
 EXAMPLES = ("pairs", "faces")
 SUBSETS = ("train", "validation", "test")
+INPUT, OUTPUT = ("--input", "-i"), ("--output", "-o")
 DEFAULT_NOISE = ("gaussian:0.03,0.06,0.09,0.1",)
 
 
@@ -39,50 +39,8 @@ def _place(folder: str, text: str, *names: str) -> Any:
     return option(f"data/{folder}", text, "Input", **facts)
 
 
-def _input(folder: str, text: str) -> Any:
-    return _place(folder, text, "--input", "-i")
-
-
-def _output(folder: str, text: str) -> Any:
-    return _place(folder, text, "--output", "-o")
-
-
 def _seed() -> Any:
     return option(0, "Seed of every random choice.", "Subsets", metavar="N")
-
-
-@dataclass(frozen=True)
-class PartOf:
-    """Share `k` of `n` machines' work (`--part-of K/N`), k from 1."""
-
-    k: int = 1
-    n: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuses shares that don't exist."""
-        for name in ("k", "n"):
-            object.__setattr__(self, name, to_type("--part-of", "int", getattr(self, name)))
-        if not 1 <= self.k <= self.n:
-            raise UsageError(f"--part-of is {self.k}/{self.n}; give K/N with K from 1 to N, such as 3/10")
-
-    @classmethod
-    def parse(cls, text: object) -> PartOf:
-        """`3/10` -> PartOf(3, 10)."""
-        if isinstance(text, PartOf):
-            return text
-        try:
-            k, n = (int(piece) for piece in str(text).split("/"))
-        except ValueError:
-            raise UsageError(f"--part-of is {show(text)}; give K/N, such as 3/10") from None
-        return cls(k, n)
-
-    def owns(self, number: int) -> bool:
-        """Whether part `number` (from 0) belongs to this share."""
-        return number % self.n == self.k - 1
-
-    def __str__(self) -> str:
-        """`3/10`, as on the command line."""
-        return f"{self.k}/{self.n}"
 
 
 def _machine(default: Any, text: str, **facts: Any) -> Any:
@@ -125,8 +83,8 @@ class ExtractConfig(Checked):
     finished part.
     """
 
-    input: str = _input("images", "Directory or URI of images and videos.")
-    output: str = _output("faces", "Where the faces go.")
+    input: str = _place("images", "Directory or URI of images and videos.", *INPUT)
+    output: str = _place("faces", "Where the faces go.", *OUTPUT)
     layout: str = option("auto", "How the input is laid out: identity has a directory per person, flat a file per person.", "Input",
                          choices=("auto", "identity", "youtube-faces", "lfw", "celeba", "vggface2", "flat"), everyday=True)
     manifest: str = option("", "CSV or Parquet file that lists the images, in place of a layout: columns path and identity, "
@@ -163,8 +121,8 @@ class SelectConfig(Checked):
     corrections in DATA/overrides.csv, if `facepipe review` wrote some.
     """
 
-    input: str = _input("faces", "What `facepipe extract` wrote.")
-    output: str = _output("targets", "Where the targets go.")
+    input: str = _place("faces", "What `facepipe extract` wrote.", *INPUT)
+    output: str = _place("targets", "Where the targets go.", *OUTPUT)
     per: str = option("identity", "One target per identity, or per video.", "Target", choices=("identity", "video"))
     max_angle: float = option(0.0, "Largest angle between the target's face and the camera, in degrees.", "Target",
                               low=0, high=180, shown="no limit", metavar="DEG")
@@ -187,7 +145,7 @@ class SplitConfig(Checked):
 
     faces: str = _place("faces", "What `facepipe extract` wrote.", "--input", "-i", "--faces")
     targets: str = _place("targets", "What `facepipe select` wrote.")
-    output: str = _output("pairs", "Where the pairs go.")
+    output: str = _place("pairs", "Where the pairs go.", *OUTPUT)
     validation: float = option(0.1, "Fraction of the identities held out for validation.", "Subsets", low=0, high=1)
     test: float = option(0.0, "Fraction of the identities held out for testing.", "Subsets", low=0, high=1)
     seed: int = _seed()
@@ -208,9 +166,9 @@ class ShardConfig(Checked):
     Writes DATA/shards/pairs/1.0.0 (or faces/1.0.0), which tf.data, tfds and PyTorch read.
     """
 
-    input: str = _input("pairs", "What `facepipe split` wrote.")
+    input: str = _place("pairs", "What `facepipe split` wrote.", *INPUT)
     faces: str = _place("faces", "What `facepipe extract` wrote.")
-    output: str = _output("shards", "Where the shards go.")
+    output: str = _place("shards", "Where the shards go.", *OUTPUT)
     shards: int = option(0, "Number of shards of the training subset.", "Shards", low=0, high=99_999, shown="one per 128 MB", metavar="N")
     noise: tuple[str, ...] = option((), "KIND:STRENGTH[,STRENGTH...]: a noisy copy of the training subset for each strength, 0 to 1; may be repeated; "
                                     "none: no noise.", "Shards", shown=f"{DEFAULT_NOISE[0]} for pairs", metavar="NOISE")
@@ -248,18 +206,13 @@ class Common(Checked):
 
     data: str = _machine("data", "The workspace: every path's default lies in it.", metavar="DIR", envvar="FACEPIPE_DATA")
     quiet: bool = _machine(False, "Print nothing but errors and the summary.", names=("--quiet", "-q"))
-    log_format: str = _machine("text", "json: one object a line, of progress, reports and errors.", choices=LOG_FORMATS, on_read=set_log_format)
+    log_format: str = _machine("text", "json: one object a line, of progress, reports and errors.", choices=("text", "json"))
 
 
-# fmt: on
 StageConfig = ExtractConfig | SelectConfig | SplitConfig | ShardConfig
-Config = TypeVar("Config", bound=StageConfig)
-CONFIGS: dict[str, type[StageConfig]] = {
-    EXTRACT: ExtractConfig,
-    SELECT: SelectConfig,
-    SPLIT: SplitConfig,
-    SHARD: ShardConfig,
-}
+Config = TypeVar("Config", bound=Checked)
+CONFIGS: dict[str, type[StageConfig]] = {EXTRACT: ExtractConfig, SELECT: SelectConfig, SPLIT: SplitConfig, SHARD: ShardConfig}
+# fmt: on
 
 
 def make_config(kind: type[Config], given: Mapping[str, Any]) -> Config:
@@ -294,9 +247,9 @@ def settings_of(config: StageConfig) -> dict[str, Any]:
     """What of a config decides the output's bytes, JSON-ready; paths, speed and the machine's share are left out."""
     values: dict[str, Any] = {}
     for name, one in options_of(type(config)).items():
+        value = getattr(config, f"resolved_{name}", getattr(config, name, None))
+        if one.decides == "name" and value:
+            value = PurePosixPath(value.replace("\\", "/")).name
         if one.decides:
-            value = getattr(config, name)
-            values[name] = PurePosixPath(value.replace("\\", "/")).name if one.decides == "name" and value else value
-    if isinstance(config, ShardConfig):
-        values["color"], values["noise"] = config.resolved_color, list(config.resolved_noise)
+            values[name] = list(value) if isinstance(value, tuple) else value
     return values

@@ -80,7 +80,7 @@ def _parse_strength(strength: str, text: str) -> float:
     try:
         value = float(strength)
     except ValueError:
-        raise UsageError(f"--noise {text}: {strength.strip()!r} is no number") from None
+        raise UsageError(f"--noise {text}: {strength.strip()!r} is not a number") from None
     if not 0 < value <= 1:
         raise UsageError(f"--noise {text}: {strength.strip()} must lie above 0 and at most at 1")
     return value

@@ -49,8 +49,8 @@ class Option:
     retired: str = ""
     """Why it does nothing any more: still accepted, no longer shown."""
     envvar: str = ""
-    on_read: Callable[[Any], Any] | None = None
-    """Called with its text before the other options are read."""
+    argument: bool = False
+    """Given without a name; where it has no default it must be."""
 
     @property
     def name(self) -> str:
@@ -69,7 +69,7 @@ class Option:
             return self.shown or f"DATA/{self.folder}"
         if self.kind == "bool":
             return self.shown_value(self.default).removeprefix("--") if self.negative else ""
-        return f"{self.default:g}" if self.kind in ("int", "float") else str(self.default)
+        return f"{self.default:g}" if self.kind in ("int", "float") else str(self.default or "")
 
     def shown_value(self, value: Any) -> str:
         """A value as the command line has it; one that stands for none, as the help says it."""
@@ -88,11 +88,16 @@ class Option:
             UsageError: the value is invalid.
         """
         flag = f"--{self.name}"
+        if self.names and flag not in self.names:
+            flag = self.names[0]
         value = self.default if value is None else self.parse(value) if self.parse else to_type(flag, self.kind, value)
         if self.choices and value not in (*self.choices, self.default):
             raise UsageError(f"{flag} is {value!r}; {nearest(value, self.choices, 0.7)}")
-        if isinstance(value, int | float) and not self.low <= value <= self.high:
-            raise UsageError(f"{flag} is {value:g}; it must lie between {self.low:g} and {self.high:g}")
+        if isinstance(value, int | float) and value != self.default and not self.low <= value <= self.high:
+            limits = (
+                f"lie between {self.low:g} and {self.high:g}" if self.high < math.inf else f"be {self.low:g} or more"
+            )
+            raise UsageError(f"{flag} is {value:g}; it must {limits}")
         return value
 
 
@@ -127,6 +132,40 @@ class Checked:
                 object.__setattr__(self, item.name, own[item.name].convert(value))
             elif not isinstance(value, type(item.default)):
                 raise UsageError(f"{item.name} is {show(value)}; it must be a facepipe.{item.type}")
+
+
+@dataclass(frozen=True)
+class PartOf:
+    """Share `k` of `n` machines' work (`--part-of K/N`), k from 1."""
+
+    k: int = 1
+    n: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuses shares that don't exist."""
+        for name in ("k", "n"):
+            object.__setattr__(self, name, to_type("--part-of", "int", getattr(self, name)))
+        if not 1 <= self.k <= self.n:
+            raise UsageError(f"--part-of is {self.k}/{self.n}; give K/N with K from 1 to N, such as 3/10")
+
+    @classmethod
+    def parse(cls, text: object) -> PartOf:
+        """`3/10` -> PartOf(3, 10)."""
+        if isinstance(text, PartOf):
+            return text
+        try:
+            k, n = (int(piece) for piece in str(text).split("/"))
+        except ValueError:
+            raise UsageError(f"--part-of is {show(text)}; give K/N, such as 3/10") from None
+        return cls(k, n)
+
+    def owns(self, number: int) -> bool:
+        """Whether part `number` (from 0) belongs to this share."""
+        return number % self.n == self.k - 1
+
+    def __str__(self) -> str:
+        """`3/10`, as on the command line."""
+        return f"{self.k}/{self.n}"
 
 
 def to_type(name: str, kind: str, value: object) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 import re
 import resource
@@ -14,7 +16,7 @@ import pytest
 
 import facepipe as package
 
-COMMANDS = ["extract", "select", "split", "shard", "run", "verify", "demo", "bench", "report", "review"]
+COMMANDS = ["extract", "select", "split", "shard", "run", "verify", "demo", "bench", "report", "review", "list"]
 
 
 def facepipe(*arguments, cwd=None, **environment):
@@ -28,33 +30,76 @@ def facepipe(*arguments, cwd=None, **environment):
     )
 
 
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    """Runs the command line in this process, in an empty folder."""
+    from facepipe.arguments import run_app
+    from facepipe.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["facepipe", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            run_app(app)
+        gc.unfreeze()
+        return subprocess.CompletedProcess(arguments, ended.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
 @pytest.mark.parametrize("command", [[], *[[c] for c in COMMANDS]], ids=lambda c: c[0] if c else "facepipe")
-def test_every_command_explains_itself(command):
+def test_every_command_explains_itself(call, command):
     """`--help` works everywhere, says what the command does, and names no `None`."""
-    done = facepipe(*command, "--help")
+    done = call(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert "None" not in done.stdout
     assert len(done.stdout.splitlines()) > 8
 
 
-def test_what_run_refuses_is_not_in_its_help():
-    """Shares are for `extract` alone."""
-    assert "--part-of" in facepipe("extract", "--help").stdout
-    assert "--part-of" not in facepipe("run", "--help").stdout
+def test_the_help_of_run_is_in_groups_the_everyday_options_first(call):
+    """Five everyday options, then the groups; shares, which it refuses, are in the help of `extract` alone."""
+    told = call("run", "--help").stdout
+    titles = re.findall(r"^(\w.*):$", told, re.MULTILINE)
+    assert titles[:4] == ["Arguments", "Everyday options", "Input", "Detection"]
+    assert titles[4:] == ["Target", "Subsets", "Shards", "Machine", "Other options"]
+    everyday = told[told.index("Everyday options:") : told.index("Input:")]
+    assert re.findall(r"(--[a-z-]+) ", everyday) == ["--input", "--output", "--layout", "--workers", "--size"]
+    assert "--part-of" in call("extract", "--help").stdout
+    assert "--part-of" not in told
+
+
+def test_with_json_every_line_is_an_object(call, tmp_path):
+    """Progress, reports and errors: a machine reads them, the same things a person is told."""
+    failed = call("select", "--log-format", "json")
+    (error,) = map(json.loads, failed.stderr.splitlines())
+    assert (error["event"], error["exit_code"], failed.returncode) == ("error", 1, 1)
+    assert error["message"].startswith("data/faces ")
+    (tmp_path / "images" / "anna").mkdir(parents=True)
+    (tmp_path / "images" / "anna" / "1.png").write_bytes(b"no picture")
+    run = call("run", "--log-format", "json", "--dry-run", "-i", "images", "--refine", "none")
+    events = [json.loads(line) for line in run.stdout.splitlines()]
+    stages = ["extract", "select", "split", "shard", "shard"]
+    assert [event["stage"] for event in events if event["event"] == "report"] == stages
+    assert events[0]["counts"]["images"] == 1
+    wrong = call("verify", "--log-format", "json", "--nonsense")
+    assert json.loads(wrong.stderr)["exit_code"] == wrong.returncode == 2
 
 
 def test_help_costs_little():
-    """Less than 0.4 s of CPU."""
+    """Less than 0.3 s of CPU."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     facepipe("--help")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["extract"], 1, "data/images"),
+        (["list"], 1, "data/faces"),
         (["select"], 1, "data/faces"),
         (["split"], 1, "data/"),
         (["shard"], 1, "data/"),
@@ -76,9 +121,9 @@ def test_help_costs_little():
         (["split", "--validation", "0.8", "--test", "0.5"], 2, "--validation and --test together"),
     ],
 )
-def test_errors_are_one_line_and_have_their_exit_code(tmp_path, arguments, code, message):
+def test_errors_are_one_line_and_have_their_exit_code(call, arguments, code, message):
     """A known error says what to do, without a traceback."""
-    done = facepipe(*arguments, cwd=tmp_path)
+    done = call(*arguments)
     assert (code, True) == (done.returncode, message in done.stderr), done.stderr
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.strip().splitlines()) == 1
@@ -120,15 +165,11 @@ def test_errors_name_only_options_that_the_command_has(tmp_path, monkeypatch, ar
     assert set(re.findall(r"--[a-z-]+", said)) <= options
 
 
-def test_help_of_bench_explains_its_default():
-    """621,126 of what."""
-    assert "YouTube Faces" in facepipe("bench", "--help").stdout
-
-
-def test_the_workspace_moves_with_an_option_or_the_environment(tmp_path):
+def test_the_workspace_moves_with_an_option_or_the_environment(call, monkeypatch):
     """`--data` and FACEPIPE_DATA move every default."""
-    assert "elsewhere/images" in facepipe("extract", "--data", "elsewhere", cwd=tmp_path).stderr
-    assert "there/images" in facepipe("extract", cwd=tmp_path, FACEPIPE_DATA="there").stderr
+    assert "elsewhere/images" in call("extract", "--data", "elsewhere").stderr
+    monkeypatch.setenv("FACEPIPE_DATA", "there")
+    assert "there/images" in call("extract").stderr
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_parsing():
         ("zzz:0.1", "it can be gaussian"),
         ("gaussian", "no strength"),
         ("gaussian:", "no strength"),
-        ("gaussian:x", "'x' is no number"),
+        ("gaussian:x", "'x' is not a number"),
         ("gaussian:0", "above 0"),
         ("gaussian:nan", "above 0"),
         ("gaussian:1.5", "at most at 1"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from facepipe.config import settings_of
 from facepipe.errors import UsageError
-from facepipe.recipes import read_recipe, shipped_recipes
+from facepipe.recipes import read_recipe, shipped_recipes, write_recipe
 from facepipe.stages.pipeline import plan_run
 
 
@@ -49,6 +50,26 @@ def test_options_win_over_the_recipe(tmp_path):
     assert (extract.min_face, extract.crop_size) == (30.0, 96)
     assert (pairs.resolved_noise, pairs.size, pairs.resolved_color) == (("blur:0.2",), 32, "gray")
     assert (faces.resolved_noise, faces.size, faces.resolved_color) == ((), 32, "rgb")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"crop_size": 96, "track": False, "timeout_s": 5.5, "manifest": 'a "b" é.csv'},
+        {"noise": ["none"], "color": "rgb", "examples": "pairs", "max_angle": 20.0, "limit": 7},
+        {"noise": ["blur:0.1", "jpeg:0.5"], "keep_clean": False, "encoding": "png"},
+    ],
+)
+@pytest.mark.parametrize("name", ["demo", "youtube_faces", "celeba"])
+def test_a_saved_recipe_gives_the_same_run(tmp_path, name, given):
+    """What `--save-recipe` writes is all that was said: of another recipe, and on the command line."""
+    configs = plan_run("images", "data", read_recipe(name), given)
+    write_recipe(str(tmp_path / "saved.toml"), configs)
+    saved = plan_run("images", "data", read_recipe(str(tmp_path / "saved.toml")), {})
+    assert [settings_of(config) for config in saved] == [settings_of(config) for config in configs]
+    assert [config.output for config in saved] == [config.output for config in configs]
+    assert saved[0] == configs[0]
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,12 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-LOG_FORMATS = ("text", "json")
 _format = ["text"]
 
 
-def set_log_format(name: str | None) -> str | None:
-    """Chooses how this process speaks; gives the name back."""
-    _format[0] = name or "text"
-    return name
+def set_log_format(name: str) -> None:
+    """Chooses how this process speaks: `text` or `json`."""
+    _format[0] = name
 
 
 def say(text: str, event: str = "message", stream: TextIO | None = None, **facts: Any) -> None:

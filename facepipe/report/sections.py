@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facepipe.config import SUBSETS, join
+from facepipe.config import SUBSETS
 from facepipe.execution.progress import format_duration
 from facepipe.records import Status
 
@@ -126,12 +126,7 @@ def list_statuses(readings: Readings) -> list[StatusLine]:
 
 def make_command(readings: Readings, status: str) -> str:
     """A command that prints key and sentence of every row of a status."""
-    code = (
-        "import sys, facepipe, pyarrow.compute as pc; "
-        'print(*facepipe.open_faces(sys.argv[1]).to_table(columns=["key", "error"], '
-        'filter=pc.field("status") == sys.argv[2]).to_pylist(), sep="\\n")'
-    )
-    return shlex.join(["python", "-c", code, join(readings.data, "faces"), status])
+    return shlex.join(["facepipe", "list", "--data", readings.data, "--status", status])
 
 
 def list_subsets(readings: Readings) -> list[dict[str, Any]]:

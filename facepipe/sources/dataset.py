@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import reduce
+from operator import and_
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.dataset
 
@@ -11,6 +13,8 @@ from facepipe.errors import InputError
 from facepipe.objectstore import ObjectStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from facepipe.storage import Place
 
 
@@ -27,3 +31,12 @@ def open_parts(root: Place) -> pyarrow.dataset.Dataset:
         keys = [root.key(name) for name in names]
         return pyarrow.dataset.dataset(keys, format="parquet", filesystem=root.client)
     return pyarrow.dataset.dataset([root.local_path(name) for name in names], format="parquet")
+
+
+def select_rows(
+    dataset: pyarrow.dataset.Dataset, columns: Sequence[str], wanted: Mapping[str, Sequence[str]]
+) -> Iterator[dict[str, Any]]:
+    """The rows whose columns have one of the values wanted, as dicts, in order; an empty list wants every row."""
+    chosen = [pyarrow.dataset.field(name).isin(list(values)) for name, values in wanted.items() if values]
+    for batch in dataset.to_batches(columns=list(columns), filter=reduce(and_, chosen) if chosen else None):
+        yield from batch.to_pylist()

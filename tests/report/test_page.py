@@ -103,7 +103,7 @@ def test_the_counts_are_those_of_the_stages(outline, workspace):
 
 def test_the_commands_it_shows_print_the_rows(written):
     """Run as they stand, with markup undone."""
-    found = re.search(r"<code>(python -c [^<]*no_face)</code>", written.read_text(encoding="utf-8"))
+    found = re.search(r"<code>(facepipe list [^<]*no_face)</code>", written.read_text(encoding="utf-8"))
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
         html.unescape(found[1]), shell=True, capture_output=True, text=True, check=True, env=environment

@@ -1,0 +1,57 @@
+"""The rows of a faces directory, by status and identity, as text or CSV."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from typing import TYPE_CHECKING, Any
+
+from facepipe import schemas
+from facepipe.errors import UsageError
+from facepipe.execution.progress import say
+from facepipe.records import Status
+from facepipe.sources.dataset import open_parts, select_rows
+from facepipe.storage import place
+from facepipe.systemerrors import shown
+from facepipe.text import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COLUMNS = tuple(name for name, kind in schemas.FACES.items() if kind != "image" and not kind.startswith("list"))
+"""Those that hold one value."""
+
+
+def run(faces: str, statuses: Sequence[str], identities: Sequence[str], *, as_csv: bool, quiet: bool) -> None:
+    """Prints the rows, and to standard error how many there are.
+
+    Raises:
+        UsageError: there is no such status, or no row of an identity.
+        InputError: there are no faces.
+    """
+    for status in statuses:
+        if status not in set(Status):
+            raise UsageError(f"--status is {status!r}; {nearest(status, Status)}")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    if as_csv:
+        writer.writerow(COLUMNS)
+    count, missing = 0, set(identities)
+    for row in select_rows(open_parts(place(faces)), COLUMNS, {"status": statuses, "identity": identities}):
+        count += 1
+        missing.discard(row["identity"])
+        if as_csv:
+            writer.writerow("" if value is None else value for value in row.values())
+        else:
+            # NaN is no JSON.
+            say(_line(row), "row", **{name: value if value == value else None for name, value in row.items()})  # noqa: PLR0124
+    if not quiet:
+        say(f"{count:,} {'row' if count == 1 else 'rows'}", stream=sys.stderr)
+    if missing and not statuses:
+        raise UsageError(f"{faces} has no row of the identity {', '.join(map(repr, sorted(missing)))}")
+
+
+def _line(row: dict[str, Any]) -> str:
+    """`no_face  anna  anna/3.jpg  no face found`; of a face its pose and score in place of the reason."""
+    pose = f"yaw {row['yaw']:.1f}, pitch {row['pitch']:.1f}, score {row['score']:.2f}"
+    told = row["error"] or (pose if row["face_index"] >= 0 else "")
+    return "  ".join(shown(text) for text in (f"{row['status']:<10}", row["identity"], row["key"], told) if text)
