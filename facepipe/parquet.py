@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from facepipe import schemas
 from facepipe.errors import DamagedFile, InputError
-from facepipe.readahead import in_order
 from facepipe.records import FaceRow, Source
+from facepipe.storage import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

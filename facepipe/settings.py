@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from facepipe.config import CONFIGS
 from facepipe.errors import DamagedFile, FacepipeError, OutputError, SettingsChanged
 from facepipe.options import options_of
-from facepipe.systemerrors import shown
+from facepipe.storage.errors import shown
 from facepipe.text import cut
 
 if TYPE_CHECKING:

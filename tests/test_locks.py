@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import socket
@@ -9,11 +11,10 @@ import sys
 import pytest
 
 from facepipe.errors import OutputError
-from facepipe.locks import share_lock
-from facepipe.storage import place
+from facepipe.storage import place, share_lock
 
 HOLD = (
-    "import sys, time; from facepipe.locks import share_lock; from facepipe.storage import place\n"
+    "import sys, time; from facepipe.storage import share_lock; from facepipe.storage import place\n"
     "with share_lock(place(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])):\n"
     "    print('held', flush=True); sys.stdin.read()"
 )
@@ -73,7 +74,7 @@ def test_of_many_at_once_one_gets_it(tmp_path):
     """Twelve processes that start together: never two of them hold it."""
     code = (
         "import os, sys, time; from facepipe.errors import OutputError\n"
-        "from facepipe.locks import share_lock; from facepipe.storage import place\n"
+        "from facepipe.storage import share_lock; from facepipe.storage import place\n"
         "sys.stdin.read()\n"
         "for _ in range(40):\n"
         "    try:\n"
@@ -108,4 +109,49 @@ def test_an_output_that_can_not_be_written_is_said_so(tmp_path):
 def test_object_stores_need_no_lock():
     """There a part written twice is the same bytes, each in one put: nothing is asked of the store."""
     with share_lock(place("s3://bucket-that-is-nowhere/out")):
+        pass
+
+
+def test_nothing_is_written_through_a_symbolic_link(tmp_path):
+    """Where the lock, its folder or an output is a link that was there before, what it leads to stays as it is."""
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    root = place(str(tmp_path / "out"))
+    root.write("other", b"")
+    for name in (".facepipe-1-of-1.lock", "checksums.sha256"):
+        (tmp_path / "out" / name).symlink_to(victim)
+    with (
+        pytest.raises(OutputError, match=r"\.lock: a symbolic link stands there, .*; move it away, or give another"),
+        share_lock(root),
+    ):
+        pass
+    root.write("checksums.sha256", b"ours")
+    assert (root.read("checksums.sha256"), victim.read_text()) == (b"ours", "mine")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / ".facepipe-scratch").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="a symbolic link stands there"):
+        root.join(".facepipe-scratch").write("x", b"")
+    assert os.listdir(tmp_path / "elsewhere") == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(number, tmp_path, monkeypatch):
+    """A second run is refused there too, with what to do; nobody's unfinished file is removed."""
+
+    def flock(*_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    root = place(str(tmp_path))
+    with share_lock(root):
+        with (
+            pytest.raises(OutputError, match=rf"another run \({os.getpid()} .*if no such process runs, remove"),
+            share_lock(root),
+        ):
+            pass
+        with root.open_output("part") as file:
+            file.write(b"whole")
+            assert root.clean_leftovers() == 0
+    assert os.listdir(tmp_path) == ["part"]
+    with share_lock(root):
         pass

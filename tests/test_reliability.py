@@ -20,9 +20,8 @@ import pytest
 from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig
 from facepipe.execution.progress import QuietProgress
-from facepipe.locks import share_lock
 from facepipe.stages import extract
-from facepipe.storage import place
+from facepipe.storage import place, share_lock
 
 JOBS = str(Path(__file__).parent / "jobs")
 sys.path.insert(0, JOBS)

@@ -15,10 +15,9 @@ import time
 
 import pytest
 
-from facepipe import folders
 from facepipe.config import join
 from facepipe.errors import InputError, OutputError
-from facepipe.storage import Entry, file_at, place, read_ahead, relative
+from facepipe.storage import Entry, file_at, local, place, read_ahead, relative
 
 
 @pytest.mark.parametrize(
@@ -119,7 +118,7 @@ def test_a_cleaner_between_making_and_locking_costs_no_output(tmp_path, monkeypa
                 os.unlink(tmp_path / name)
         return True
 
-    monkeypatch.setattr(folders, "try_lock", lock_late)
+    monkeypatch.setattr(local, "try_lock", lock_late)
     root.write("part", b"whole")
     assert (root.read("part"), len(attempts)) == (b"whole", 2)
 

@@ -10,7 +10,7 @@ import pyarrow.dataset
 
 from facepipe import parquet
 from facepipe.errors import InputError
-from facepipe.objectstore import ObjectStore
+from facepipe.storage.cloud import ObjectStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

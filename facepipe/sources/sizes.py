@@ -7,8 +7,8 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-from facepipe.readahead import in_order
 from facepipe.schemas import UNKNOWN_SIZE
+from facepipe.storage import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from facepipe.config import settings_of
 from facepipe.errors import InputError
 from facepipe.execution import run_parts
-from facepipe.locks import share_lock
 from facepipe.records import StageReport, Status
 from facepipe.sources import describe, list_sources
 from facepipe.sources.plan import Plan, make_plan, settings_hash
@@ -18,7 +17,7 @@ from facepipe.stages.extract_part import ExtractJob
 from facepipe.stages.partlist import IMAGES, Part
 from facepipe.stages.runfile import run_or_empty, write_run_file
 from facepipe.stages.tally import Tally
-from facepipe.storage import place
+from facepipe.storage import place, share_lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

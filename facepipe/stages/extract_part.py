@@ -29,7 +29,7 @@ from facepipe.stages.frame import FrameExtractor
 from facepipe.stages.partlist import IMAGES
 from facepipe.stages.seen import Seen
 from facepipe.storage import place, read_ahead
-from facepipe.systemerrors import shown
+from facepipe.storage.errors import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

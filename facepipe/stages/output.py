@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from facepipe.checksums import CHECKSUMS, file_sha256, read_checksums, write_checksums
 from facepipe.errors import DamagedFile, OutputError
-from facepipe.locks import share_lock
 from facepipe.settings import NAME, check_settings, digest_settings, read_settings, write_settings
 from facepipe.stages.runfile import RUN_FILE
-from facepipe.storage import place
+from facepipe.storage import place, share_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -89,6 +89,8 @@ class FaultyProxy:
                     self.end_headers()
                     return
                 response, data = self.ask(body)
+                if fault == "alter":
+                    fault, data = "ok", data[:-1] + bytes([data[-1] ^ 1])
                 if fault != "ok" and not data:
                     self.break_off(fault)
                     return

@@ -1,7 +1,7 @@
 """A folder in an object store: S3 and what speaks its protocol, or Google Cloud Storage, through `pyarrow.fs`.
 
-Each request is tried again with growing pauses on 500, 503, lost connections and stalled transfers, by the stores' own
-clients and, where those give up, here. A write is one put (a multipart upload where it is large): atomic by nature.
+Each request is tried again with growing pauses on 500, 503, lost connections, stalled and altered transfers. A write is
+one put (a multipart upload where it is large): atomic by nature.
 """
 
 from __future__ import annotations
@@ -9,22 +9,27 @@ from __future__ import annotations
 import io
 import mmap
 import os
-import sys
+import random
 import tempfile
 import threading
 import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from facepipe.errors import FacepipeError, InputError, OutputError, StorageDown
-from facepipe.folders import OWN_PREFIX
-from facepipe.storage import READ_LIMIT_BYTES, Entry, Place, relative
-from facepipe.storeclients import OPTIONS, LargeObject, at, call, connect, explain, explain_pause, is_absent, is_lasting
+from facepipe.storage.clients import OPTIONS, connect, host_of
+from facepipe.storage.errors import answer_of
+from facepipe.storage.places import OWN_PREFIX, READ_LIMIT_BYTES, Entry, Place, relative
+from facepipe.storage.transfer import LargeObject, checked, complete, tell, waited_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
     from typing import BinaryIO
 
 T = TypeVar("T")
@@ -36,7 +41,7 @@ _WHOLE_BYTES = 8 * 2**20
 request of its own, and a few of those take longer to come than so many bytes."""
 _PIECE_BYTES = 2 * 2**20
 """Of a larger file so much is fetched at once: records are read by some bytes, and columns lie beside each other."""
-_PAUSES_S = (0.5, 2.0, 8.0)
+_PAUSES_S = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 class ObjectStore(Place):
@@ -99,26 +104,28 @@ class ObjectStore(Place):
         if "//" in path or "/./" in path:  # listed as it is; cleaned, it would be another object's
             where = f"{self.scheme}://{self.root}/{path}"
             raise kind(f"can't read {where}: a key with `//` or `/./` in it can't be asked for; rename the object")
-        for pause in (*_PAUSES_S, None):
+        bucket, at = self.root.partition("/")[0], host_of(self.options, self.scheme)
+        for number, pause_s in enumerate((*_PAUSES_S, None)):
             try:
-                return call(action)
+                return waited_for(action)
             except OSError as error:
-                if pause is None or is_lasting(error):
+                answer = answer_of(error, bucket, at)
+                if pause_s is None or answer.lasting:
                     raise self._explained(path, kind, error) from None
-                if threading.current_thread() is threading.main_thread():
-                    _tell(f"{self}: {explain_pause(error, at(self.options, self.scheme))}")
-            time.sleep(pause)
+                if number and threading.current_thread() is threading.main_thread():
+                    tell(f"{self}: {answer.text}; trying again")
+            time.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - so that not all come back at once
         raise AssertionError
 
     def _explained(self, path: str, kind: type[FacepipeError], error: OSError) -> FacepipeError:
-        """The store's words can hold request details: only its error's name is passed on."""
-        bucket = self.root.partition("/")[0]
+        bucket, at = self.root.partition("/")[0], host_of(self.options, self.scheme)
         no_bucket = isinstance(error, FileNotFoundError) and not self._has_bucket(bucket)
+        answer = answer_of(error, bucket, at, no_bucket=no_bucket)
         verb = "write" if kind is OutputError else "read"
-        if kind is InputError and not no_bucket and not is_absent(error):
+        if kind is InputError and not answer.absent:
             kind = StorageDown
-        why = explain(error, bucket, at(self.options, self.scheme), no_bucket=no_bucket)
-        return kind(f"can't {verb} {self.scheme}://{self.key(path)}: {why}")
+        advice = "" if answer.lasting else "; check the network and the address, or try again later"
+        return kind(f"can't {verb} {self.scheme}://{self.key(path)}: {answer.text}{advice}")
 
     def _has_bucket(self, bucket: str) -> bool:
         from pyarrow import fs
@@ -128,22 +135,21 @@ class ObjectStore(Place):
         except OSError:
             return True
 
-    def read(self, path: str, max_bytes: int = READ_LIMIT_BYTES) -> bytes:
-        """A whole object."""
-        return self.read_admitted(path, max_bytes, lambda _: True)
+    def open(self, path: str) -> Any:
+        """The client's own file, whose size is known."""
+        return self._attempt(path, InputError, lambda: self.client.open_input_file(self.key(path)))
 
-    def read_admitted(self, path: str, max_bytes: int, admit: Callable[[int], bool]) -> bytes:
-        """A whole object, once `admit`, told its size in bytes, has returned True."""
+    def read(self, path: str, max_bytes: int = READ_LIMIT_BYTES, opened: Any = None) -> bytes:
+        """A whole object; `opened` is what `open` gave, where that was called before."""
+        first, seen = [opened or self.open(path)], set[bytes]()
 
         def action() -> bytes:
-            with self.client.open_input_file(self.key(path)) as file:
+            with first.pop() if first else self.client.open_input_file(self.key(path)) as file:
                 size = file.size()
                 if size > max_bytes:
                     where = f"{self.scheme}://{self.key(path)}"
                     raise InputError(f"can't read {where}: it has {size:,} bytes, {max_bytes:,} are allowed")
-                if not admit(size):
-                    raise InputError("reading was stopped")
-                return _complete(file.read(), size)
+                return checked(complete(file.read(), size), file.metadata(), seen)
 
         return self._attempt(path, InputError, action)
 
@@ -153,13 +159,13 @@ class ObjectStore(Place):
         def action() -> bytes:
             with self.client.open_input_file(self.key(path)) as file:
                 wanted = max(0, min(length, file.size() - offset))
-                return _complete(file.read_at(wanted, offset), wanted) if wanted else b""
+                return complete(file.read_at(wanted, offset), wanted) if wanted else b""
 
         return self._attempt(path, InputError, action)
 
     def _read_at(self, path: str, file: Any, offset: int, length: int) -> bytes:
         """Bytes of an object that is open."""
-        return self._attempt(path, InputError, lambda: _complete(file.read_at(length, offset), length))
+        return self._attempt(path, InputError, lambda: complete(file.read_at(length, offset), length))
 
     def exists(self, path: str = "") -> bool:
         """Whether there is such an object, or any object below such a folder."""
@@ -170,12 +176,8 @@ class ObjectStore(Place):
 
     def size(self, path: str) -> int:
         """An object's size in bytes."""
-
-        def action() -> int:
-            with self.client.open_input_file(self.key(path)) as file:
-                return int(file.size())
-
-        return self._attempt(path, InputError, action)
+        with self.open(path) as file:
+            return int(file.size())
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """Every object in the folder `prefix` and below, sorted; fetched in pages of 1,000."""
@@ -187,7 +189,8 @@ class ObjectStore(Place):
             raise self._explained(prefix, InputError, FileNotFoundError())
         start = len(self.root) + 1
         entries = [Entry(info.path[start:], info.size) for info in found if info.type == fs.FileType.File]
-        yield from sorted((entry for entry in entries if not _is_own(entry.path)), key=lambda entry: entry.path)
+        shown = [entry for entry in entries if not entry.path.rpartition("/")[2].startswith(OWN_PREFIX)]
+        yield from sorted(shown, key=lambda entry: entry.path)
 
     def write(self, path: str, data: bytes, *, durable: bool = True) -> None:  # noqa: ARG002 - a put is always durable
         """One put."""
@@ -236,16 +239,11 @@ class ObjectStore(Place):
         """A file for random access: a small object is fetched at once, a larger one in pieces."""
         import pyarrow as pa
 
-        def action() -> Any:
-            file = self.client.open_input_file(self.key(path))
-            size = file.size()
-            if size > _WHOLE_BYTES:
-                large = LargeObject(partial(self._read_at, path, file), size, file.close)
-                return pa.PythonFile(io.BufferedReader(large, _PIECE_BYTES), mode="r")
-            with file:
-                return pa.BufferReader(_complete(file.read(), size))
-
-        return self._attempt(path, InputError, action)
+        file = self.open(path)
+        if file.size() <= _WHOLE_BYTES:
+            return pa.BufferReader(self.read(path, opened=file))
+        large = LargeObject(partial(self._read_at, path, file), file.size(), file.close)
+        return pa.PythonFile(io.BufferedReader(large, _PIECE_BYTES), mode="r")
 
     def join(self, *parts: str) -> ObjectStore:
         """A folder further down."""
@@ -260,23 +258,44 @@ class ObjectStore(Place):
         return 0
 
 
-_told: set[str] = set()
+def fetch_ahead(
+    store: ObjectStore, paths: Iterable[str], ahead: int, bound_bytes: int, max_bytes: int
+) -> Iterator[tuple[str, bytes | InputError]]:
+    """See `read_ahead`. A file is opened, which tells its size, and fetched when there is room for so many bytes."""
+    pool = ThreadPoolExecutor(max_workers=ahead, thread_name_prefix="read-ahead")
+    coming = iter(paths)
+    opening: deque[tuple[str, Future[Any]]] = deque()
+    fetching: deque[tuple[str, int, Future[bytes | InputError]]] = deque()
+    held = 0
+    try:
+        while True:
+            for path in islice(coming, ahead - len(opening) - len(fetching)):
+                opening.append((path, pool.submit(_outcome, store.open, path)))
+            while opening and (not fetching or opening[0][1].done()):
+                path, file = opening[0][0], opening[0][1].result()
+                size = 0 if isinstance(file, InputError) else file.size()
+                if fetching and held + size > bound_bytes:
+                    break
+                opening.popleft()
+                held += size
+                fetching.append((path, size, pool.submit(_fetch, store, path, file, max_bytes)))
+                del file
+            if not fetching:
+                return
+            path, size, fetched = fetching.popleft()
+            yield path, fetched.result()
+            del fetched
+            held -= size
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _tell(message: str) -> None:
-    """Each once a process: who waits for minutes is to know for what."""
-    if message not in _told:
-        _told.add(message)
-        print(f"facepipe: {message}", file=sys.stderr, flush=True)
+def _fetch(store: ObjectStore, path: str, file: Any, max_bytes: int) -> bytes | InputError:
+    return file if isinstance(file, InputError) else _outcome(store.read, path, max_bytes, file)
 
 
-def _complete(buffer: Any, size: int) -> bytes:
-    """The bytes read, where none are missing; a store that closed the connection early is asked again."""
-    data: bytes = bytes(buffer)
-    if len(data) != size:
-        raise OSError(f"{len(data)} of {size} bytes came")
-    return data
-
-
-def _is_own(path: str) -> bool:
-    return path.rpartition("/")[2].startswith(OWN_PREFIX)
+def _outcome(action: Callable[..., T], *given: Any) -> T | InputError:
+    try:
+        return action(*given)
+    except InputError as error:
+        return error

@@ -1,9 +1,4 @@
-"""Local folders and object stores behind one face.
-
-`place(uri)` gives a `Place`: a root below which files are read, written, listed and deleted by posix paths relative to
-it. A write is whole or not there at all. A path that leads outside the root is refused. Credentials come from the
-environment's usual chain only, and never stand in a URI or a message.
-"""
+"""What a place is: a root below which files are read, written, listed and deleted, local or in an object store."""
 
 from __future__ import annotations
 
@@ -13,14 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import InputError
-from facepipe.text import to_path
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
     from typing import BinaryIO
 
+OWN_PREFIX = ".facepipe-"
+"""How the names of unfinished files and locks begin; listings leave them out."""
 READ_LIMIT_BYTES = 2**31
 """`Place.read` refuses larger files unless told otherwise: what is larger is read through `open_input`."""
 
@@ -125,57 +120,3 @@ class Place(ABC):
     def __hash__(self) -> int:
         """By URI."""
         return hash(self.uri)
-
-
-def place(uri_or_path: str | os.PathLike[str]) -> Place:
-    """The place that a local path or a `file://`, `s3://` or `gs://` URI names. Nothing is opened or made yet.
-
-    An object store's URI may end in `?endpoint_override=HOST:PORT&scheme=http&region=NAME&anonymous=true`; the
-    endpoint is also taken from `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`.
-
-    Raises:
-        InputError: it is empty, of another scheme, or carries credentials.
-        UsageError: it is neither a text nor a path.
-    """
-    from facepipe.folders import LocalFolder
-
-    uri_or_path = to_path("a folder", uri_or_path)
-    if not uri_or_path:
-        raise InputError("a path is empty; give a folder or a URI such as s3://bucket/folder")
-    scheme, separator, rest = uri_or_path.partition("://")
-    if not separator:
-        return LocalFolder(uri_or_path)
-    if scheme == "file":
-        return LocalFolder(rest)
-    if scheme in {"s3", "gs"}:
-        from facepipe.objectstore import ObjectStore
-
-        return ObjectStore.parse(uri_or_path)
-    raise InputError(f"{scheme}:// is no storage that is known here; give a local path, s3:// or gs://")
-
-
-def file_at(uri_or_path: str) -> tuple[Place, str]:
-    """The place that a single file lies in, and its name there; options at a URI's end are the place's."""
-    path, mark, options = uri_or_path.partition("?") if "://" in uri_or_path else (uri_or_path, "", "")
-    name = path.rpartition("/")[2]
-    return place((path.removesuffix(name) or ".") + mark + options), name
-
-
-def read_ahead(
-    root: Place,
-    paths: Iterable[str],
-    ahead: int = 128,
-    bound_bytes: int = 32 * 2**20,
-    max_bytes: int = READ_LIMIT_BYTES,
-) -> Iterator[tuple[str, bytes | InputError]]:
-    """Reads files in order: each with its bytes or with the error that reading it gave.
-
-    On an object store up to `ahead` files are fetched at once, so that latency is hidden, while no more than
-    `bound_bytes` are held (one file, where that alone is larger). Local files are read one after the other.
-    """
-    from facepipe.objectstore import ObjectStore
-    from facepipe.readahead import read_concurrently, read_plainly
-
-    if isinstance(root, ObjectStore):
-        return read_concurrently(root, paths, ahead, bound_bytes, max_bytes)
-    return read_plainly(root, paths, max_bytes)

@@ -7,29 +7,30 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import FacepipeError, InputError
-from facepipe.storage import READ_LIMIT_BYTES, Entry, Place, relative
-from facepipe.systemerrors import input_error, output_error, shown
+from facepipe.storage.errors import input_error, output_error, shown
+from facepipe.storage.places import OWN_PREFIX, READ_LIMIT_BYTES, Entry, Place, relative
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
-OWN_PREFIX = ".facepipe-"
-"""How the names of unfinished files and locks begin; listings leave them out."""
 _UNFINISHED = ".tmp"
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
+_LEFT_S = 3600
+"""Without locks, an unfinished file that was not written for so long is taken for a dead process's."""
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
-def try_lock(fd: int) -> bool:
-    """Takes the file's lock unless another process holds it. File systems without locks say yes."""
+def try_lock(fd: int) -> bool | None:
+    """Takes the file's lock: False where another process holds it, None where the file system has no locks."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno in _NO_LOCKS
+        return None if error.errno in NO_LOCKS else False
     return True
 
 
@@ -207,6 +208,8 @@ def _entry_size(entry: os.DirEntry[str]) -> int:
 def _create_beside(name: str) -> tuple[str, int]:
     """A new, locked, empty file in `name`'s folder, which is made where it is missing."""
     folder, made = os.path.dirname(name) or ".", False
+    if os.path.basename(folder).startswith(OWN_PREFIX) and os.path.islink(folder):
+        raise OSError(errno.ELOOP, "a symbolic link")
     while True:
         unfinished = os.path.join(folder, f"{OWN_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{_UNFINISHED}")
         try:
@@ -218,18 +221,19 @@ def _create_beside(name: str) -> tuple[str, int]:
             made = True
             continue
         # A cleaner may have come between the two calls: then it has removed the file, and another one is made.
-        if try_lock(fd) and os.fstat(fd).st_nlink:
+        if try_lock(fd) is not False and os.fstat(fd).st_nlink:
             return unfinished, fd
         os.close(fd)
 
 
 def _remove_if_dead(name: str) -> bool:
     try:
-        fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        if not try_lock(fd):
+        locked = try_lock(fd)
+        if locked is False or (locked is None and time.time() - os.fstat(fd).st_mtime < _LEFT_S):
             return False
         os.unlink(name)
     except OSError:
