@@ -26,10 +26,8 @@ from measuring import measure
 
 from facepipe.config import ExtractConfig
 from facepipe.detection import make_detector, make_refiner
-from facepipe.detection.tracking import Tracker
-from facepipe.execution.stopwatch import Stopwatch
+from facepipe.detection.tracking import Tracker, frames_held
 from facepipe.media.video import iter_frames
-from facepipe.stages.following import followed
 
 ROOT = Path(__file__).resolve().parents[1]
 GAPS = (1, 3, 6, 12, 24)
@@ -67,7 +65,9 @@ def search(images: list[np.ndarray], gap: int) -> tuple[float, dict[int, np.ndar
     detector, refiner = make_detector(SETTINGS.detector), make_refiner()
     tracker = Tracker(detector, refiner, SETTINGS.min_face, SETTINGS.min_score, gap)
     started = time.process_time()
-    found = [faces for _, _, faces in followed(enumerate(images), tracker, Stopwatch())]
+    found, held = tracker.faces(images[:1]), frames_held(images[0].nbytes, gap)
+    for i in range(1, len(images), held):
+        found += tracker.faces(images[i : i + held])
     spent = time.process_time() - started
     largest = {i: max(faces, key=lambda face: face.box[2] - face.box[0]) for i, faces in enumerate(found) if faces}
     return 1000 * spent / len(images), {i: face.landmarks for i, face in largest.items()}

@@ -37,7 +37,7 @@ def test_benchmarks_that_need_no_labelled_faces(script, options, printed):
 @pytest.mark.parametrize(
     ("script", "folder", "options", "printed"),
     [
-        ("together.py", "lfw", ["--runs", 1], "| 32 |"),
+        ("batches.py", "lfw", ["--runs", 1], "| 32 |"),
         ("video.py", "video/one_face_320x240.avi", ["--runs", 1], "| 12 |"),
     ],
 )
