@@ -2,7 +2,7 @@
 
 Networks, decoder and encoder each fill a core's caches with their own code and weights. Where every picture goes
 through all of them on its own, each finds that the others have taken its place: all steps of a 250x250 photograph
-together take a fifth longer so (`benchmarks/together.py`).
+together take a fifth longer so (`benchmarks/batches.py`).
 """
 
 from __future__ import annotations
