@@ -12,7 +12,7 @@ from facepipe.execution.progress import say
 from facepipe.records import Status
 from facepipe.sources.dataset import open_parts, select_rows
 from facepipe.storage import place
-from facepipe.systemerrors import shown
+from facepipe.storage.errors import shown
 from facepipe.text import nearest
 
 if TYPE_CHECKING:
