@@ -257,6 +257,19 @@ def test_a_person_in_two_subsets_of_the_shards(workspace):
     assert any("records, dataset_info.json declares" in problem for problem in problems)
 
 
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_shard_that_was_copied_over_another(workspace, alone):
+    """Whole in itself, of the right length, with the right checksum: a part of the examples is lost, another doubled."""
+    folder = workspace / "shards/faces/1.0.0"
+    first, second = sorted(folder.glob("*-train.tfrecord-*"))
+    shutil.copyfile(first, second)
+    note(folder, second.name, hashlib.sha256(second.read_bytes()).hexdigest())
+    said = [str(problem) for problem in verify.run(str(folder if alone else workspace), QUIET)]
+    assert any("examples of train are there twice" in problem for problem in said)
+    missing = [problem for problem in said if "its examples are not those that the pairs and faces give" in problem]
+    assert [problem.split(":")[0] for problem in missing] == ([] if alone else [str(second)])
+
+
 def test_run_files_that_say_something_else(workspace):
     """People listed in another subset than they are in."""
     path = workspace / "shards/pairs/1.0.0/run.json"

@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe.config import SUBSETS
+from facepipe.config import SUBSETS, ShardConfig
 from facepipe.datacard import CARD
 from facepipe.errors import AS_BEFORE, FacepipeError
-from facepipe.noise import parse_noise
+from facepipe.seeding import order_numbers
 from facepipe.stages.checking.folder import Problem, check_folder, problem, settings_or_none
 from facepipe.stages.checking.pictures import CleanHashes, TargetHashes, hash_picture
+from facepipe.stages.output import INPUTS
 from facepipe.stages.runfile import run_or_empty
 from facepipe.stages.shard import read_splits
-from facepipe.stages.sharding.plan import ShardPlan
+from facepipe.stages.sharding.inputs import open_inputs_of
+from facepipe.stages.sharding.order import Examples
+from facepipe.stages.sharding.plan import ShardPlan, make_plan
 from facepipe.tfds import FEATURES, FLOATS, IMAGES, INFO, INTEGERS, TEXTS, encode_features, is_shard, shard_name
 from facepipe.tfrecord import decode_example, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from facepipe.storage import Place
 
@@ -32,17 +37,25 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Expected:
-    """What the shards must hold. targets: of pairs only."""
+    """What the shards must hold. targets: of pairs only. examples: where the pairs and faces are there."""
 
     plan: ShardPlan
     clean: CleanHashes
     targets: TargetHashes | None
+    examples: Examples | None
+
+    def keys(self, name: str) -> list[tuple[str, int]] | None:
+        """Key and copy of every example of a shard, in order; None where that is not known."""
+        if self.examples is None:
+            return None
+        return next((self.examples.keys(shard) for shard in self.examples.shards if shard.name == name), [])
 
 
 @dataclass
 class Seen:
-    """What the shards held so far. identities: name -> subset."""
+    """What the shards held so far. identities: name -> subset. examples: subset -> a number for each key and copy."""
 
+    examples: dict[str, list[NDArray[np.uint64]]] = field(default_factory=dict)
     identities: dict[bytes, str] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     problems: Counter[str] = field(default_factory=Counter)
@@ -74,18 +87,36 @@ def check_shards(
     plan = _plan_of(settings)
     yield from _check_features(folder, plan)
     targets = TargetHashes(plan, pairs, faces) if examples == "pairs" else None
-    seen, expected = Seen(), Expected(plan, CleanHashes(plan, faces), targets)
+    wanted = _read_examples(plan, pairs, faces, settings)
+    seen, expected = Seen(), Expected(plan, CleanHashes(plan, faces), targets, wanted)
     for subset, name, length in names:
         if folder.exists(name):
             yield from _check_shard(folder, name, subset, length, expected, seen)
         advance()
+    for subset, numbers in seen.examples.items():
+        found = np.concatenate(numbers)
+        if twice := len(found) - len(np.unique(found)):
+            yield problem(folder, "", f"{twice:,} examples of {subset} are there twice")
     yield from _check_identities(folder, seen)
 
 
+def _read_examples(
+    plan: ShardPlan, pairs: Place | None, faces: Place | None, settings: dict[str, Any]
+) -> Examples | None:
+    """What the shards were made from; None where it is not there, or has been made anew since (said elsewhere)."""
+    if pairs is None or faces is None:
+        return None
+    try:
+        inputs = open_inputs_of(faces.uri, pairs.uri)
+        return Examples(plan, inputs) if inputs.digests == settings.get(INPUTS) else None
+    except FacepipeError:
+        return None
+
+
 def _plan_of(settings: dict[str, Any]) -> ShardPlan:
-    noises = parse_noise(settings["noise"])
-    channels = 1 if settings["color"] == "gray" else 3
-    return ShardPlan(settings["examples"], settings["size"], channels, settings["encoding"], 0, noises, (), 0)
+    names = ("shards", "keep_clean", "size", "color", "encoding", "examples", "seed")
+    noise = tuple(settings["noise"]) or ("none",)
+    return make_plan(ShardConfig(noise=noise, **{name: settings[name] for name in names}))
 
 
 def _check_features(folder: Place, plan: ShardPlan) -> Iterator[Problem]:
@@ -98,16 +129,16 @@ def _check_shard(
     folder: Place, name: str, subset: str, length: int, expected: Expected, seen: Seen
 ) -> Iterator[Problem]:
     targets = expected.targets
-    keys: list[str] = []
+    keys: list[tuple[str, int]] = []
     hashes: list[bytes] = []
     try:
         with folder.open_input(name) as file:
             for message in read_records(file, f"{folder}/{name}"):
                 record = decode_example(message)
                 yield from _limited(folder, name, _check_record(record, subset, expected, seen), seen)
-                if targets is not None and record.get("target"):
-                    keys.append(record["key"][0].decode("utf-8", "surrogatepass"))
-                    hashes.append(hash_picture(record["target"][0]))
+                if record.get("key"):
+                    keys.append((record["key"][0].decode("utf-8", "surrogatepass"), (record.get("copy") or [0])[0]))
+                    hashes.append(hash_picture((record.get("target") or [b""])[0]))
                 seen.counts[name] += 1
     except FacepipeError as error:
         yield problem(folder, name, str(error))
@@ -115,7 +146,14 @@ def _check_shard(
     if seen.counts[name] != length:
         yield problem(folder, name, f"it has {seen.counts[name]:,} records, {INFO} declares {length:,}")
     if targets is not None:
-        yield from _limited(folder, name, targets.compare(keys, hashes), seen)
+        yield from _limited(folder, name, targets.compare([key for key, _ in keys], hashes), seen)
+    numbers = order_numbers([f"{copy} {key}" for key, copy in keys], 0)
+    seen.examples.setdefault(subset, []).append(numbers)
+    wanted = expected.keys(name)
+    if wanted is not None and keys != wanted:
+        wrong = sorted(set(keys) ^ set(wanted))
+        such = f", such as copy {wrong[0][1]} of {wrong[0][0]!r}" if wrong else "; their order is another"
+        yield problem(folder, name, f"its examples are not those that the pairs and faces give{such}")
 
 
 def _limited(folder: Place, name: str, messages: Iterator[str], seen: Seen) -> Iterator[Problem]:

@@ -56,7 +56,7 @@ class Examples:
     def __init__(self, plan: ShardPlan, inputs: Inputs) -> None:
         read = list(_read_pairs(inputs) if plan.examples == "pairs" else _read_faces(inputs))
         self._plan = plan
-        self._table = tables.concatenate([table for table, _ in read]).combine_chunks() if read else None
+        self._table: Any = tables.concatenate([table for table, _ in read]).combine_chunks() if read else None
         numbers = [order_numbers(table.column("key").to_pylist(), plan.seed) for table, _ in read]
         self.shards = _sorted(plan, numbers, [subset for _, subset in read]) if read else []
 
@@ -67,6 +67,11 @@ class Examples:
             table = tables.take(self._table, np.unique(shard.rows))
             found += [_columns(table, names) for names in _PLACES[: self._plan.pictures]]
         return np.unique(np.concatenate(found), axis=0)
+
+    def keys(self, shard: Shard) -> list[tuple[str, int]]:
+        """Key and copy of the examples of a shard, in order."""
+        keys = tables.take(self._table.select(["key"]), shard.rows).column("key").to_pylist()
+        return list(zip(keys, shard.copies.tolist(), strict=True))
 
     def write(self, scratch: str, shard: Shard) -> None:
         """Writes the examples of a shard, in order, to a table that `iterate_blocks` reads."""
