@@ -356,7 +356,7 @@ class Reader:
 
     def _list(self, data: bytes, number: int) -> None:
         from facepipe.config import ExtractConfig
-        from facepipe.sources import list_sources
+        from facepipe.inputs import list_sources
         from facepipe.storage import place
 
         options = {}

@@ -56,7 +56,7 @@ def make_parts(images: str, output: str) -> None:
 
     from facepipe import parquet
     from facepipe.config import ExtractConfig
-    from facepipe.sources import list_sources
+    from facepipe.inputs import list_sources
     from facepipe.stages import extract
     from facepipe.stages.extract_output import finish, prepare
     from facepipe.stages.partlist import describe

@@ -175,7 +175,7 @@ def run_app(app: typer.Typer) -> None:
 
 
 def _complain(message: str, code: int) -> None:
-    say(f"error: {message}", "error", sys.stderr, message=message, exit_code=code)
+    say(f"error: {message}", event="error", stream=sys.stderr, message=message, exit_code=code)
 
 
 def _refuse(error: Any) -> int:

@@ -39,7 +39,7 @@ def _workers() -> Any:
 def _tell_retired(given: dict[str, Any], *kinds: type) -> None:
     for one in options_of(*kinds).values():
         if one.retired and given.get(one.field) is not None:
-            say(f"--{one.name} has no effect any more: {one.retired}", "note", sys.stderr)
+            say(f"--{one.name} has no effect any more: {one.retired}", event="note", stream=sys.stderr)
 
 
 def _add_stage(stage: str, kind: Any) -> None:

@@ -148,6 +148,7 @@ class SplitConfig(Checked):
     output: str = _place("pairs", "Where the pairs go.", *OUTPUT)
     validation: float = option(0.1, "Fraction of the identities held out for validation.", "Subsets", low=0, high=1)
     test: float = option(0.0, "Fraction of the identities held out for testing.", "Subsets", low=0, high=1)
+    keep_subsets: bool = option(False, "Take the subsets from the input's folders train, val and test, in place of --validation and --test.", "Subsets")
     seed: int = _seed()
     images: str = option("", "Also write the pairs as directories of PNG files.", "Subsets", metavar="DIR", decides="")
     execution: Execution = _execution()

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from facepipe.config import CONFIGS
 from facepipe.errors import DamagedFile, FacepipeError, OutputError, SettingsChanged
 from facepipe.options import options_of
-from facepipe.storage.errors import shown
-from facepipe.text import cut
+from facepipe.text import cut, printable
 
 if TYPE_CHECKING:
     from facepipe.options import Option
@@ -136,7 +135,7 @@ def _tell(name: str, option: Option | None, *values: Any) -> str:
     """A difference; a value that is None was not there."""
     if option is None:
         return f"{name}: {' -> '.join(map(_show, values))}"
-    change = " -> ".join("nothing" if v is None else cut(shown(option.shown_value(v))) for v in values)
+    change = " -> ".join("nothing" if v is None else cut(printable(option.shown_value(v))) for v in values)
     return change if option.kind == "bool" else f"--{option.name} {change}"
 
 

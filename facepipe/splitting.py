@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from facepipe.seeding import digest_names, unit_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -39,6 +40,22 @@ def choose_subset(identity: str, seed: int, validation: float, test: float) -> s
     if place < test:
         return TEST
     return VALIDATION if place < test + validation else TRAIN
+
+
+@dataclass(frozen=True)
+class SubsetRule:
+    """Which subset an identity belongs to: the published one where those are kept (`published`), else by its name."""
+
+    seed: int
+    validation: float
+    test: float
+    published: Mapping[str, str] | None = None
+
+    def choose(self, identity: str) -> str:
+        """`train`, `validation` or `test`."""
+        if self.published is not None:
+            return self.published.get(identity, TRAIN)
+        return choose_subset(identity, self.seed, self.validation, self.test)
 
 
 def keep_distinct(

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from facepipe.stages.bench import Bench
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> str:
+def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
     width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+    return [f"  {name:<{width}}  {value}" for name, value in rows]
 
 
 def print_report(report: StageReport) -> None:
@@ -25,14 +25,14 @@ def print_report(report: StageReport) -> None:
     rows += [(name, where) for name, where in report.outputs.items()]
     there = "was" if report.done_before == 1 else "were"
     before = f", {report.done_before:,} of its files {there} there already" if report.done_before else ""
-    lines = [f"{report.stage}: {format_duration(report.wall_s)}{before}", *([_table(rows)] if rows else [])]
-    say("\n".join([*lines, *(f"  {note}" for note in report.notes)]), "report", **asdict(report))
+    head = f"{report.stage}: {format_duration(report.wall_s)}{before}"
+    say(head, *_table(rows), *(f"  {note}" for note in report.notes), event="report", **asdict(report))
 
 
 def print_problems(root: str, problems: Sequence[Any]) -> None:
     """The list that `verify` gives, a line each."""
     for problem in problems:
-        say(str(problem), "problem", **asdict(problem))
+        say(str(problem), event="problem", **asdict(problem))
     many = f"{len(problems):,} problem{'s' * (len(problems) != 1)}"
     say(f"{root}: {many}" if problems else f"{root}: everything is as it should be")
 
@@ -53,7 +53,7 @@ def print_bench(bench: Bench, count: int) -> None:
         rows.append((f"  {step}", f"{1000 * seconds / done:6.2f} ms an image, {100 * seconds / total:3.0f} %"))
     rows.append((f"{count:,} images", f"{format_duration(count / bench.rate)} on this machine (extrapolated)"))
     facts: dict[str, Any] = {"rate": bench.rate, "count": count, "seconds_for_count": count / bench.rate}
-    say(_table(rows), "bench", **asdict(bench), **facts)
+    say(*_table(rows), event="bench", **asdict(bench), **facts)
 
 
 def print_versions() -> None:
@@ -62,7 +62,7 @@ def print_versions() -> None:
     from facepipe.stages.runfile import machine, versions
 
     print(__version__)
-    print(_table([*versions().items(), ("machine", machine())]))
+    print(*_table([*versions().items(), ("machine", machine())]), sep="\n")
 
 
 def print_demo(folder: str) -> None:
@@ -72,7 +72,8 @@ def print_demo(folder: str) -> None:
     from facepipe.stages.demo_truth import compare_with_truth
 
     figures = compare_with_truth(join(folder, "faces"), join(folder, "truth.csv"))
-    say("demo: " + "\n      ".join(figures.sentences()))
+    first, *others = figures.sentences()
+    say(f"demo: {first}", *(f"      {sentence}" for sentence in others))
     sheet = join(folder, "contact_sheet.png")
     rows = write_contact_sheet(folder, sheet)
     people = f"{rows} {'person' if rows == 1 else 'people'}"
@@ -84,4 +85,4 @@ def print_demo(folder: str) -> None:
         ("a page about it all", f"facepipe report --data {folder}"),
         ("training", f"python -m train autoencoder --data {folder} --preset frontal-1 --epochs 2"),
     ]
-    say(_table(places))
+    say(*_table(places))

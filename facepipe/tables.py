@@ -63,6 +63,14 @@ def find(table: Table, column: str, values: Sequence[str]) -> NDArray[np.int64]:
     return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False)).astype(np.int64)
 
 
+def folders(table: Table) -> list[tuple[str, str]]:
+    """Every distinct pair of `identity` and the folder of `path` (with a slash at its end), sorted."""
+    folder = pc.replace_substring_regex(table.column("path"), pattern="[^/]*$", replacement="")
+    pairs = pa.table({"identity": table.column("identity"), "folder": folder}).group_by(["identity", "folder"])
+    found = pairs.aggregate([]).to_pydict()
+    return sorted(zip(found["identity"], found["folder"], strict=True))
+
+
 def take(table: Table, rows: NDArray[Any]) -> Table:
     """Some rows of a table, in the order given."""
     return table.take(pa.array(rows, type=pa.int64()))

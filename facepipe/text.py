@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _SHOWN = 60
+_ESCAPED = re.compile("[\udc80-\udcff]")
+"""What stands for a byte of a file name that is no UTF-8."""
+_LOOKS_ESCAPED = re.compile(r"\\x[89a-f][0-9a-f]")
 _FLATTENED_URI = re.compile(r"(s3|gs|file):/[^/]")
 
 
@@ -45,3 +48,27 @@ def to_path(option: str, value: object) -> str:
     if path is not value and _FLATTENED_URI.match(path):
         raise UsageError(f"{option} is {show(value)}; give a URI as text, a Path takes a slash out of it")
     return path
+
+
+def printable(text: str) -> str:
+    r"""Foreign text for a terminal: one line without control characters; bytes that are no UTF-8 appear as `\xe9`.
+
+    Newlines, escape sequences and marks that turn the direction of text become escapes: no name can forge a line.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    is_byte = _ESCAPED.fullmatch(character)
+    return f"\\x{ord(character) - 0xDC00:x}" if is_byte else character.encode("unicode_escape").decode()
+
+
+def to_unicode(name: str) -> str:
+    r"""Valid Unicode for any file name, different for different names.
+
+    Bytes that are no UTF-8 appear as `\xe9`. Backslashes are doubled in those names and in others that look like them.
+    """
+    if "\\" not in name and name.isprintable():
+        return name
+    raw = name.replace("\\", "\\\\") if _ESCAPED.search(name) or _LOOKS_ESCAPED.search(name) else name
+    return raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

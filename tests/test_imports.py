@@ -25,6 +25,7 @@ ONLY_IN = {
         "parquet_writer.py",
         "tables.py",
         "storage/",
+        "inputs/",
         "sources/",
     ),
     "typer": ("cli.py", "arguments.py"),
@@ -38,7 +39,7 @@ ONLY_IN = {
     "jax": (),
     "train": (),
 }
-FOR_TRAIN = {"facepipe", "facepipe.tfrecord", "facepipe.storage", "facepipe.errors", "facepipe.media.stderr"}
+FOR_TRAIN = {"facepipe", *(f"facepipe.{name}" for name in ("errors", "media.stderr", "storage", "text", "tfrecord"))}
 
 
 def imported(path: Path) -> set[str]:

@@ -12,6 +12,7 @@ import typer
 
 from facepipe.errors import FacepipeError, UsageError
 from facepipe.storage import place
+from facepipe.text import printable
 from train.arguments import (
     NOT_FIELDS,
     CheckpointOption,
@@ -240,7 +241,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except FacepipeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from facepipe.text import printable
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -22,11 +24,14 @@ def set_log_format(name: str) -> None:
     _format[0] = name
 
 
-def say(text: str, event: str = "message", stream: TextIO | None = None, **facts: Any) -> None:
-    """Prints a text for a person; with `--log-format json` one object a line, with `facts` in place of the text."""
+def say(*lines: str, event: str = "message", stream: TextIO | None = None, **facts: Any) -> None:
+    """Prints lines for a person; with `--log-format json` one object, with `facts` in place of the text.
+
+    Names in them come from anywhere: no control character reaches the terminal, and no name makes a line of its own.
+    """
     if _format[0] == "json":
-        text = json.dumps({"event": event, **(facts or {"text": text})}, default=str)
-    print(text, file=stream or sys.stdout, flush=True)
+        lines = (json.dumps({"event": event, **(facts or {"text": "\n".join(lines)})}, default=str),)
+    print("\n".join(map(printable, lines)), file=stream or sys.stdout, flush=True)
 
 
 class Progress(Protocol):
@@ -107,11 +112,11 @@ class PlainProgress:
         text = f"{self._stage}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.1f} a second, {left} left"
         facts = {"stage": self._stage, "done": self._done, "total": self._total, "unit": self._unit}
         text = f"{text} ({counts})" if counts else text
-        say(text, "progress", self._stream, **facts, per_second=round(rate, 2), counts=self._counts)
+        say(text, event="progress", stream=self._stream, **facts, per_second=round(rate, 2), counts=self._counts)
 
     def note(self, text: str) -> None:
         """Prints one line."""
-        say(text, "note", self._stream)
+        say(text, event="note", stream=self._stream)
 
     def finish(self) -> None:
         """Prints where the stage ended, unless it was over at once."""
@@ -157,9 +162,9 @@ class BarProgress:
     def note(self, text: str) -> None:
         """Prints one line above the bar."""
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._bar.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
         else:
-            print(text, file=sys.stderr, flush=True)
+            say(text, event="note", stream=sys.stderr)
 
     def finish(self) -> None:
         """Closes the bar, which stays on the screen as it ended."""

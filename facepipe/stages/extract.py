@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from facepipe.config import settings_of
 from facepipe.errors import InputError
 from facepipe.execution import run_parts
+from facepipe.inputs import describe, list_sources
 from facepipe.records import StageReport, Status
-from facepipe.sources import describe, list_sources
 from facepipe.sources.plan import Plan, make_plan, settings_hash
 from facepipe.stages.extract_output import finish, finished_parts, foresee, listed_parts, prepare, unfinish
 from facepipe.stages.extract_part import ExtractJob
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from facepipe.config import ExtractConfig
     from facepipe.execution import PartReport
     from facepipe.execution.progress import Progress
-    from facepipe.sources import Listing
+    from facepipe.inputs import Listing
     from facepipe.storage import Place
 
 STAGE = "extract"

@@ -29,7 +29,7 @@ from facepipe.stages.frame import FrameExtractor
 from facepipe.stages.partlist import IMAGES
 from facepipe.stages.seen import Seen
 from facepipe.storage import place, read_ahead
-from facepipe.storage.errors import shown
+from facepipe.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -160,7 +160,7 @@ class PartExtractor:
         """The error with the path as in the input: where that lies differs between machines, the bytes must not."""
         if not self._inputs.is_local:
             return str(error)
-        return str(error).replace(shown(self._inputs.local_path(source.file)), shown(source.file))
+        return str(error).replace(printable(self._inputs.local_path(source.file)), printable(source.file))
 
     def _video(self, source: Source, index: int) -> Iterator[Steps[list[FaceRow]]]:
         """The work on a video file's frames; where it breaks off, a row that says so."""

@@ -12,8 +12,7 @@ from facepipe.execution.progress import say
 from facepipe.records import Status
 from facepipe.sources.dataset import open_parts, select_rows
 from facepipe.storage import place
-from facepipe.storage.errors import shown
-from facepipe.text import nearest
+from facepipe.text import nearest, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +42,7 @@ def run(faces: str, statuses: Sequence[str], identities: Sequence[str], *, as_cs
             writer.writerow("" if value is None else value for value in row.values())
         else:
             # NaN is no JSON.
-            say(_line(row), "row", **{name: value if value == value else None for name, value in row.items()})  # noqa: PLR0124
+            say(_line(row), event="row", **{name: value if value == value else None for name, value in row.items()})  # noqa: PLR0124
     if not quiet:
         say(f"{count:,} {'row' if count == 1 else 'rows'}", stream=sys.stderr)
     if missing and not statuses:
@@ -54,4 +53,4 @@ def _line(row: dict[str, Any]) -> str:
     """`no_face  anna  anna/3.jpg  no face found`; of a face its pose and score in place of the reason."""
     pose = f"yaw {row['yaw']:.1f}, pitch {row['pitch']:.1f}, score {row['score']:.2f}"
     told = row["error"] or (pose if row["face_index"] >= 0 else "")
-    return "  ".join(shown(text) for text in (f"{row['status']:<10}", row["identity"], row["key"], told) if text)
+    return "  ".join(printable(text) for text in (f"{row['status']:<10}", row["identity"], row["key"], told) if text)

@@ -11,14 +11,14 @@ from facepipe import parquet, tables
 from facepipe.config import SUBSETS
 from facepipe.errors import AS_BEFORE, Incomplete
 from facepipe.records import Status
-from facepipe.splitting import choose_subset, keep_distinct
+from facepipe.splitting import keep_distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from facepipe.config import SplitConfig
+    from facepipe.splitting import SubsetRule
     from facepipe.stages.faces import FaceColumns
 
 COLUMNS = ("key", "identity", "video", "status", "frontal_angle", "yaw", "label")
@@ -50,7 +50,7 @@ def make_pairs(
     per: str,
     dropped: Sequence[str],
     contents: NDArray[np.uint64],
-    config: SplitConfig,
+    rule: SubsetRule,
 ) -> Pairs:
     """Pairs every usable frame with its target.
 
@@ -60,7 +60,7 @@ def make_pairs(
         per: `identity` or `video`: what it chose targets for.
         dropped: keys that a person took out.
         contents: (n,) uint64, a hash of every row's crop; 0 where there is none.
-        config: shares and seed.
+        rule: which subset an identity belongs to.
     """
     identity, identities = tables.codes(columns.table, "identity")
     usable = _usable(columns, contents, dropped)
@@ -72,9 +72,7 @@ def make_pairs(
     distinct[rows] = keep_distinct(identity[rows], contents[rows], is_target[rows])
     feature = np.flatnonzero(distinct & (target_of >= 0) & (target_of != np.arange(len(usable))))
     target = target_of[feature]
-    subset = np.array(
-        [SUBSETS.index(choose_subset(n, config.seed, config.validation, config.test)) for n in identities]
-    )
+    subset = np.array([SUBSETS.index(rule.choose(name)) for name in identities])
     return Pairs(
         columns,
         feature,

@@ -24,7 +24,6 @@ from facepipe.errors import AS_BEFORE, DamagedFile
 from facepipe.execution import PartReport, run_parts
 from facepipe.records import StageReport, Status
 from facepipe.settings import settings_or_none
-from facepipe.splitting import choose_subset
 from facepipe.stages.faces import read_columns
 from facepipe.stages.output import INPUTS, Output, foresee, open_output
 from facepipe.stages.runfile import write_run_file
@@ -252,5 +251,5 @@ def _face_identities(inputs: Inputs) -> dict[str, list[str]]:
         usable[rows[rows >= 0]] = False
     codes, names = tables.codes(found, "identity")
     people = [names[code] for code in np.unique(codes[usable]).tolist()]
-    rule = (inputs.rule.seed, inputs.rule.validation, inputs.rule.test)
-    return {subset: [name for name in people if choose_subset(name, *rule) == subset] for subset in SUBSETS}
+    choose = inputs.rule.subsets.choose
+    return {subset: [name for name in people if choose(name) == subset] for subset in SUBSETS}

@@ -15,9 +15,11 @@ from facepipe.checksums import file_sha256
 from facepipe.config import SUBSETS, settings_of
 from facepipe.errors import AS_BEFORE, Incomplete, InputError, UsageError
 from facepipe.execution.stopwatch import Stopwatch
+from facepipe.inputs.names import published_subset
 from facepipe.likeness import find_alike
 from facepipe.records import StageReport
 from facepipe.settings import read_settings
+from facepipe.splitting import SubsetRule
 from facepipe.stages import overrides
 from facepipe.stages.faces import open_faces, read_columns
 from facepipe.stages.images import write_images
@@ -121,6 +123,7 @@ def _make(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Scans the crops, pairs, splits, writes; gives the seconds by step and the summary."""
     watch = Stopwatch()
+    published = _published_subsets(faces) if config.keep_subsets else None
     size = read_settings(faces.place).get("crop_size", _CROP_SIZE)
     prints, steps = scan(faces, size, out.scratch.uri, config.execution, progress)
     dropped = overrides.read_dropped(targets)
@@ -131,15 +134,27 @@ def _make(
             read_settings(targets).get("per", "identity"),
             dropped,
             prints["content"],
-            config,
+            SubsetRule(config.seed, config.validation, config.test, published),
         )
     with watch.step("compare"):
         alike = _name_alike(pairs, prints)
     with watch.step("write"):
         if dropped:  # for `shard --examples faces`, which reads no pairs
             out.write(overrides.NAME, overrides.encode_overrides(dict.fromkeys(dropped, overrides.DROP)))
-        summary = _write(pairs, alike, out)
+        summary = _write(pairs, alike, published, out)
     return {**watch.seconds, **{f"crops {step}": seconds for step, seconds in steps.items()}}, summary
+
+
+def _published_subsets(faces: Faces) -> dict[str, str]:
+    """Identity -> subset, by the folders that the pictures lie in."""
+    subsets: dict[str, str] = {}
+    for identity, folder in tables.folders(read_columns(faces, ("identity", "path")).table):
+        subset = published_subset(folder, identity)
+        before = subsets.setdefault(identity, subset)
+        if not subset or before != subset:
+            where = f"in {before} and in {subset}" if subset and before else "in no folder train, val or test"
+            raise UsageError(f"--keep-subsets: {identity!r} lies {where}; without it, split chooses the subsets")
+    return subsets
 
 
 def _name_alike(pairs: Pairs, prints: NDArray[np.void]) -> list[dict[str, Any]]:
@@ -157,7 +172,7 @@ def _name_alike(pairs: Pairs, prints: NDArray[np.void]) -> list[dict[str, Any]]:
     ]
 
 
-def _write(pairs: Pairs, alike: list[dict[str, Any]], out: Output) -> dict[str, Any]:
+def _write(pairs: Pairs, alike: list[dict[str, Any]], published: dict[str, str] | None, out: Output) -> dict[str, Any]:
     """The parts that are not there, then the summary: it is written last and says how many parts there are."""
     count = 0
     for count, table in enumerate(pair_tables(pairs), 1):
@@ -174,6 +189,7 @@ def _write(pairs: Pairs, alike: list[dict[str, Any]], out: Output) -> dict[str, 
         "identities": {
             subset: [pairs.identities[identity] for i, identity in people if SUBSETS[i] == subset] for subset in SUBSETS
         },
+        "published_subsets": published,
         "duplicates": pairs.duplicates,
         "alike_under_two_identities": len(alike),
         "alike": alike[:_ALIKE_LISTED],
@@ -195,7 +211,10 @@ def _tell(report: StageReport, summary: dict[str, Any], out: Place, config: Spli
         return
     people = sum(len(names) for names in summary["identities"].values())
     for subset, share in (("validation", config.validation), ("test", config.test)):
-        if share and not summary["identities"][subset]:
+        held_out = summary["identities"][subset]
+        if len(held_out) == 1:
+            report.notes.append(f"only one person is in {subset}: figures on {held_out[0]} alone say little")
+        if share and not held_out and not config.keep_subsets:
             report.notes.append(
                 f"nobody is in {subset}: of {people:,} people none fell into a share of {share:g}; "
                 f"give a larger --{subset}, or another --seed"

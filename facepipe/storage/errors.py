@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 from facepipe.errors import InputError, OutputError, StorageDown
+from facepipe.text import printable
 
 _IN_THE_WAY = "move it away, or give another output"
 _DENIED = "no permission to write there; change the folder's owner or mode, or give another output"
@@ -26,22 +27,16 @@ _ADVICE = {
 _GONE = frozenset({errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH})
 
 
-def shown(path: str) -> str:
-    """A path for a message: one line, valid Unicode."""
-    text = path.encode("utf-8", "backslashreplace").decode()
-    return text if text.isprintable() else repr(text)
-
-
 def output_error(path: str, error: OSError) -> OutputError:
     """What the system said about writing `path`, as one line that says what to do."""
     advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
-    return OutputError(f"can't write {shown(path)}: {advice}")
+    return OutputError(f"can't write {printable(path)}: {advice}")
 
 
 def input_error(path: str, error: OSError) -> InputError:
     """What the system said about reading `path`, as one line; a `StorageDown` where a server or mount is gone."""
     kind = StorageDown if error.errno in _GONE else InputError
-    return kind(f"can't read {shown(path)}: {(error.strerror or str(error)).lower()}")
+    return kind(f"can't read {printable(path)}: {(error.strerror or str(error)).lower()}")
 
 
 class Answer(NamedTuple):

@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import FacepipeError, InputError
-from facepipe.storage.errors import input_error, output_error, shown
+from facepipe.storage.errors import input_error, output_error
 from facepipe.storage.places import OWN_PREFIX, READ_LIMIT_BYTES, Entry, Place, relative
+from facepipe.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,9 +77,9 @@ class LocalFolder(Place):
     def _checked_size(fd: int, name: str, max_bytes: int) -> int:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"can't read {shown(name)}: it is no regular file")
+            raise InputError(f"can't read {printable(name)}: it is no regular file")
         if found.st_size > max_bytes:
-            raise InputError(f"can't read {shown(name)}: it has {found.st_size:,} bytes, {max_bytes:,} are allowed")
+            raise InputError(f"can't read {printable(name)}: it has {found.st_size:,} bytes, {max_bytes:,} are allowed")
         return found.st_size
 
     def exists(self, path: str = "") -> bool:

@@ -9,9 +9,10 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from facepipe.errors import OutputError
-from facepipe.storage.errors import output_error, shown
+from facepipe.storage.errors import output_error
 from facepipe.storage.local import NO_LOCKS
 from facepipe.storage.places import OWN_PREFIX
+from facepipe.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,11 +53,11 @@ def share_lock(root: Place, k: int = 1, n: int = 1) -> Iterator[None]:
                 raise
             os.unlink(name)
             name = root.local_path(f"{OWN_PREFIX}{k}-of-{n}.held")
-            advice += f"; if no such process runs, remove {shown(name)} (this file system has no locks)"
+            advice += f"; if no such process runs, remove {printable(name)} (this file system has no locks)"
             lock = SoftFileLock(name, timeout=_WAIT_S)
             lock.acquire()
     except Timeout:
-        raise OutputError(f"another run ({_signature(name)}) is writing {shown(str(root))}; {advice}") from None
+        raise OutputError(f"another run ({_signature(name)}) is writing {printable(str(root))}; {advice}") from None
     except OSError as error:
         raise output_error(name if error.errno == errno.ELOOP else root.local_path(), error) from None
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facepipe.sources.listing import Group, ListingBuilder
+from facepipe.inputs.listing import Group, ListingBuilder
 from facepipe.sources.plan import changes_since, make_plan, write_plan
 from facepipe.storage import place
 

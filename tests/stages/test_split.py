@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import cv2
@@ -11,11 +12,11 @@ import pytest
 from facesets import encode_crop, hash_folder, make_failure, make_row, make_rows, write_faces
 
 from facepipe import parquet
-from facepipe.config import Execution, SelectConfig, SplitConfig
-from facepipe.errors import Incomplete, InputError, SettingsChanged
+from facepipe.config import Execution, SelectConfig, ShardConfig, SplitConfig
+from facepipe.errors import Incomplete, InputError, SettingsChanged, UsageError
 from facepipe.execution.progress import QuietProgress
 from facepipe.media.image import decode
-from facepipe.stages import pairs, select, split
+from facepipe.stages import pairs, select, shard, split, verify
 from facepipe.storage import place
 
 
@@ -265,3 +266,60 @@ def test_targets_of_other_faces_are_refused(faces, tmp_path):
         Incomplete, match=r"targets was chosen from other faces than .*faces; run `facepipe select` again"
     ):
         split.run(config, QuietProgress())
+
+
+def in_folders(*folders):
+    """Rows of person after person, whose pictures lie in a folder above their own."""
+    rows = []
+    for person, folder in enumerate(folders):
+        own = [make_row(person, frame) for frame in range(4)]
+        rows += [dataclasses.replace(row, path=f"{folder}/{row.identity}/{row.path}") for row in own]
+    return rows
+
+
+@pytest.mark.usefixtures("in_process")
+def test_published_subsets_are_kept(tmp_path):
+    """`--keep-subsets` puts people where their folders say, for pairs, for single faces, and before `verify`."""
+    folders = ("train", "val", "test", "raw/train", "Training")
+    write_faces(tmp_path / "faces", rows := in_folders(*folders))
+    report = run(tmp_path, keep_subsets=True)
+    names = [row.identity for row in rows[::4]]
+    expected = {"train": [names[0], names[3], names[4]], "validation": [names[1]], "test": [names[2]]}
+    assert summary(tmp_path / "pairs")["identities"] == expected
+    assert [note for note in report.notes if note.startswith("only one person is in")] == [
+        f"only one person is in {subset}: figures on {expected[subset][0]} alone say little"
+        for subset in ("validation", "test")
+    ]
+    shard.run(
+        ShardConfig(
+            input=str(tmp_path / "pairs"),
+            faces=str(tmp_path / "faces"),
+            output=str(tmp_path / "shards"),
+            examples="faces",
+            execution=Execution(workers=1),
+        ),
+        QuietProgress(),
+    )
+    made = json.loads((tmp_path / "shards/faces/1.0.0/run.json").read_text())
+    assert made["identities"] == expected
+    assert [found for found in verify.run(str(tmp_path), QuietProgress()) if "/faces/run.json" not in found.path] == []
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize(
+    ("folders", "said"),
+    [
+        (("train", "Ann"), "lies in no folder train"),
+        (("train", "val"), "lies in (train and in validation|validation and in train)"),
+    ],
+)
+def test_subsets_that_are_not_published_can_t_be_kept(tmp_path, folders, said):
+    """Who lies in no subset's folder, or in two, is named."""
+    rows = in_folders(*folders)
+    if folders[1] == "val":
+        rows = [
+            dataclasses.replace(row, identity="Ann", path=f"{row.path.split('/')[0]}/Ann/{row.key}") for row in rows
+        ]
+    write_faces(tmp_path / "faces", rows)
+    with pytest.raises(UsageError, match=said):
+        run(tmp_path, keep_subsets=True)

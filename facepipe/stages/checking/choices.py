@@ -12,7 +12,7 @@ from facepipe import parquet, tables
 from facepipe.config import SUBSETS
 from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.records import Status
-from facepipe.splitting import choose_subset
+from facepipe.splitting import SubsetRule
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
 from facepipe.stages.faces import FaceColumns, open_faces, read_columns
 
@@ -87,7 +87,7 @@ def check_pairs(folder: Place, faces: FaceColumns | None, advance: Callable[[], 
         yield from found
         advance()
     if settings is not None:
-        yield from _check_rule(folder, subset_of, settings)
+        yield from _check_rule(folder, subset_of, settings, summary["published"] if summary else None)
     if summary is not None and {s: counts[s] for s in SUBSETS} != {s: summary["pairs"].get(s, 0) for s in SUBSETS}:
         yield problem(folder, SUMMARY, f"it declares {summary['pairs']}, the parts hold {dict(counts)}")
 
@@ -95,7 +95,8 @@ def check_pairs(folder: Place, faces: FaceColumns | None, advance: Callable[[], 
 def _read_summary(folder: Place) -> dict[str, Any] | None:
     try:
         found = json.loads(folder.read(SUMMARY))
-        return {"parts": int(found["parts"]), "pairs": dict(found["pairs"])}
+        published = found.get("published_subsets")
+        return {"parts": int(found["parts"]), "pairs": dict(found["pairs"]), "published": published}
     except (FacepipeError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
@@ -130,8 +131,10 @@ def _check_places(folder: Place, name: str, table: parquet.Table, faces: FaceCol
             yield problem(folder, name, f"{len(bad):,} {kind}s do not lie where it says, such as {bad[0]!r}")
 
 
-def _check_rule(folder: Place, subset_of: dict[str, str], settings: dict[str, Any]) -> Iterator[Problem]:
-    rule = (settings.get("seed", 0), settings.get("validation", 0), settings.get("test", 0))
+def _check_rule(
+    folder: Place, subset_of: dict[str, str], settings: dict[str, Any], published: dict[str, str] | None
+) -> Iterator[Problem]:
+    rule = SubsetRule(settings.get("seed", 0), settings.get("validation", 0), settings.get("test", 0), published)
     for identity, subset in subset_of.items():
-        if choose_subset(identity, *rule) != subset:
+        if rule.choose(identity) != subset:
             yield problem(folder, "", f"{identity!r} is in {subset}, the settings put it elsewhere")

@@ -11,6 +11,7 @@ from facepipe import parquet
 from facepipe.checksums import file_sha256
 from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError
 from facepipe.settings import read_settings
+from facepipe.splitting import SubsetRule
 from facepipe.stages.faces import Faces, open_faces
 from facepipe.stages.output import INPUTS
 from facepipe.stages.overrides import read_dropped
@@ -27,9 +28,7 @@ SUMMARY = "summary.json"
 class Rule:
     """How `split` chose subsets, for the single faces, and whom it left out."""
 
-    seed: int
-    validation: float
-    test: float
+    subsets: SubsetRule
     dropped: frozenset[str]
 
 
@@ -48,7 +47,8 @@ class Inputs:
         """One hash over the faces, one over the pairs."""
         names = [SUMMARY, *(parquet.part_name(number) for number in range(self.parts))]
         lines = "".join(f"{name} {file_sha256(self.pairs, name)}\n" for name in names)
-        rule = f"{self.rule.seed} {self.rule.validation} {self.rule.test} {sorted(self.rule.dropped)}"
+        chosen = self.rule.subsets
+        rule = f"{chosen.seed} {chosen.validation} {chosen.test} {sorted(self.rule.dropped)}"
         return {"faces": self.faces.digest, "pairs": hashlib.sha256((lines + rule).encode()).hexdigest()}
 
 
@@ -75,13 +75,18 @@ def open_inputs_of(faces_uri: str, pairs_uri: str) -> Inputs:
     names = map(parquet.part_name, range(summary["parts"]))
     if missing := [name for name in names if not pairs.exists(name)]:
         raise Incomplete(f"{pairs} lacks {missing[0]}; run `facepipe split` again {AS_BEFORE}")
-    rule = Rule(settings["seed"], settings["validation"], settings["test"], frozenset(read_dropped(pairs)))
+    subsets = SubsetRule(settings["seed"], settings["validation"], settings["test"], summary["published"])
+    rule = Rule(subsets, frozenset(read_dropped(pairs)))
     return Inputs(faces, pairs, summary["parts"], summary["identities"], rule)
 
 
 def _read_summary(pairs: Place) -> dict[str, Any]:
     try:
         found = json.loads(pairs.read(SUMMARY))
-        return {"parts": int(found["parts"]), "identities": dict(found["identities"])}
+        return {
+            "parts": int(found["parts"]),
+            "identities": dict(found["identities"]),
+            "published": found.get("published_subsets"),
+        }
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFile(f"{pairs}/{SUMMARY} is damaged ({error}); run `facepipe split` again {AS_BEFORE}") from error

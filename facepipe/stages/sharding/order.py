@@ -14,7 +14,6 @@ from facepipe import parquet, tables
 from facepipe.config import SUBSETS
 from facepipe.records import Status
 from facepipe.seeding import mix_numbers, order_numbers
-from facepipe.splitting import choose_subset
 from facepipe.stages.sharding.plan import TRAIN
 from facepipe.storage import place
 from facepipe.tfds import shard_name
@@ -155,7 +154,7 @@ def _read_faces(inputs: Inputs) -> Iterator[tuple[parquet.Table, NDArray[np.int6
         rows = np.flatnonzero(usable)
         found = tables.take(table, rows)
         codes, names = tables.codes(found, "identity")
-        subsets = [SUBSETS.index(choose_subset(n, rule.seed, rule.validation, rule.test)) for n in names]
+        subsets = [SUBSETS.index(rule.subsets.choose(name)) for name in names]
         none = np.zeros(len(rows), dtype=np.int32)
         columns = {name: found.column(name) for name in ("key", "identity", "label")}
         columns |= {"feature_part": none + part, "feature_row": rows, "target_part": none, "target_row": none}

@@ -11,7 +11,8 @@ from pyarrow import parquet
 
 from facepipe.config import ExtractConfig
 from facepipe.errors import UsageError
-from facepipe.sources import list_sources
+from facepipe.inputs import list_sources
+from facepipe.stages.facerows import key_of
 from facepipe.storage import place
 
 
@@ -108,6 +109,15 @@ def test_one_picture_for_several_people(tmp_path):
     ]  # fmt: skip
 
 
+def test_keys_are_different_whatever_paths_are_called(tmp_path):
+    """A file called as the second row of another one would be has a key of its own."""
+    listed_twice = "path,identity,x1,y1,x2,y2\nx,ann,0,0,9,9\nx,ann,9,0,18,9\nx~1,ann,,,,\nx~1~1,ann,,,,\n"
+    sources = listed(tmp_path, listed_twice)
+    assert len({key_of(source, 0, 0) for source in sources}) == 4
+    clip, still = listed(tmp_path, "path,identity\nv.mp4,a\nv.mp4@1,b\n")
+    assert key_of(clip, 1, 0) != key_of(still, 0, 0)
+
+
 def test_names_that_are_no_unicode(tmp_path):
     """A path in another encoding names the file of those bytes."""
     (source,) = listed(tmp_path, "path,identity\ncaf\udce9.jpg,J\udcf6rg\n")
@@ -115,8 +125,8 @@ def test_names_that_are_no_unicode(tmp_path):
 
 
 MISTAKES = [
-    ("file,identity\na.jpg,a\n", "no column 'path'; there is file, identity"),
-    ("paht,identity\na.jpg,a\n", "no column 'path'; the nearest is 'paht'"),
+    ("file,identity\na.jpg,a\n", "no column 'path'; it can be file, identity"),
+    ("paht,identity\na.jpg,a\n", "no column 'path'; did you mean paht?"),
     ("path,person\na.jpg,a\n", "no column 'identity'"),
     ("", "no column 'path'"),
     ("path,identity\n", "names no image"),
@@ -143,9 +153,9 @@ MISTAKES = [
     ("path,identity,label\na.jpg,a,1e30\n", "line 2: label is '1e30'"),
     (f"path,identity,label\na.jpg,a,{2**63}\n", "line 2: label is '9223372036854775808'"),
     ("path,identity\na.jpg,a\nb.jpg,a\n./a.jpg,a\n", "lines 2 and 4 both name 'a.jpg' for 'a'"),
-    ("path,identity,frame_index\na.mp4,a,0\na.mp4,a,1\n", "line 3: a.mp4 is a film and taken whole: list it once"),
-    ("path,identity,frame_index\nb.mp4,a,0\na.mp4,a,7\n", "line 3: a.mp4 is a film and taken whole"),
-    ("path,identity,video\na.mp4,a,v\na.mp4,b,v\na.mp4,a,w\n", "line 4: a.mp4 is a film and taken whole"),
+    ("path,identity,frame_index\na.mp4,a,0\na.mp4,a,1\n", "line 3: a.mp4 is a video and taken whole: list it once"),
+    ("path,identity,frame_index\nb.mp4,a,0\na.mp4,a,7\n", "line 3: a.mp4 is a video and taken whole"),
+    ("path,identity,video\na.mp4,a,v\na.mp4,b,v\na.mp4,a,w\n", "line 4: a.mp4 is a video and taken whole"),
     ('path,identity\n"a\nb.jpg",a\nc.jpg,\n', "line 4: the identity of 'c.jpg'"),
     ("path,identity\n" + "a" * 200_000 + ".jpg,a\n", "line 2: field larger than field limit"),
     (b"PAR1 is no Parquet file", "no Parquet file that can be read"),
@@ -166,7 +176,7 @@ def test_mistakes_name_the_line(tmp_path, content, said):
 
 def test_missing_label_column(tmp_path):
     """A column that `--label` names must be there; the default one need not."""
-    with pytest.raises(UsageError, match="no column 'smile' for --label; the nearest is 'smiles'"):
+    with pytest.raises(UsageError, match="no column 'smile' for --label; did you mean smiles"):
         listed(tmp_path, "path,identity,smiles\na.jpg,a,1\n", label="smile")
 
 
@@ -225,7 +235,7 @@ def test_parquet_of_broken_text(tmp_path):
 
 def test_parquet_of_billions_of_rows(tmp_path, monkeypatch):
     """A small file that stands for more rows than anybody has is refused from its footer."""
-    monkeypatch.setattr("facepipe.sources.tables._MAX_ROWS", 1000)
+    monkeypatch.setattr("facepipe.inputs.tables._MAX_ROWS", 1000)
     with pytest.raises(UsageError, match="has 1,001 rows"):
         write_parquet(tmp_path, {"path": ["a.jpg"] * 1001, "identity": ["a"] * 1001})
 

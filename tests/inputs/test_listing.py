@@ -14,12 +14,12 @@ import pytest
 
 from facepipe.config import ExtractConfig
 from facepipe.errors import InputError, UsageError
+from facepipe.inputs import list_sources, tree
+from facepipe.inputs.listing import VIDEO_WEIGHT, Group, ListingBuilder
+from facepipe.inputs.tree import StoreTree
 from facepipe.parquet import PLAN
-from facepipe.sources import list_sources
-from facepipe.sources.listing import VIDEO_WEIGHT, Group, ListingBuilder
-from facepipe.sources.notes import left_out
+from facepipe.schemas import UNKNOWN_SIZE
 from facepipe.sources.plan import make_plan
-from facepipe.sources.tree import StoreTree
 from facepipe.storage import place
 
 PEOPLE = ["Zoe", "ann", "Ann", "Émile", "9", "10", "J. R. Smith"]
@@ -59,7 +59,7 @@ def test_order_does_not_depend_on_locale_or_time_zone(tmp_path):
     """Another locale, time zone and hash seed change nothing."""
     make(tmp_path, TREE)
     code = (
-        "import sys; from facepipe.sources import list_sources; from facepipe.storage import place;"
+        "import sys; from facepipe.inputs import list_sources, tree; from facepipe.storage import place;"
         "from facepipe.config import ExtractConfig;"
         "print([ascii(s) for s in list_sources(place(sys.argv[1]), ExtractConfig()).sources()])"
     )
@@ -244,11 +244,12 @@ def test_pictures_and_films_that_nothing_reads_are_counted(tmp_path):
         "ts",
     ]
     make(tmp_path, names)
-    told = ["left out: 3 .dng, 1 .dv, 1 .mod, 1 .ts, 1 .vob, 1 .zip (no reader)"]
+    others = "1 .dv, 1 .mod, 1 .ts, 1 .txt, 1 .vob, 1 without an extension"
+    told = [f"left out: 3 .dng, 1 .zip (no reader); {others} (neither picture nor video); 1 (hidden)"]
     assert listed(tmp_path).notes == told
-    tree = StoreTree(place(str(tmp_path)))
-    assert [folder.files for folder in tree.walk()] == [["1.jpg"]]
-    assert left_out(tree.unread()) == told
+    store = StoreTree(place(str(tmp_path)))
+    assert [folder.files for folder in store.walk()] == [["1.jpg"]]
+    assert store.left_out.tell() == told
     (tmp_path / "a/1.jpg").unlink()
     assert listed(tmp_path).notes == told
 
@@ -292,7 +293,7 @@ def test_folders_without_permission(open_path, name):
     os.chmod(open_path / name, 0)
     code = """
 import sys
-from facepipe.sources import list_sources; from facepipe.storage import place; from facepipe.config import ExtractConfig
+from facepipe.inputs import list_sources, tree; from facepipe.storage import place; from facepipe.config import ExtractConfig
 import os
 here = place(sys.argv[1])
 list_sources(here, ExtractConfig()), here.read("p/1.jpg")  # loads all modules
@@ -307,7 +308,9 @@ for source in list_sources(here, ExtractConfig()).sources():
     assert done.stdout.split("\n") == ["p/1.jpg 7", f"{name} InputError True", ""]
 
 
-@pytest.mark.parametrize(("name", "said"), [("missing", "no folder"), ("file.jpg", "a file; give a folder")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("missing", "is not a directory; expected"), ("file.jpg", "is a file; expected a directory")]
+)
 def test_no_folder(tmp_path, name, said):
     """An input that is missing or a file is an error that says so."""
     make(tmp_path, ["file.jpg"])
@@ -401,3 +404,19 @@ def test_frames_and_boxes_come_back(tmp_path):
         assert (source.box, source.label, source.is_video, source.file) == (boxes[i], labels[i], False, f"d/{i}.jpg")
     assert listing.to_arrow().schema == PLAN
     listing.to_arrow().validate(full=True)
+
+
+@pytest.mark.parametrize("slow_s", [0.0, 60.0], ids=["many at once", "one after the other"])
+def test_sizes_of_files_and_of_what_is_none(tmp_path, monkeypatch, slow_s):
+    """In the order that was asked for, whether the disk is taken for a slow one or not."""
+    monkeypatch.setattr(tree, "_SLOW_S", slow_s)
+    names = [f"{i:03}.jpg" for i in range(300)]
+    for i, name in enumerate(names):
+        (tmp_path / name).write_bytes(b"x" * i)
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.jpg").symlink_to("007.jpg")
+    (tmp_path / "broken.jpg").symlink_to("nothing")
+    none = ["folder.jpg", "pipe.jpg", "broken.jpg", "missing.jpg", "no\0name.jpg"]
+    asked = [*none, "link.jpg", *reversed(names)]
+    assert tree.open_tree(place(str(tmp_path))).sizes(asked) == [UNKNOWN_SIZE] * len(none) + [7, *range(299, -1, -1)]

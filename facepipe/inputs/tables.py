@@ -7,8 +7,8 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import InputError, UsageError
-from facepipe.sources.names import shown
 from facepipe.storage import file_at
+from facepipe.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ def read_table(uri: str, option: str) -> tuple[str, list[str], Lines]:
         UsageError: it can't be read; also while the rows are read.
     """
     data, name = _read(uri, option)
-    where = shown(name)
+    where = printable(name)
     names, lines = _parquet(data, where) if data[:4] == b"PAR1" else _csv(data, where)
     return where, names, lines
 

@@ -8,8 +8,8 @@ import pytest
 
 from facepipe.config import ExtractConfig
 from facepipe.errors import InputError, UsageError
-from facepipe.sources import describe, list_sources
-from facepipe.sources.tree import StoreTree
+from facepipe.inputs import describe, list_sources
+from facepipe.inputs.tree import StoreTree
 from facepipe.stages.output import open_output
 from facepipe.storage import place
 
@@ -186,7 +186,7 @@ def test_celeba_as_archived(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "label", "said"),
     [
-        ({}, "Smilling", "no column 'Smilling'; the nearest is 'Smiling'"),
+        ({}, "Smilling", "no column 'Smilling'; did you mean Smiling"),
         ({"identity_CelebA.txt": "000001.jpg 1\n"}, "label", "does not say who is on 000002.jpg"),
         ({"identity_CelebA.txt": "000001.jpg 1\n000002.jpg\n"}, "label", "line 2: 1 fields, 2 are needed"),
         ({"identity_CelebA.txt": ""}, "label", "has no lines"),

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from typing import TYPE_CHECKING
 
 from facepipe.errors import InputError, UsageError
-from facepipe.sources.names import shown, stem
+from facepipe.inputs.names import stem
+from facepipe.text import nearest, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from facepipe.inputs.tree import Tree
     from facepipe.records import Box
-    from facepipe.sources.tree import Tree
 
 _SEPARATORS = re.compile(r"[,;\s]+")
+_RUN_STARTS = re.compile(r'^["\t ]*+([^/\n]*)(?:/.*)?$', re.MULTILINE)
+"""A line of VGGFace2's boxes, and the person in it."""
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; the nearest is 'x'`, or what there is."""
-    names = list(known)
-    close = difflib.get_close_matches(name.lower(), [known_name.lower() for known_name in names], 1, 0.5)
-    if close:
-        return f"the nearest is {next(known_name for known_name in names if known_name.lower() == close[0])!r}"
-    listed = ", ".join(names[:50]) or "nothing"
-    return f"there is {listed[:500]}"
+def missing_column(where: str, column: str, known: Iterable[str], option: str = "") -> UsageError:
+    """The error for a column that is not there, with what was probably meant."""
+    names = [printable(name) for name in known][:50]
+    return UsageError(f"{where} has no column {column!r}{option}; {nearest(column, names)[:500]}")
 
 
 def to_number(text: str, path: str, line: int, what: str) -> float:
@@ -36,7 +35,7 @@ def to_number(text: str, path: str, line: int, what: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(f"{shown(path)}, line {line}: {what} is {shown(text)[:50]!r}, not a number")
+        raise UsageError(f"{printable(path)}, line {line}: {what} is {printable(text)[:50]!r}, not a number")
     return value
 
 
@@ -61,7 +60,7 @@ def read_labeled_faces(tree: Tree, path: str) -> dict[str, Box]:
         fields = line.split(",")
         if len(fields) < 6:
             raise UsageError(
-                f"{shown(path)}, line {number}: {len(fields)} fields; expected file,0,centre x,centre y,width,height"
+                f"{printable(path)}, line {number}: {len(fields)} fields; expected file,0,x,y,width,height"
             )
         x, y, width, height = (to_number(text, path, number, "a box field") for text in fields[2:6])
         if width > 0 and height > 0:
@@ -80,43 +79,30 @@ class BoxIndex:
         self._path = path
         self._text = tree.read_text(path)
         self._runs: dict[str, list[tuple[int, int, int]]] = {}
-        self._index()
-
-    def _index(self) -> None:
         """Person -> (first line's number, start, end) of every run of lines."""
-        start, number, first, current = 0, 0, 0, ""
-        text, at = self._text, 0
-        while at < len(text):
-            number += 1
-            end = text.find("\n", at)
-            end = len(text) if end < 0 else end
-            person = text[at : text.find("/", at, end) if "/" in text[at:end] else at].lstrip('" ')
-            if person != current:
-                self._runs.setdefault(current, []).append((first, start, at))
-                start, first, current = at, number, person
-            at = end + 1
-        self._runs.setdefault(current, []).append((first, start, len(text)))
+        start, first, current = 0, 1, ""
+        for number, line in enumerate(_RUN_STARTS.finditer(self._text), 1):
+            if line[1] != current:
+                self._runs.setdefault(current, []).append((first, start, line.start()))
+                start, first, current = line.start(), number, line[1]
+        self._runs.setdefault(current, []).append((first, start, len(self._text)))
 
     def boxes(self, person: str) -> dict[str, Box]:
         """`n000002/0001_01` -> box, of one person."""
         boxes: dict[str, Box] = {}
         for first, start, end in self._runs.get(person, []):
             for number, line in enumerate(self._text[start:end].split("\n"), first):
-                if line.strip():
-                    self._read_line(number, line, boxes)
+                fields = [field.strip(' "\r') for field in line.split(",")]
+                box = _corner_box(fields, self._path, number) if line.strip() else None
+                if box:
+                    boxes[stem(fields[0])] = box
         return boxes
-
-    def _read_line(self, number: int, line: str, boxes: dict[str, Box]) -> None:
-        fields = [field.strip(' "\r') for field in line.split(",")]
-        box = _corner_box(fields, self._path, number)
-        if box:
-            boxes[stem(fields[0])] = box
 
 
 def _corner_box(fields: list[str], path: str, line: int) -> Box | None:
     """The box of `file, x, y, width, height`; None where it is empty."""
     if len(fields) < 5:
-        raise UsageError(f"{shown(path)}, line {line}: {len(fields)} fields; expected file, x, y, width, height")
+        raise UsageError(f"{printable(path)}, line {line}: {len(fields)} fields; expected file, x, y, width, height")
     x, y, width, height = (to_number(text, path, line, "a box field") for text in fields[1:5])
     return (x, y, x + width, y + height) if width > 0 and height > 0 else None
 
@@ -133,7 +119,7 @@ def read_corner_boxes(tree: Tree, path: str) -> dict[str, Box | None]:
         if "." in fields[0]:
             boxes[stem(fields[0])] = _corner_box(fields, path, number)
     if not boxes:
-        raise InputError(f"{shown(path)} has no lines; download it again")
+        raise InputError(f"{printable(path)} has no lines; download it again")
     return boxes
 
 
@@ -158,11 +144,23 @@ def read_columns(tree: Tree, path: str, column: str) -> dict[str, str]:
                 continue
             index = 1
         if len(fields) <= index:
-            raise UsageError(f"{shown(path)}, line {number}: {len(fields)} fields, {index + 1} are needed")
+            raise UsageError(f"{printable(path)}, line {number}: {len(fields)} fields, {index + 1} are needed")
         values[stem(fields[0].rpartition("/")[2])] = fields[index]
     if not values:
-        raise InputError(f"{shown(path)} has no lines; download it again")
+        raise InputError(f"{printable(path)} has no lines; download it again")
     return values
+
+
+def to_label(text: str, path: str, label: str, file: str) -> int:
+    """An attribute of a file as an integer, -1 as 0.
+
+    Raises:
+        UsageError: it is no whole number of 64 bits.
+    """
+    if not _WHOLE.fullmatch(text):
+        said = f"{label} of {printable(file)} is {printable(text)[:50]!r}"
+        raise UsageError(f"{printable(path)}: {said}, not a whole number")
+    return 0 if text == "-1" else int(text)
 
 
 def _column_index(header: list[str], column: str, path: str) -> int:
@@ -173,5 +171,5 @@ def _column_index(header: list[str], column: str, path: str) -> int:
         return 1
     lowered = [name.lower() for name in names]
     if column.lower() not in lowered:
-        raise UsageError(f"{shown(path)} has no column {column!r}; {nearest(column, names)}")
+        raise missing_column(printable(path), column, names)
     return lowered.index(column.lower()) + 1

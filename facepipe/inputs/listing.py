@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,16 +14,17 @@ import pyarrow as pa
 from facepipe.parquet import PLAN, table_to_sources
 from facepipe.schemas import UNKNOWN_SIZE
 from facepipe.sources.cuts import cut
-from facepipe.sources.names import shown
+from facepipe.text import to_unicode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from facepipe.records import Box, Source
 
 Sizes: TypeAlias = "Callable[[Sequence[str]], list[int]]"
 """Gives the sizes, bytes, of files by their names relative to the input; `UNKNOWN_SIZE` of what is no file."""
 _CHUNK_ROWS = 1 << 13
+_LIKE_KEY = re.compile(r"[~@][0-9]+$")
 VIDEO_WEIGHT = 200
 """A video file counts as this many images when parts are cut: a part with one is neither tiny nor endless."""
 
@@ -107,12 +110,13 @@ class ListingBuilder:
     """Rows, and the weight of each when parts are cut; 0: they stay together."""
     _columns: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in PLAN.names})
     _chunks: list[Any] = field(default_factory=list)
-    _odd: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the limit is reached."""
-        return 0 < self.limit <= self.rows
+    def extend(self, groups: Iterable[Group]) -> None:
+        """Adds groups until the limit is reached."""
+        for group in groups:
+            self.add(group)
+            if 0 < self.limit <= self.rows:
+                break
 
     def add(self, group: Group) -> None:
         """Appends a group's sources."""
@@ -121,30 +125,18 @@ class ListingBuilder:
         files = [f"{group.folder}/{name}" for name in group.files] if group.folder else list(group.files)
         columns = self._columns
         columns["file"] += files
-        columns["path"] += self._paths(files)
+        columns["path"] += map(to_unicode, files)
         columns["identity"] += _for_each(group.identity, count)
         columns["video"] += _for_each(group.video, count)
         columns["frame_index"] += group.frames or (range(count) if group.video and not group.is_video else [0] * count)
         columns["box"] += group.boxes or [None] * count
         columns["label"] += group.labels or [None] * count
-        columns["repeat"] += group.repeats or [0] * count
+        columns["repeat"] += _repeats(files, group.repeats)
         columns["is_video"] += [group.is_video] * count
         self.rows += count
         self._groups.append((count, VIDEO_WEIGHT if group.is_video else 0 if group.video else 1))
         if len(columns["file"]) >= _CHUNK_ROWS:
             self._flush()
-
-    def _paths(self, files: list[str]) -> list[str]:
-        """Valid Unicode, different for different files."""
-        if not any("\\" in name or not _is_utf8(name) for name in files):
-            return files
-        paths = []
-        for name in files:
-            path = shown(name)
-            while self._odd.setdefault(path, name) != name:
-                path += "\\"
-            paths.append(path)
-        return paths
 
     def _flush(self) -> None:
         columns = self._columns
@@ -179,12 +171,12 @@ def _texts(texts: list[str]) -> Any:
 
 
 def _for_each(names: str | Sequence[str], count: int) -> list[str]:
-    return [shown(names)] * count if isinstance(names, str) else [shown(name) for name in names]
+    return [to_unicode(names)] * count if isinstance(names, str) else list(map(to_unicode, names))
 
 
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+def _repeats(files: list[str], repeats: Sequence[int]) -> Iterable[int]:
+    """Raised by one for files called `x~1` or `x@1`: keys say so of the first repeat and frame of `x`."""
+    alike = [bool(_LIKE_KEY.search(file)) if file[-1:].isdigit() else False for file in files]
+    if not any(alike):
+        return repeats or [0] * len(files)
+    return map(operator.add, repeats or [0] * len(files), alike)
