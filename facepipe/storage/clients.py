@@ -13,6 +13,8 @@ OPTIONS = ("endpoint_override", "scheme", "region", "anonymous")
 """What may follow `?` in an object store's URI."""
 CONNECTIONS = 128
 """At once and a process, to one store: two calls of 50 ms an image, and a worker still gets a thousand a second."""
+_SILENT_S = 10
+"""For which a store may fall silent, or not take a connection: a busy one answers late, and later if asked again."""
 _GS_RETRY_S = 1
 """For which Google's client tries again by itself."""
 
@@ -78,6 +80,8 @@ def _connect_s3(root: str, options: dict[str, str], anonymous: bool) -> Any:
         region=region,
         scheme=options.get("scheme"),
         endpoint_override=options.get("endpoint_override"),
+        request_timeout=_SILENT_S,
+        connect_timeout=_SILENT_S,
         allow_delayed_open=True,  # small objects: one put instead of three requests
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),  # `cloud` tries again
     )
