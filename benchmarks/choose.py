@@ -4,8 +4,7 @@
     python benchmarks/choose.py [--sizes 77641,155282,310563,621126] [--faces FOLDER] [--shard]
 
 Rows are laid out as YouTube Faces is: 1,595 people, 3,425 videos at 621,126 images, in parts of 512; every row carries a
-real crop (of `--faces`, the output of an extract; else scikit-image's faces), turned and shifted by person. The mesh is left out (`--refine none`): it
-costs the same for every candidate. CPU is user + system of all processes, memory the largest of any one process; slope
+real crop (of `--faces`, the output of an extract; else scikit-image's faces), turned and shifted by person. CPU is user + system of all processes, memory the largest of any one process; slope
 is the log-log slope of the CPU time against the size before: 1 is linear.
 """
 
@@ -76,7 +75,8 @@ def make_faces(output: str, images: int, pictures: list[np.ndarray]) -> None:
             row = FaceRow(f"{path}#0", path, identity, video, i % IMAGES_A_VIDEO, 0, "ok", width=320, height=240)
             row.bbox, row.landmarks = [100.0, 60.0, 190.0, 160.0 + yaw], [1.5 * n for n in range(10)]
             row.score, row.yaw, row.pitch, row.roll = 0.9, yaw, pitch, 1.0
-            row.frontal_angle, row.sharpness, row.crop_scale = math.hypot(yaw, pitch), sharpness / 40, 0.8
+            row.frontal_angle, row.pose_error = math.hypot(yaw, pitch), 3.0
+            row.sharpness, row.crop_scale = sharpness / 40, 0.8
             row.crop = encode(i // IMAGES_A_PERSON)[i % 20] + i.to_bytes(4, "little")
             rows.append(row)
         parquet.write_table(out, parquet.part_name(number), parquet.rows_to_table(rows))
@@ -100,7 +100,7 @@ def main() -> None:
             make_faces(f"{folder}/faces", images, pictures)
             faces, rest = ["--faces", f"{folder}/faces"], ["--workers", options.workers, "--quiet"]
             stages = {
-                "select": ["select", "-i", f"{folder}/faces", "-o", f"{folder}/targets", "--refine", "none", "--quiet"],
+                "select": ["select", "-i", f"{folder}/faces", "-o", f"{folder}/targets", "--quiet"],
                 "split": ["split", *faces, "--targets", f"{folder}/targets", "-o", f"{folder}/pairs", *rest],
             }
             if options.shard:

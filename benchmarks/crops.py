@@ -21,7 +21,7 @@ import numpy as np
 
 from facepipe import cropping
 from facepipe.detection import make_detector
-from facepipe.pose import estimate_pose
+from facepipe.face.orientation import make_orientation
 
 ROOT = Path(__file__).resolve().parents[1]
 REPEATS = 5
@@ -92,7 +92,8 @@ def main() -> None:
         [faces] = detector.refine([image], detector.detect([image], 40))
         if faces:
             crops.append(cv2.cvtColor(cropping.cut_crop(image, faces[0].box, 0.0, 128, 0.3).image, cv2.COLOR_RGB2BGR))
-            cuts.append((image, faces[0].box, estimate_pose(faces[0].landmarks, faces[0].box).roll))
+            [orientation] = make_orientation().look([image], [faces[0].box])
+            cuts.append((image, faces[0].box, orientation.tilt if orientation.known else 0.0))
     print(f"{len(crops)} crops of 128 px\n")
     print(
         "| | kB | ms to encode | ms to decode | RMS error | at 64 px, colour | gray |\n|---|---:|---:|---:|---:|---:|---:|"

@@ -69,7 +69,7 @@ def make_shards(photographs, work):
                     link.symlink_to(photograph)
     data = ["--data", work, "--workers", "1", "--quiet"]
     call("facepipe", "extract", "-i", images, "--layout", "lfw", *data)
-    call("facepipe", "select", "--refine", "none", *data[:2], "--quiet")
+    call("facepipe", "select", *data[:2], "--quiet")
     call("facepipe", "split", *data[:2], "--quiet")
     for examples in ("faces", "pairs"):
         call("facepipe", "shard", "--examples", examples, "--size", "32", "--color", "rgb", *data)

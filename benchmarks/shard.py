@@ -86,7 +86,7 @@ def make_workspace(folder: str, frames: int) -> None:
         parquet.write_table(faces, parquet.part_name(number), parquet.rows_to_table(rows))
     write_settings(faces, {"stage": "extract", "parts": len(starts), "crop_size": 128})
     write_list(faces, [describe(faces, name) for name in parquet.part_names(faces)])
-    select(input=f"{folder}/faces", output=f"{folder}/targets", refine="none")
+    select(input=f"{folder}/faces", output=f"{folder}/targets")
     split(faces=f"{folder}/faces", targets=f"{folder}/targets", output=f"{folder}/pairs", validation=0.0)
 
 

@@ -32,6 +32,8 @@ from facepipe.media.video import iter_frames
 ROOT = Path(__file__).resolve().parents[1]
 GAPS = (1, 3, 6, 12, 24)
 """Frames between two full searches; 1: every frame."""
+HELD = 8
+"""Spans of frames that are held at once."""
 COPIES = 6
 """How many people have the video: the start takes as long as one of them."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}

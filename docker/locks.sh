@@ -16,11 +16,11 @@ lock() { # NAME [uv options...]: what to install comes on standard input
     mv "docker/$name.lock.tmp" "docker/$name.lock"
 }
 
-slim=(--no-emit-package facepipe --overrides docker/without-tensorflow.txt)
+slim=(--no-emit-package facepipe)
 train=(--no-emit-package facepipe --constraints docker/facepipe.lock)
-extras="facepipe[mesh,dask,report]@."
+extras="facepipe[dask,report]@."
 lock build <<< "hatchling>=1.27"
 lock facepipe "${slim[@]}" <<< "$extras"
 lock train-cpu "${train[@]}" --overrides docker/without-tensorflow.txt \
-    <<< "facepipe[mesh,dask,report,train]@."$'\n'"tensorflow-cpu>=2.19"
-lock train-gpu "${train[@]}" <<< "facepipe[mesh,dask,report,train]@."$'\n'"tensorflow[and-cuda]>=2.19"
+    <<< "facepipe[dask,report,train]@."$'\n'"tensorflow-cpu>=2.19"
+lock train-gpu "${train[@]}" <<< "facepipe[dask,report,train]@."$'\n'"tensorflow[and-cuda]>=2.19"

@@ -81,7 +81,7 @@ def detect(
 
     from facepipe.choosing import size_of
     from facepipe.cropping import cut_crop
-    from facepipe.pose import estimate_pose
+    from facepipe.face.orientation import make_orientation
 
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise UsageError("detect takes an array (height, width, 3) of uint8 in RGB order")
@@ -96,10 +96,10 @@ def detect(
     found = []
     for face in faces:
         if face.score >= config.min_score and size_of(face) >= config.min_face:
-            pose = estimate_pose(face.landmarks, face.box)
-            roll = pose.roll if pose.roll == pose.roll else 0.0  # NaN: not levelled
-            crop = cut_crop(image, face.box, roll, config.crop_size, config.margin)
-            found.append(DetectedFace(face.box, face.landmarks, face.score, pose, crop.image))
+            [orientation] = make_orientation().look([image], [face.box])
+            tilt = orientation.tilt if orientation.known else 0.0
+            crop = cut_crop(image, face.box, tilt, config.crop_size, config.margin)
+            found.append(DetectedFace(face.box, face.landmarks, face.score, orientation.pose, crop.image))
     return found
 
 

@@ -22,6 +22,7 @@ EXTRACT, SELECT, SPLIT, SHARD = STAGES = ("extract", "select", "split", "shard")
 EXAMPLES = ("pairs", "faces")
 SUBSETS = ("train", "validation", "test")
 INPUT, OUTPUT = ("--input", "-i"), ("--output", "-o")
+POSE_IS_TOLD = "extract tells every face's pose"
 DEFAULT_NOISE = ("gaussian:0.03,0.06,0.09,0.1",)
 
 
@@ -127,11 +128,11 @@ class SelectConfig(Checked):
     max_angle: float = option(0.0, "Largest angle between the target's face and the camera, in degrees.", "Target",
                               low=0, high=180, shown="no limit", metavar="DEG")
     min_frames: int = option(1, "Leave out identities with fewer frames.", "Target", low=1, high=1e6, metavar="N")
-    refine: str = option("mesh", "mesh: measure the best candidates again with a dense face mesh; none: don't.", "Target", choices=("mesh", "none"))
-    candidates: int = option(10, "How many of the best to measure again.", "Target", low=1, high=10_000, metavar="N")
+    refine: str = option("", "Measure the best candidates again.", "Target", retired=POSE_IS_TOLD, decides="")
+    candidates: int = option(10, "How many of the best frames of each identity to list.", "Target", low=1, high=10_000, metavar="N")
     overrides: str = option("", "Manual corrections, as `facepipe review` writes them.", "Target",
                             shown="DATA/overrides.csv if there is one", metavar="FILE", decides="")
-    mesh_model: str = option("", "Your own copy of face_landmark.tflite.", "Target", metavar="FILE", decides="name")
+    mesh_model: str = option("", "Weights of the face mesh.", "Target", metavar="FILE", retired=POSE_IS_TOLD, decides="")
     execution: Execution = _execution()
 
 

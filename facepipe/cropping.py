@@ -122,7 +122,7 @@ def _part(image: Image, similarity: Similarity, size: int, blocks: int) -> tuple
     A copy where nothing is averaged, too: the crop's rows lie across the image's where the face is turned, and from an
     image that has left the core's cache, pixel by pixel, they cost twice as much as copying the image's rows first.
     """
-    left, top, right, bottom = _window(image, similarity, size, 2 * blocks)
+    left, top, right, bottom = window(image, similarity, size, 2 * blocks)
     shown = image[top : max(bottom, top + blocks), left : max(right, left + blocks)]
     columns, rows = shown.shape[1] // blocks, shown.shape[0] // blocks
     if not (columns and rows):
@@ -137,7 +137,7 @@ def _part(image: Image, similarity: Similarity, size: int, blocks: int) -> tuple
     return part, similarity.of_part(left + centre, top + centre, blocks)
 
 
-def _window(image: Image, similarity: Similarity, size: int, room: float) -> tuple[int, int, int, int]:
+def window(image: Image, similarity: Similarity, size: int, room: float) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of what the crop shows of an image, with `room` px around it."""
     cosine, sine, right, down = similarity
     squared = cosine * cosine + sine * sine

@@ -80,13 +80,19 @@ class Pose(NamedTuple):
     """Where a face looks, in degrees, by the convention of AFLW2000 / 300W-LP.
 
     yaw > 0 faces the image's left, pitch > 0 looks up, roll > 0 is turned clockwise in the image. `frontal_angle` lies
-    between the face's forward direction and the camera axis (roll left out). All NaN where it can't be told.
+    between the face's forward direction and the camera axis (roll left out). `error` is how far off the forward
+    direction may be. All NaN where it can't be told.
     """
 
     yaw: float
     pitch: float
     roll: float
     frontal_angle: float
+    error: float = float("nan")
+
+
+SURE_DEG = 10.0
+"""Degrees of a pose's error up to which it is told well: of faces nearly always, of what is no face hardly ever."""
 
 
 @dataclass(slots=True)
@@ -110,6 +116,9 @@ class FaceRow:
     pitch: float = float("nan")
     roll: float = float("nan")
     frontal_angle: float = float("nan")
+    pose_error: float = float("nan")
+    transform: list[float] | None = None
+    """2 x 3, row by row: px of the full-size image -> px of the crop."""
     sharpness: float = float("nan")
     crop_scale: float = float("nan")
     """Crop px per px of the full-size image: above 1 the face was enlarged."""

@@ -22,6 +22,8 @@ FACES = {
     "pitch": "float32",
     "roll": "float32",
     "frontal_angle": "float32",
+    "pose_error": "float32",
+    "transform": "list<float32>",
     "sharpness": "float32",
     "crop_scale": "float32",
     "label": "int64",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from facepipe.storage import Place
 
 NAME = "settings.json"
-FORMAT = 2
+FORMAT = 3
 """Raised when the same settings give other bytes than before."""
 
 

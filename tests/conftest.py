@@ -49,6 +49,47 @@ def find_faces():
     return find
 
 
+class NoGuard:
+    """Nothing is blamed, nobody is told."""
+
+    blamed: dict[int, str] = {}  # noqa: RUF012
+
+    def on(self, item):
+        """An item is about to be touched."""
+
+
+@pytest.fixture(scope="session")
+def extract_rows(tmp_path_factory):
+    """A function from pictures by path, (h, w, 3) uint8 RGB or a file's bytes, to `extract`'s rows, a list by path.
+
+    It is one worker's work, done in this process. `boxes`: by path, where the identity's face is; other options are
+    `extract`'s.
+    """
+    import cv2
+
+    from facepipe.config import ExtractConfig
+    from facepipe.execution.stopwatch import Stopwatch
+    from facepipe.records import Source
+    from facepipe.stages.extract_rows import PartExtractor
+
+    def run(pictures, boxes=None, **options):
+        folder = tmp_path_factory.mktemp("extract_rows")
+        sources, rows = [], {path: [] for path in pictures}
+        for path, picture in pictures.items():
+            file = folder / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            is_bytes = isinstance(picture, bytes)
+            file.write_bytes(picture if is_bytes else cv2.imencode(".png", picture[..., ::-1])[1].tobytes())
+            film = path if path.endswith(".avi") else ""
+            sources.append(Source(path, path, film, box=(boxes or {}).get(path), is_video=bool(film)))
+        config = ExtractConfig(input=str(folder), output=str(folder / "faces"), **options)
+        for row in PartExtractor(config, NoGuard(), Stopwatch()).rows(sources):
+            rows[row.path].append(row)
+        return rows
+
+    return run
+
+
 S3_SERVER = """
 import logging, sys
 from moto.server import ThreadedMotoServer

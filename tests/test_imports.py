@@ -14,9 +14,9 @@ FACEPIPE = sorted((ROOT / "facepipe").rglob("*.py"))
 TRAIN = sorted((ROOT / "train").rglob("*.py"))
 STANDARD = set(sys.stdlib_module_names)
 LEAVES = {
-    "choosing", "cropping", "likeness", "lockstep", "mesh", "noise", "pose", "quality", "relief", "seeding", "selection", "splitting", "text",
+    "choosing", "cropping", "likeness", "noise", "quality", "relief", "seeding", "selection", "splitting", "text",
 }  # fmt: skip
-LEAF_FOLDERS = ("detection", "media")
+LEAF_FOLDERS = ("detection", "face", "media")
 LEAF_PACKAGES = {"numpy", "cv2", "PIL", "av", "onnx", "onnxruntime", "ai_edge_litert", "flatbuffers"}
 ONLY_IN = {
     "pyarrow": (

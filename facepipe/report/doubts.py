@@ -23,14 +23,15 @@ class Doubt:
 
 
 def find_doubts(targets: Sequence[dict[str, Any]], count: int) -> list[Doubt]:
-    """The most doubtful choices, worst first: half of them turned away, the others nearly tied.
+    """The most doubtful choices, worst first: unsure ones, then up to half turned away, the others nearly tied.
 
-    A target is turned away beyond 10 degrees; a near-tie has a runner-up within half a degree, and the farther both
-    are from frontal the more it matters. What a person chose is no tie.
+    A target is unsure where no frame's pose is told well, and turned away beyond 10 degrees; a near-tie has a runner-up
+    within half a degree, and the farther both are from frontal the more it matters. What a person chose is no tie.
     """
     chosen = [row for row in targets if row["target_key"]]
-    turned = sorted((row for row in chosen if row["target_angle"] > TURNED_DEG), key=lambda row: -row["target_angle"])
-    away = turned[: (count + 1) // 2]
+    unsure = [row for row in chosen if str(row["reason"]).startswith(Reason.UNSURE)]
+    turned = [row for row in chosen if row["target_angle"] > TURNED_DEG and row not in unsure]
+    away = [*unsure, *sorted(turned, key=lambda row: -row["target_angle"])][: (count + 1) // 2]
     taken = {id(row) for row in away}
     near = (row for row in chosen if _gap(row) < NEAR_TIE_DEG and id(row) not in taken and not _by_hand(row))
     ties = sorted(near, key=_tie_order)
@@ -45,6 +46,8 @@ def _by_hand(row: dict[str, Any]) -> bool:
 
 def _told_turned(row: dict[str, Any]) -> str:
     angle = f"{row['target_angle']:.1f}°"
+    if str(row["reason"]).startswith(Reason.UNSURE):
+        return f"its pose is not told well, nor any other frame's; {angle} as far as can be told"
     if not _by_hand(row):
         return f"turned away: even the most frontal frame is at {angle}"
     nearest = min(row["runner_up_angles"], default=float("inf"))

@@ -25,6 +25,7 @@ _DISTRIBUTIONS = (
     ("yaw", "Yaw", "degrees; above 0 faces the image's left"),
     ("pitch", "Pitch", "degrees; above 0 looks up"),
     ("frontal_angle", "Angle from frontal", "degrees"),
+    ("pose_error", "Error of the pose", "degrees, as estimated"),
     ("face_size", "Face size", "px, longer side of the box"),
     ("sharpness", "Sharpness", "of the crop"),
     ("score", "Detector's confidence", "0 to 1"),
@@ -40,6 +41,10 @@ class Figure:
     summary: str
 
 
+_RANGES = {"yaw": (-90.0, 90.0), "pitch": (-60.0, 60.0), "frontal_angle": (0.0, 90.0)}
+"""What is shown of an angle however little of it there is, so that pages can be compared."""
+
+
 def draw_figures(readings: Readings) -> list[Figure]:
     """A histogram of every measure of the usable faces, of frames an identity, and of the targets' angles.
 
@@ -47,7 +52,7 @@ def draw_figures(readings: Readings) -> list[Figure]:
         MissingExtra: matplotlib is not installed.
     """
     figures = [
-        _histogram(title, unit, readings.sample.numbers[name])
+        _histogram(title, unit, readings.sample.numbers[name], _RANGES.get(name))
         for name, title, unit in _DISTRIBUTIONS
         if len(readings.sample.numbers[name])
     ]
@@ -85,22 +90,20 @@ def _plots() -> Any:
     return mpl, Canvas
 
 
-def _histogram(title: str, unit: str, values: NDArray[Any]) -> Figure:
+def _histogram(title: str, unit: str, values: NDArray[Any], limits: tuple[float, float] | None = None) -> Figure:
     known = values[np.isfinite(values)].astype(np.float64)
     unknown = len(values) - len(known)
     if not len(known):
         return Figure(title, "", f"{title}: no value is known.")
     low, middle, high = np.percentile(known, [5, 50, 95])
-    summary = (
-        f"{title}: half of {len(known):,} below {_short(middle)}, nine of ten from {_short(low)} to {_short(high)}"
-    )
+    summary = f"{title}: median {_short(middle)}, 5th to 95th percentile {_short(low)} to {_short(high)}"
     summary += f"; {unknown:,} unknown." if unknown else "."
-    return Figure(title, _draw(title, unit, known, float(middle)), summary)
+    return Figure(title, _draw(title, unit, known, float(middle), limits), summary)
 
 
-def _draw(title: str, unit: str, known: NDArray[np.float64], middle: float) -> str:
+def _draw(title: str, unit: str, known: NDArray[np.float64], middle: float, limits: tuple[float, float] | None) -> str:
     # A thousandth at either end may lie far away; it is drawn into the outermost bars.
-    low, high = np.percentile(known, [0.1, 99.9])
+    low, high = limits or np.percentile(known, [0.1, 99.9])
     edges = np.linspace(low, high if high > low else low + 1, 41)
     if (known == known.round()).all():  # counts: bars of whole numbers, or some would hold more of them than others
         step = max(round((high - low) / 40), 1)

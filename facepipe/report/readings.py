@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 100_000
 """Distributions of larger sets come from about so many rows, in whole parts at even distances."""
 _EXAMPLES = 8
-_COLUMNS = ("key", "path", "status", "error", "bbox", "score", "yaw", "pitch", "frontal_angle", "sharpness")
-_NUMBERS = ("score", "yaw", "pitch", "frontal_angle", "sharpness")
+_NUMBERS = ("score", "yaw", "pitch", "frontal_angle", "pose_error", "sharpness")
+_COLUMNS = ("key", "path", "status", "error", "bbox", *_NUMBERS)
 
 
 @dataclass(frozen=True, slots=True)

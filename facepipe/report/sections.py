@@ -6,6 +6,8 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from facepipe.config import SUBSETS
 from facepipe.execution.progress import format_duration
 from facepipe.records import Status
@@ -75,7 +77,7 @@ def make_funnel(readings: Readings) -> list[Bar]:
     duplicates = readings.counts("split").get("duplicates left out", 0)
     steps = [
         ("pictures and frames seen", sum(counts.values()) - counts.get(Status.OTHER_FACE, 0), of_files),
-        ("with the identity's face", counts.get(Status.OK, 0), ""),
+        ("with the identity's face", counts.get(Status.OK, 0), _pose_note(readings)),
         ("pairs of feature and target", pairs, _pairs_note(len(targets), len(readings.targets), duplicates)),
     ]
     longest = max(count for _, count, _ in steps) or 1
@@ -89,9 +91,23 @@ def make_funnel(readings: Readings) -> list[Bar]:
     return funnel + [Bar(label, f"{count:,}", 0, note) for label, count, note in written if count]
 
 
+def _pose_note(readings: Readings) -> str:
+    """How many usable faces can't be targets, for their pose is not known."""
+    angles = readings.sample.numbers["frontal_angle"]
+    unknown = int(np.isnan(angles).sum())
+    if not unknown:
+        return ""
+    told = f"{unknown:,}" if readings.sample.is_whole else f"{unknown / len(angles):.1%}"
+    return f"{told} of unknown pose, which can't be targets"
+
+
 def _pairs_note(targets: int, everyone: int, duplicates: int) -> str:
     """Why there are fewer pairs than faces."""
-    told = [f"{targets:,} of {everyone:,} people have a target, which is no feature"] if everyone else []
+    told = (
+        [f"{targets:,} of {everyone:,} identities have a target (targets are not counted as features)"]
+        if everyone
+        else []
+    )
     told += [f"{duplicates:,} duplicates left out"] if duplicates else []
     return "; ".join(told)
 

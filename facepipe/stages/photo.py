@@ -13,6 +13,8 @@ from facepipe.records import Face
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from facepipe.records import Box, Image
 
 SEEN_PX = 40
@@ -31,12 +33,17 @@ PROMINENT = 1 / 20
 
 
 class View(NamedTuple):
-    """A picture, perhaps reduced: (h, w, 3) uint8 RGB, with the full size (px, upright) that it stands for."""
+    """A picture, perhaps reduced and turned: (h, w, 3) uint8 RGB, with the full size (px) that it stands for.
+
+    quarters: how often the picture was turned counter-clockwise by 90 degrees, so that its faces stand upright; width
+    and height are those of the turned picture.
+    """
 
     image: Image
     width: int
     height: int
     reduction: int = 1
+    quarters: int = 0
 
     @property
     def scale(self) -> float:
@@ -47,12 +54,66 @@ class View(NamedTuple):
         return self.width / self.image.shape[1], self.height / self.image.shape[0]
 
     def to_full(self, numbers: np.ndarray) -> list[float]:
-        """x, y, x, y, ... of the view -> of the full-size picture."""
+        """x, y, x, y, ... of the view -> of the full-size picture, still turned as the view is."""
         if self.reduction == 1:
             whole: list[float] = numbers.tolist()
             return whole
         x, y = self._ratios()
         return [value * (y if i % 2 else x) for i, value in enumerate(numbers.tolist())]
+
+    def points_in_file(self, points: np.ndarray) -> list[float]:
+        """x, y, x, y, ... of pixels of the view -> of the full-size picture as its file shows it."""
+        numbers = self.to_full(points.reshape(-1))
+        if not self.quarters:
+            return numbers
+        return [v for x, y in zip(numbers[::2], numbers[1::2], strict=True) for v in self._turned_back(x, y, 1)]
+
+    def box_in_file(self, box: np.ndarray) -> list[float]:
+        """x1, y1, x2, y2 of the view -> of the full-size picture as its file shows it."""
+        numbers = self.to_full(box)
+        if not self.quarters:
+            return numbers
+        x1, y1, x2, y2 = numbers
+        (a, b), (c, d) = self._turned_back(x1, y1, 0), self._turned_back(x2, y2, 0)
+        return [min(a, c), min(b, d), max(a, c), max(b, d)]
+
+    def _turned_back(self, x: float, y: float, last: int) -> tuple[float, float]:
+        """Where a place of the turned picture lies in its file; `last` is 1 for pixels, 0 for edges between them."""
+        width, height = self.width - last, self.height - last
+        return ((x, y), (height - y, x), (width - x, height - y), (y, width - x))[self.quarters]
+
+    @property
+    def from_file(self) -> NDArray[np.float64]:
+        """The matrix (3, 3) from px of the full-size picture as its file shows it to px of the view."""
+        x, y = self._ratios()
+        right, below = self.width - 1, self.height - 1
+        turn = (
+            ((1, 0, 0), (0, 1, 0)),
+            ((0, 1, 0), (-1, 0, below)),
+            ((-1, 0, right), (0, -1, below)),
+            ((0, -1, right), (1, 0, 0)),
+        )[self.quarters]
+        return np.diag([1 / x, 1 / y, 1.0]) @ np.array([*turn, (0, 0, 1)], dtype=np.float64)
+
+    def box_here(self, box: Sequence[float]) -> Box:
+        """x1, y1, x2, y2 of the full-size picture as its file shows it -> of the view."""
+        x1, y1, x2, y2 = box
+        width, height = self.width, self.height
+        turned = (
+            (x1, y1, x2, y2),
+            (y1, height - x2, y2, height - x1),
+            (width - x2, height - y2, width - x1, height - y1),
+            (width - y2, x1, width - y1, x2),
+        )[self.quarters]
+        return self.to_view(turned)
+
+    def turned(self, quarters: int) -> View:
+        """The view turned counter-clockwise by so many more quarters of a circle."""
+        if not quarters % 4:
+            return self
+        size = (self.height, self.width) if quarters % 2 else (self.width, self.height)
+        image = np.ascontiguousarray(np.rot90(self.image, quarters))
+        return View(image, *size, self.reduction, (self.quarters + quarters) % 4)
 
     def to_view(self, numbers: Sequence[float]) -> Box:
         """x, y, x, y of the full-size picture -> of the view."""

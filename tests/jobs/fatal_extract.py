@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from parts_of_text import meet
 
+from facepipe.stages import extract_rows
 from facepipe.stages.extract_part import ExtractJob
-from facepipe.stages.frame import FrameExtractor
 
 if TYPE_CHECKING:
     from facepipe.execution import Guard, PartReport
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 MARK = b"MEET:"
 """At the end of a JPEG file, followed by what shall happen: decoders don't read there."""
 
-real_still = FrameExtractor.still
 
-
-def still(self: FrameExtractor, source: object, data: bytes, *rest: object, **named: object) -> object:
+class MarkedPhoto(extract_rows.Photo):
     """Decodes a photograph as ever, unless it is marked."""
-    before, mark, what = data.rpartition(MARK)
-    if mark:
-        meet(what.decode())
-    return real_still(self, source, before if mark else data, *rest, **named)
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        before, mark, what = data.rpartition(MARK)
+        if mark:
+            meet(what.decode())
+        super().__init__(before if mark else data, max_pixels)
 
 
 @dataclass(frozen=True)
@@ -32,5 +32,5 @@ class FatalExtractJob(ExtractJob):
     """Makes parts as `ExtractJob` does."""
 
     def __call__(self, number: int, guard: Guard) -> PartReport:
-        FrameExtractor.still = still
+        extract_rows.Photo = MarkedPhoto
         return ExtractJob.__call__(self, number, guard)

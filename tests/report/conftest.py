@@ -36,7 +36,7 @@ def workspace(tmp_path_factory):
         ExtractConfig(input=paths["images"], output=paths["faces"], layout="identity", part_size=16, execution=one),
         quiet,
     )
-    select.run(SelectConfig(input=paths["faces"], output=paths["targets"], refine="none", execution=one), quiet)
+    select.run(SelectConfig(input=paths["faces"], output=paths["targets"], execution=one), quiet)
     split.run(
         SplitConfig(
             faces=paths["faces"], targets=paths["targets"], output=paths["pairs"], validation=0.3, execution=one

@@ -13,7 +13,7 @@ from facepipe.report.readings import Readings, Sample
 
 
 def made_up(yaw=(), finished_s=(), targets=()):
-    names = ("yaw", "pitch", "frontal_angle", "face_size", "sharpness", "score")
+    names = ("yaw", "pitch", "frontal_angle", "pose_error", "face_size", "sharpness", "score")
     numbers = {name: np.array(yaw, np.float32) for name in names}
     return Readings("data", {}, Sample(len(yaw), 1, 1, numbers, {}, {}), np.array(finished_s, float), list(targets))
 
@@ -28,14 +28,14 @@ def test_a_drawing_is_whole_takes_the_pages_colours_and_hides_from_readers_that_
         assert re.findall(r"(?:fill|stroke): (#[0-9a-f]+)", figure.svg) == []
         assert "var(--mark)" in figure.svg
         ids += re.findall(r' id="([^"]+)"', figure.svg)
-    assert len(figures) == 6
+    assert len(figures) == 7
     assert len(ids) == len(set(ids))
 
 
 def test_the_words_say_what_is_drawn():
-    """Median, nine of ten, and how many are unknown."""
+    """Median and percentiles, and how many are unknown."""
     (yaw, *_) = draw_figures(made_up(yaw=[*np.linspace(0, 100, 101), np.nan, np.nan]))
-    assert yaw.summary == "Yaw: half of 101 below 50, nine of ten from 5 to 95; 2 unknown."
+    assert yaw.summary == "Yaw: median 50, 5th to 95th percentile 5 to 95; 2 unknown."
     (unknown, *_) = draw_figures(made_up(yaw=[np.nan]))
     assert (unknown.svg, unknown.summary) == ("", "Yaw: no value is known.")
 

@@ -226,7 +226,6 @@ def test_what_a_person_chooses_is_known_by_its_reason(workspace, tmp_path):
     config = SelectConfig(
         input=str(workspace / "faces"),
         output=str(tmp_path / "targets"),
-        refine="none",
         overrides=str(tmp_path / "overrides.csv"),
         execution=Execution(workers=1),
     )

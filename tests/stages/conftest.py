@@ -15,7 +15,7 @@ def in_process(monkeypatch):
     """Runs the later stages' jobs in this process. Tests of workers leave it out."""
     from facesets import run_in_process
 
-    from facepipe.stages import images, refine, scan, shard
+    from facepipe.stages import images, scan, shard
 
-    for module in (images, refine, scan, shard):
+    for module in (images, scan, shard):
         monkeypatch.setattr(module, "run_parts", run_in_process)

@@ -55,6 +55,7 @@ def make_row(person: int, frame: int, angle: float | None = None, **changes) -> 
         pitch=0.0,
         roll=1.0,
         frontal_angle=angle,
+        pose_error=3.0,
         sharpness=0.3,
         crop_scale=0.9,
         label=person % 2,

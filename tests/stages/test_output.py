@@ -27,7 +27,7 @@ def data(tmp_path):
 
 
 def run_select(data, output, **options):
-    select.run(SelectConfig(str(data / "faces"), str(output), refine="none", **options), QUIET)
+    select.run(SelectConfig(str(data / "faces"), str(output), **options), QUIET)
 
 
 def run_split(data, output, **options):

@@ -13,9 +13,10 @@ from PIL import Image
 from facepipe.config import ExtractConfig
 from facepipe.detection import make_detector
 from facepipe.execution.stopwatch import Stopwatch
-from facepipe.lockstep import in_lockstep
+from facepipe.face.orientation import make_orientation
 from facepipe.records import Source
-from facepipe.stages.frame import FrameExtractor
+from facepipe.stages.cutting import RowMaker
+from facepipe.stages.finding import FaceFinder, Picture
 from facepipe.stages.photo import Photo
 from facepipe.stages.seen import Seen
 
@@ -41,17 +42,23 @@ def encode(image, tmp_path, kind="jpg", orientation=1):
     return (tmp_path / f"scene.{kind}").read_bytes()
 
 
-def rows_of_source(extractor, source, data):
-    """All steps of one picture, one after the other."""
-    (rows,) = in_lockstep([(0, extractor.still(source, data, Seen()))], lambda _item: None)
-    return rows
+PLAIN = Source(path="a/1.jpg", identity="a")
 
 
-def rows_of(data, **options):
+def rows_of(data, source=PLAIN, **options):
     """The rows that extract makes of the file."""
     config = ExtractConfig(input="images", output="faces", **options)
-    extractor = FrameExtractor(config, make_detector("yunet"), Stopwatch())
-    return rows_of_source(extractor, Source(path="a/1.jpg", identity="a"), data)
+    tools = make_detector("yunet"), make_orientation(), Stopwatch(), lambda _index: None
+    finder = FaceFinder(config, *tools)
+    photo = Photo(data, config.max_pixels)
+    if config.cropped:
+        picture = Picture(0, source, 0, photo.view(photo.reduction_for_whole(config.crop_size)), Seen(), photo)
+    else:
+        view = photo.view(photo.reduction_for(finder.search_sizes(source, photo)[0]))
+        picture = Picture(0, source, 0, view, Seen(), photo)
+        finder.find_all([picture])
+    RowMaker(config, tools[0], finder, *tools[2:]).make_all([picture])
+    return picture.rows
 
 
 @pytest.mark.parametrize(
@@ -131,8 +138,7 @@ def test_an_avif_stored_turned_is_told_upright(orientation, astronaut, tmp_path)
     image = scene(astronaut, (50, 50, 300), (380, 100, 300), size=(500, 700))
     stored = np.ascontiguousarray(np.rot90(image, {3: 2, 6: 1, 8: 3}[orientation]))
     data = encode(stored, tmp_path, "avif", orientation)
-    extractor = FrameExtractor(ExtractConfig(input="images", output="faces"), make_detector("yunet"), Stopwatch())
-    (row,) = rows_of_source(extractor, Source(path="a/1.avif", identity="a", box=(485, 130, 550, 205)), data)[:1]
+    (row,) = rows_of(data, Source(path="a/1.avif", identity="a", box=(485, 130, 550, 205)))[:1]
     (upright,) = [r for r in rows_of(encode(image, tmp_path, "png"), face="all") if r.bbox[0] > 400]
     assert (row.status, row.width, row.height) == ("ok", 700, 500)
     assert np.abs(np.subtract(row.landmarks, upright.landmarks)).max() < 2
@@ -141,9 +147,7 @@ def test_an_avif_stored_turned_is_told_upright(orientation, astronaut, tmp_path)
 def test_a_label_decides_also_in_a_large_photograph(astronaut, tmp_path):
     """A small face that is labelled is taken, whoever else is prominent."""
     data = encode(scene(astronaut, (100, 100, 1000), (2200, 1500, 256), size=(2250, 3000)), tmp_path)
-    config = ExtractConfig(input="images", output="faces")
-    extractor = FrameExtractor(config, make_detector("yunet"), Stopwatch())
-    rows = rows_of_source(extractor, Source(path="a/1.jpg", identity="a", box=(2290, 1515, 2340, 1575)), data)
+    rows = rows_of(data, Source(path="a/1.jpg", identity="a", box=(2290, 1515, 2340, 1575)))
     assert [row.bbox[0] > 2200 for row in rows if row.status == "ok"] == [True]
 
 
@@ -152,9 +156,7 @@ def test_bystanders_are_refined_only_where_every_face_is_wanted(astronaut, tmp_p
     data = encode(scene(astronaut, (50, 50, 400), (550, 150, 200), size=(500, 800)), tmp_path)
     found = {}
     for face in ("identity", "all"):
-        config = ExtractConfig(input="images", output="faces", face=face)
-        extractor = FrameExtractor(config, make_detector("yunet"), Stopwatch())
-        found[face] = rows_of_source(extractor, Source(path="a/1.jpg", identity="a"), data)
+        found[face] = rows_of(data, face=face)
     assert [row.status for row in found["identity"]] == ["ok", "other_face"]
     assert [row.status for row in found["all"]] == ["ok", "ok"]
     (chosen, bystander), (same, refined) = found["identity"], found["all"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shutil
 
@@ -13,46 +12,16 @@ from typer.testing import CliRunner
 
 from facepipe import parquet
 from facepipe.cli import app
-from facepipe.detection import weights
-from facepipe.errors import InputError, MissingExtra, SettingsChanged, WeightsError
+from facepipe.errors import InputError, SettingsChanged
 from facepipe.execution.progress import QuietProgress
 from facepipe.stages import demo, pipeline
 from facepipe.stages.outcome import tell_outcome
 from facepipe.storage import place
 
 
-def start(folder, recipe, **given):
-    """The report of the first stage of a whole run."""
-    (folder / "images").mkdir(exist_ok=True)
-    (folder / "images" / "one.jpg").write_bytes(b"no picture")
-    reports = pipeline.run_all(str(folder / "images"), str(folder / "data"), recipe, given, QuietProgress())
-    return next(reports)
-
-
-def test_a_missing_mesh_is_told_before_extract_starts(tmp_path, monkeypatch):
-    """Without its weights, a run whose `select` will refine ends at once and has written nothing; with `none` it starts."""
-    monkeypatch.setattr(weights, "FACE_MESH", dataclasses.replace(weights.FACE_MESH, package="installed_nowhere"))
-    options = {"dry_run": True, "workers": 1}
-    for recipe, given in [({}, {}), ({}, {"refine": "mesh"}), ({"select": {"refine": "mesh"}}, {})]:
-        with pytest.raises(MissingExtra, match=r"pip install 'facepipe\[mesh\]'.*--refine none"):
-            start(tmp_path, recipe, **given)
-    assert [path.name for path in tmp_path.iterdir()] == ["images"]
-    assert start(tmp_path, {}, refine="none", **options).stage == "extract"
-    assert start(tmp_path, {"select": {"refine": "none"}}, **options).stage == "extract"
-
-
-def test_a_mesh_of_ones_own_is_tried_before_extract_starts(tmp_path):
-    """A path that can't be read, and a file that is no network."""
-    (tmp_path / "text.tflite").write_text("no network")
-    for name, message in (("missing.tflite", "can't be read"), ("text.tflite", "no TFLite model")):
-        with pytest.raises(WeightsError, match=message):
-            start(tmp_path, {}, mesh_model=str(tmp_path / name))
-    assert not (tmp_path / "data").exists()
-
-
 def dry_run(folder, **given):
     images, data = str(folder / "images"), str(folder / "data")
-    return list(pipeline.run_all(images, data, {}, {"dry_run": True, "refine": "none", **given}, QuietProgress()))
+    return list(pipeline.run_all(images, data, {}, {"dry_run": True, **given}, QuietProgress()))
 
 
 def test_a_dry_run_of_a_fresh_workspace_tells_of_every_stage(tmp_path):
@@ -66,7 +35,7 @@ def test_a_dry_run_of_a_fresh_workspace_tells_of_every_stage(tmp_path):
 
 def test_a_dry_run_says_what_would_be_refused(tmp_path):
     demo.write_images(str(tmp_path), 0, 2)
-    list(pipeline.run_all(str(tmp_path / "images"), str(tmp_path / "data"), {}, {"refine": "none"}, QuietProgress()))
+    list(pipeline.run_all(str(tmp_path / "images"), str(tmp_path / "data"), {}, {}, QuietProgress()))
     dry_run(tmp_path)
     for stage, option in (
         ("faces", {"margin": 0.5}),
@@ -88,7 +57,7 @@ def test_a_whole_run_honours_the_workspace_s_corrections(tmp_path):
     (data / "overrides.csv").write_text("key,action\n")
     assert pipeline.corrections_of(str(data)) == {"overrides": str(data / "overrides.csv")}
     demo.write_images(str(tmp_path), 0, 2)
-    given = {"refine": "none", "workers": 1}
+    given = {"workers": 1}
     run = list(pipeline.run_all(str(tmp_path / "images"), str(data), {}, given, QuietProgress()))
     target = next(iter(targets_of(data)))
     (data / "overrides.csv").write_text(f"key,action\n{target},drop\n")
@@ -119,9 +88,7 @@ def test_a_run_without_any_face_is_an_error(tmp_path):
         "the boxes where they are labelled, --min-face",
     ):
         with pytest.raises(InputError, match=said) as caught:
-            reports.extend(
-                pipeline.run_all(str(tmp_path / "images"), str(data), {}, {"refine": "none"}, QuietProgress())
-            )
+            reports.extend(pipeline.run_all(str(tmp_path / "images"), str(data), {}, {}, QuietProgress()))
         assert "\n" not in str(caught.value)
     assert [(report.stage, report.done_before) for report in reports] == [
         ("extract", 0),
@@ -146,7 +113,7 @@ def test_the_last_line_of_a_run_says_why_there_are_no_pairs(tmp_path, options, s
     demo.write_images(str(tmp_path), 0, 2)
     (tmp_path / "images" / "astronaut" / "turning.avi").unlink()
     folders = ["-i", str(tmp_path / "images"), "-o", str(tmp_path / "data")]
-    done = CliRunner().invoke(app, ["run", *folders, "--quiet", "--workers", "1", "--refine", "none", *options])
+    done = CliRunner().invoke(app, ["run", *folders, "--quiet", "--workers", "1", *options])
     assert done.exit_code == 0, done.output
     assert re.search(said, done.output.splitlines()[-1])
     assert ("done and verified" in done.output) == ("done and verified" in said)
@@ -159,7 +126,7 @@ def test_targets_without_another_picture_make_no_pairs(tmp_path):
     photographs = sorted((tmp_path / "images" / "person-001").iterdir())
     for other in photographs[1:]:
         shutil.copy(photographs[0], other)
-    given = {"refine": "none", "workers": 1}
+    given = {"workers": 1}
     reports = list(pipeline.run_all(str(tmp_path / "images"), str(tmp_path / "data"), {}, given, QuietProgress()))
     said = tell_outcome(reports, str(tmp_path / "data"))
     assert said.endswith("there are no pairs: the other frames of those who have a target show the same picture")

@@ -21,7 +21,7 @@ def workspace(tmp_path):
 
 
 def choose(workspace, **options):
-    config = SelectConfig(str(workspace / "faces"), str(workspace / "targets"), refine="none", **options)
+    config = SelectConfig(str(workspace / "faces"), str(workspace / "targets"), **options)
     return select.run(config, QuietProgress())
 
 

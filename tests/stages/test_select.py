@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import random
 from collections import defaultdict
 
 import numpy as np
 import pytest
-from facesets import encode_crop, hash_folder, make_failure, make_row, make_rows, write_faces
+from facesets import hash_folder, make_failure, make_row, make_rows, write_faces
 
 from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig, SelectConfig
 from facepipe.errors import DamagedFile, Incomplete, InputError, SettingsChanged, UsageError
 from facepipe.execution.progress import QuietProgress
-from facepipe.media.image import decode
-from facepipe.mesh import Mesh, merge_poses
-from facepipe.records import Pose
-from facepipe.stages import extract, refine, select
+from facepipe.records import SURE_DEG
+from facepipe.stages import extract, select
 from facepipe.storage import place
 
 
@@ -28,7 +27,7 @@ def faces(tmp_path):
 
 
 def run(faces, output, **options):
-    config = SelectConfig(input=str(faces), output=str(output), **{"refine": "none", **options})
+    config = SelectConfig(input=str(faces), output=str(output), **options)
     return select.run(config, QuietProgress())
 
 
@@ -144,14 +143,6 @@ def test_overrides_that_can_t_be_meant(faces, tmp_path, text, said):
         run(faces, tmp_path / "t", overrides=str(tmp_path / "o"))
 
 
-def test_the_margin_of_a_picture_that_is_a_crop_already():
-    """What stands around its face, of the face's side on each side; unknown boxes count as usual ones."""
-    boxes = {"bbox": [0.0, 0.0, 100.0, 80.0], "crop_scale": 0.64}, {"bbox": None}, {"bbox": [0.0] * 4}
-    table = parquet.rows_to_table([make_row(0, frame, **box) for frame, box in enumerate(boxes)])
-    margins = refine.RefineJob(SelectConfig(), "", 128, None)._margins(table)
-    assert margins == [pytest.approx(0.5), pytest.approx(0.3), 2.0]
-
-
 def test_unfinished_faces_are_refused(faces, tmp_path):
     """The missing parts are named; where extract has not ended, it is told how many there are."""
     place(faces).delete("part-00001.parquet")
@@ -190,7 +181,7 @@ def test_a_rerun_does_nothing(faces, tmp_path):
 def test_other_settings_are_refused(faces, tmp_path):
     """The difference is shown; --overwrite makes the targets anew, like a first run."""
     run(faces, tmp_path / "t")
-    with pytest.raises(SettingsChanged, match=r"\(--max-angle none -> 20; --per identity -> video\)"):
+    with pytest.raises(SettingsChanged, match=r"\(--max-angle no limit -> 20; --per identity -> video\)"):
         run(faces, tmp_path / "t", per="video", max_angle=20)
     run(faces, tmp_path / "t", per="video", execution=Execution(overwrite=True))
     run(faces, tmp_path / "u", per="video")
@@ -226,21 +217,62 @@ def test_dry_run_writes_nothing(faces, tmp_path):
     assert (report.notes, (tmp_path / "t").exists()) == ([f"dry run: would read 3 parts of {faces}"], False)
 
 
-def test_the_mesh_decides_among_the_candidates(tmp_path):
-    """The three best by landmarks get the mean of both estimates; the smallest wins; two workers give equal bytes."""
-    people = (3, 5, 8, 40)
-    rows = [make_row(0, f, 4.0 + f, crop=encode_crop(person, 2, 128)) for f, person in enumerate(people)]
-    run(write_faces(tmp_path / "faces", rows), tmp_path / "t", refine="mesh", candidates=3)
-    run(tmp_path / "faces", tmp_path / "u", refine="mesh", candidates=3, execution=Execution(workers=2))
-    mesh, expected = Mesh(), {}
-    for row in rows[:3]:
-        seen = mesh.pose(decode(row.crop, max_pixels=10**6), 0.3)
-        expected[row.key] = merge_poses(seen, Pose(row.yaw, row.pitch, 0.0, row.frontal_angle)).frontal_angle
-    (found,) = read(tmp_path / "t")
-    angles = dict(zip(found["runner_up_keys"], found["runner_up_angles"], strict=True))
-    angles[found["target_key"]] = found["target_angle"]
-    assert angles == pytest.approx(expected, abs=1e-3)
-    assert found["target_angle"] <= min(expected.values()) + 0.5
+NAN, FAR = float("nan"), SURE_DEG + 0.1
+
+
+@pytest.mark.parametrize(
+    ("frames", "target", "reason"),
+    [
+        (  # unknown
+            [(NAN, NAN), (20.0, 4.0), (30.0, 4.0)],
+            1,
+            "the most frontal of 3 usable frames, 20.0 degrees (left out: 1 of unknown pose)",
+        ),
+        (  # told with a large error
+            [(1.0, FAR), (20.0, 4.0), (30.0, 4.0), (2.0, 2 * FAR), (NAN, NAN)],
+            1,
+            "the most frontal of 5 usable frames, 20.0 degrees (left out: 1 of unknown pose and 2 with a large pose error)",
+        ),
+        ([(8.0, FAR), (20.0, 4.0)], 1, None),
+        ([(8.0, SURE_DEG), (20.0, 4.0)], 0, "the most frontal of 2 usable frames, 8.0 degrees"),
+        # Not more frontal than the target: it was left out of nothing.
+        ([(20.0, 4.0), (40.0, FAR)], 0, "the most frontal of 2 usable frames, 20.0 degrees"),
+        (  # no other one there
+            [(NAN, NAN), (9.0, FAR), (8.0, FAR)],
+            2,
+            "probably the most frontal of 3 usable frames, 8.0 degrees: the pose of none of them is told well (left out: 1 of unknown pose)",
+        ),
+        ([(NAN, NAN), (NAN, NAN)], None, "the pose can't be told in any of its 2 usable frames"),
+    ],
+)
+def test_a_frame_whose_pose_is_not_known_well_is_no_target_while_another_is_there(tmp_path, frames, target, reason):
+    """Unknown is never a target, unsure only where no other frame is; the reason counts what was left out."""
+    rows = [make_row(0, number, angle, pose_error=error) for number, (angle, error) in enumerate(frames)]
+    run(write_faces(tmp_path / "faces", rows), tmp_path / "t")
+    (row,) = read(tmp_path / "t")
+    assert row["target_key"] == ("" if target is None else rows[target].key)
+    assert reason in {None, row["reason"]}
+    listed = [row["target_key"], *row["runner_up_keys"]]
+    assert not [one.key for one in rows if math.isnan(one.frontal_angle) and one.key in listed]
+
+
+def test_candidates_are_how_many_are_listed(tmp_path):
+    """The target and the best after it, no more than --candidates; frames of a large error come last."""
+    rows = [make_row(0, number, 10.0 + number, pose_error=FAR if number < 2 else 3.0) for number in range(6)]
+    faces = write_faces(tmp_path / "faces", rows)
+    for count in (1, 3, 10):
+        run(faces, tmp_path / f"t{count}", candidates=count)
+        (row,) = read(tmp_path / f"t{count}")
+        order = [2, 3, 4, 5, 0, 1][:count]
+        assert [row["target_key"], *row["runner_up_keys"]] == [rows[number].key for number in order]
+
+
+@pytest.mark.parametrize("option", [{"refine": "mesh"}, {"refine": "none"}, {"mesh_model": "face.tflite"}])
+def test_options_that_are_no_more_change_nothing(faces, tmp_path, option):
+    """Old command lines and recipes still run, with the bytes that they would have without the option."""
+    run(faces, tmp_path / "t")
+    assert run(faces, tmp_path / "t", **option).done_before == 1
+    run(faces, tmp_path / "u", **option)
     assert hash_folder(tmp_path / "t") == hash_folder(tmp_path / "u")
 
 
@@ -249,7 +281,7 @@ def test_choice_on_labelled_videos(shared_data, tmp_path):
     """40 people of YouTube Faces: mean regret at most 1 degree, the best frame (or one within a degree) for 65 %."""
     paths = {"input": str(shared_data / "ytf"), "manifest": str(shared_data / "ytf_labels.csv")}
     extract.run(ExtractConfig(**paths, output=str(tmp_path / "faces")), QuietProgress())
-    run(tmp_path / "faces", tmp_path / "t", refine="mesh")
+    run(tmp_path / "faces", tmp_path / "t")
     angles = defaultdict(dict)
     with open(paths["manifest"], encoding="utf-8") as file:
         for label in csv.DictReader(file):

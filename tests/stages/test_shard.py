@@ -32,7 +32,7 @@ def prepare(folder, rows, part_size=64, overrides="", **options):
     """Faces, targets and pairs in a folder."""
     write_faces(folder / "faces", rows, part_size)
     paths = {name: str(folder / name) for name in ("faces", "targets", "pairs")}
-    chosen = SelectConfig(input=paths["faces"], output=paths["targets"], refine="none", overrides=overrides)
+    chosen = SelectConfig(input=paths["faces"], output=paths["targets"], overrides=overrides)
     select.run(chosen, QUIET)
     split.run(SplitConfig(paths["faces"], paths["targets"], paths["pairs"], **{"validation": 0.2, **options}), QUIET)
     return folder

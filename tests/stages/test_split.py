@@ -31,7 +31,6 @@ def run(folder, output="pairs", *, per="identity", overrides="", **options):
         SelectConfig(
             input=str(folder / "faces"),
             output=str(folder / "targets"),
-            refine="none",
             per=per,
             overrides=overrides,
             execution=Execution(overwrite=True),

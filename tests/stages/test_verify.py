@@ -41,7 +41,7 @@ def whole(tmp_path_factory):
         report = StageReport("extract", {"ok": 50, "no_face": 10})
         write_run_file(place(str(folder / "faces")), ExtractConfig(), report, {})
         paths = {name: str(folder / name) for name in ("faces", "targets", "pairs")}
-        select.run(SelectConfig(input=paths["faces"], output=paths["targets"], refine="none"), QUIET)
+        select.run(SelectConfig(input=paths["faces"], output=paths["targets"]), QUIET)
         split.run(SplitConfig(paths["faces"], paths["targets"], paths["pairs"], validation=0.3), QUIET)
         for examples in ("pairs", "faces"):
             options = {"size": 16, "shards": 2, "examples": examples}
@@ -290,7 +290,7 @@ def test_what_is_older_than_its_inputs_is_named(workspace):
         str(workspace / STAGES[n]) for n in ("face shards", "shards")
     ]
     assert all(problem.endswith("run `facepipe shard` again with the options it was made with") for problem in stale)
-    select.run(SelectConfig(faces, targets, refine="none", max_angle=0.5, execution=force), QUIET)
+    select.run(SelectConfig(faces, targets, max_angle=0.5, execution=force), QUIET)
     each = "again with the options each was made with"
     said = f"{pairs}: it was made from other faces or targets; run `facepipe split` and `shard` {each}"
     assert said in check(workspace)

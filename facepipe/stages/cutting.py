@@ -1,0 +1,212 @@
+"""Faces of pictures to rows: why a face is refused, or its crop, sharpness and numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from facepipe.choosing import best_overlap, choose_face, size_of
+from facepipe.cropping import crop_similarity, cut_crop, encode_crop
+from facepipe.errors import ImageError
+from facepipe.face.orientation import UNKNOWN
+from facepipe.quality import sharpness
+from facepipe.records import Face, Status
+from facepipe.stages.facerows import face_row, failure_row, key_of
+from facepipe.stages.finding import Found
+from facepipe.stages.photo import whole_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from facepipe.config import ExtractConfig
+    from facepipe.detection import Detector
+    from facepipe.execution.stopwatch import Stopwatch
+    from facepipe.records import FaceRow
+    from facepipe.stages.finding import FaceFinder, Picture
+    from facepipe.stages.photo import View
+
+CROPPED_BORDER = 0.25
+"""Room put around pictures that are face crops already, as a share of their side: detectors want to see some."""
+
+
+class RowMaker:
+    """Makes the rows of pictures whose faces were found.
+
+    Args:
+        config: the options.
+        detector: refines landmarks.
+        finder: found the faces, and finds one again in a picture that is read at a larger size.
+        watch: told of every step.
+        on: told the index of a picture's source before anything is done to it.
+    """
+
+    def __init__(
+        self,
+        config: ExtractConfig,
+        detector: Detector,
+        finder: FaceFinder,
+        watch: Stopwatch,
+        on: Callable[[int], None],
+    ) -> None:
+        self._config = config
+        self._detector = detector
+        self._finder = finder
+        self._watch = watch
+        self._on = on
+
+    def make_all(self, pictures: Sequence[Picture]) -> None:
+        """Gives every picture its rows."""
+        for picture in pictures:
+            self._on(picture.index)
+            try:
+                if self._config.cropped:
+                    self._make_whole(picture)
+                elif not picture.rows:
+                    self._make_rows(picture)
+            except ImageError as error:
+                picture.fail(error)
+        self._encode(pictures)
+
+    def _make_rows(self, picture: Picture) -> None:
+        """Makes the rows of a picture, and cuts the crops for them."""
+        wanted = self._finder.wanted(picture)
+        shown = wanted or self._finder.best_missed(picture)[:1]
+        good = self._finder.good(picture.faces or [], picture.view)
+        others = [one for one in good if not any(one is other for other in shown)]
+        if picture.source.box is not None and not wanted:
+            others = []
+        for index, one in enumerate(wanted):
+            picture.rows.append(self._ok_row(picture, index, one))
+        if not wanted:
+            picture.rows.append(self._missing_row(picture))
+        for one in others:
+            picture.rows.append(self._row(picture, len(picture.rows), Status.OTHER_FACE, one, picture.view))
+
+    def _ok_row(self, picture: Picture, index: int, one: Found) -> FaceRow:
+        """The row of a face that has passed every limit, and the crop for it; why it is refused where it has not."""
+        view = picture.view
+        needed = view.reduction_needed(one.face.box, self._config.margin, self._config.crop_size)
+        if picture.photo is not None and needed < view.reduction:
+            one, view = self._closer(picture, one, needed)
+        if picture.source.box is None and not self._finder.good([one], view):
+            return self._refused_row(picture, index, one, view)
+        row = self._row(picture, index, Status.OK, one, view)
+        self._watch.turn_to("crop")
+        tilt = one.orientation.tilt if one.orientation is not None and one.orientation.known else 0.0
+        size, margin = self._config.crop_size, self._config.margin
+        crop = cut_crop(view.image, one.face.box, tilt, size, margin)
+        row.crop_scale = crop.scale / view.scale
+        matrix = crop_similarity(one.face.box, tilt, size, margin).matrix @ view.from_file
+        row.transform = matrix.reshape(-1).tolist()
+        picture.crops.append((row, crop.bgra))
+        return row
+
+    def _closer(self, picture: Picture, one: Found, reduction: int) -> tuple[Found, View]:
+        """The same face in the picture read at a larger size, found anew where it is found there."""
+        self._watch.turn_to("decode")
+        closer = picture.again(reduction)
+        moved = picture.view.moved(one.face, closer)
+        x1, y1, x2, y2 = moved.box.tolist()
+        again = self._finder.look_again(closer, (x1, y1, x2, y2))
+        index = best_overlap([other.face for other in again], (x1, y1, x2, y2))
+        if index is None:
+            return Found(moved, one.orientation), closer
+        found = again[index]
+        [[found.face]] = self._detector.refine([closer.image], [[found.face]])
+        self._finder.look([closer], [[found]])
+        return found, closer
+
+    def _missing_row(self, picture: Picture) -> FaceRow:
+        """Why there is no face: none at all, none at the labelled box, or none that passes the limits."""
+        if picture.source.box is None and (missed := self._finder.best_missed(picture)):
+            return self._refused_row(picture, 0, missed[0], picture.view)
+        where = "at the labelled box" if picture.source.box is not None else "in the picture"
+        row = failure_row(picture.source, Status.NO_FACE, f"no face was found {where}", picture.frame_index)
+        row.width, row.height = _file_size(picture.view)
+        return row
+
+    def _refused_row(self, picture: Picture, index: int, one: Found, view: View) -> FaceRow:
+        """Which limit a face does not pass: it is too unsure, too small, or does not stand upright."""
+        config, size = self._config, size_of(one.face) * view.scale
+        status, why = Status.LOW_SCORE, "what was found lies on its side, and is no face where the picture is turned"
+        if one.face.score < config.min_score:
+            score = _text_below(one.face.score, config.min_score, 2)
+            why = f"the best face has a score of {score}, under --min-score {config.min_score:g}"
+        elif size < config.min_face:
+            status, text = Status.SMALL_FACE, _text_below(size, config.min_face, 0)
+            why = f"the largest face is {text} px, smaller than --min-face {config.min_face:g}"
+        row = self._row(picture, index, status, one, view)
+        row.error = why
+        return row
+
+    def _row(self, picture: Picture, face_index: int, status: str, one: Found, view: View) -> FaceRow:
+        orientation = one.orientation.turned(view.quarters) if one.orientation is not None else None
+        pose = orientation.pose if orientation is not None else UNKNOWN
+        return face_row(picture.source, picture.frame_index, face_index, status, one.face, pose, view)
+
+    def _encode(self, pictures: Sequence[Picture]) -> None:
+        for picture in pictures:
+            for row, crop in picture.crops:
+                self._on(picture.index)
+                self._watch.turn_to("sharpness")
+                row.sharpness = sharpness(crop)
+                self._watch.turn_to("encode")
+                try:
+                    row.crop = encode_crop(crop)
+                except ImageError as error:
+                    picture.fail(error)
+
+    def _make_whole(self, picture: Picture) -> None:
+        """The row of a picture that is a face crop already: kept whole, whatever is found in it."""
+        self._watch.turn_to("detect")
+        height, width = picture.view.image.shape[:2]
+        side = max(height, width)
+        border = round(side * CROPPED_BORDER)
+        down, across = (side - height) // 2, (side - width) // 2
+        edges = (down, side - height - down, across, side - width - across)
+        square = np.asarray(cv2.copyMakeBorder(picture.view.image, *edges, cv2.BORDER_REPLICATE), np.uint8)
+        padded = cv2.copyMakeBorder(square, border, border, border, border, cv2.BORDER_REPLICATE)
+        image = np.asarray(padded, np.uint8)
+        [faces] = self._detector.detect([image], side / 4)
+        row = self._whole_row(picture, image, faces, np.array([border + across, border + down], np.float32))
+        self._watch.turn_to("crop")
+        size = self._config.crop_size
+        method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
+        crop = cv2.cvtColor(cv2.resize(square, (size, size), interpolation=method), cv2.COLOR_RGB2BGRA)
+        scale = size / side
+        shift = [across * scale + (scale - 1) / 2, down * scale + (scale - 1) / 2]
+        matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]) @ picture.view.from_file
+        row.crop_scale = size / max(picture.view.width, picture.view.height)
+        row.transform = matrix.reshape(-1).tolist()
+        picture.rows.append(row)
+        picture.crops.append((row, np.asarray(crop, np.uint8)))
+
+    def _whole_row(self, picture: Picture, image: np.ndarray, faces: Sequence[Face], offset: np.ndarray) -> FaceRow:
+        """The row of a picture that is a crop: of the face found in its padded form, else of the whole."""
+        view = picture.view
+        if faces:
+            index = choose_face(faces, image.shape[1], image.shape[0]) or 0
+            [[face]] = self._detector.refine([image], [[faces[index]]])
+            one = Found(face)
+            self._finder.look([whole_view(image)], [[one]])
+            inside = Face((face.box.reshape(2, 2) - offset).reshape(4), face.landmarks - offset, face.score)
+            return self._row(picture, 0, Status.OK, Found(inside, one.orientation), view)
+        row = failure_row(picture.source, Status.OK, "", picture.frame_index)
+        row.key, row.face_index = key_of(picture.source, picture.frame_index, 0), 0
+        row.width, row.height = _file_size(view)
+        row.bbox = [0.0, 0.0, float(view.width), float(view.height)]
+        return row
+
+
+def _file_size(view: View) -> tuple[int, int]:
+    """Width and height, px, of the full-size picture as its file shows it."""
+    return (view.height, view.width) if view.quarters % 2 else (view.width, view.height)
+
+
+def _text_below(value: float, limit: float, digits: int) -> str:
+    """A value that is under a limit: with a digit more, rounded down, where rounding would reach the limit."""
+    text = f"{value:.{digits}f}"
+    return text if float(text) < limit else f"{math.floor(value * 10 ** (digits + 1)) / 10 ** (digits + 1):g}"

@@ -1,0 +1,283 @@
+"""The rows of one part's sources: reads files and videos, up to 32 pictures at a time, and hands them on."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shutil
+import tempfile
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from facepipe.detection import make_detector, make_refiner
+from facepipe.detection.tracking import MOST_EVERY, SPAN, Tracker, frames_held
+from facepipe.errors import ImageError, InputError, OutputError, StorageDown
+from facepipe.face.orientation import make_orientation
+from facepipe.media.signatures import VIDEO, sniff
+from facepipe.media.video import iter_frames
+from facepipe.records import Status
+from facepipe.stages.cutting import RowMaker
+from facepipe.stages.facerows import failure_row
+from facepipe.stages.finding import QUARTERS, FaceFinder, Found, Picture
+from facepipe.stages.photo import Photo, whole_view
+from facepipe.stages.seen import Seen
+from facepipe.storage import place, read_ahead
+from facepipe.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from facepipe.config import ExtractConfig
+    from facepipe.detection import Detector
+    from facepipe.execution import Guard
+    from facepipe.execution.stopwatch import Stopwatch
+    from facepipe.records import FaceRow, Image, Source
+    from facepipe.stages.photo import View
+
+MOST_PICTURES = 32
+MOST_BYTES = 8 * 2**20
+"""Held by the pictures that are gone through together: more would not stay in a core's share of the last cache."""
+MOST_DOWN = 8
+"""Files in a row that a store may refuse, or not answer for: from then on it is not the files, and the run ends, rather
+than to leave rows of failures that a later run would have to be told to read again."""
+MAX_FILE_BYTES = 512 * 2**20
+"""A still image's file may not be larger; videos may."""
+BLAMED = {
+    Status.WORKER_CRASH: "reading this file ended the process twice; it may be damaged on purpose",
+    Status.TIMEOUT: "this file took longer than --timeout",
+}
+
+
+@lru_cache(maxsize=1)
+def _detector(name: str, model: str, min_score: float, _pid: int) -> Detector:
+    """The detector of this process, loaded once. The process id keeps a forked child from using its parent's."""
+    return make_detector(name, model, min_score)
+
+
+class PartExtractor:
+    """Turns a part's sources into rows, in order."""
+
+    def __init__(self, config: ExtractConfig, guard: Guard, watch: Stopwatch) -> None:
+        self._config = config
+        self._guard = guard
+        self._watch = watch
+        self._inputs = place(config.input)
+        self._detector = _detector(config.detector, config.model, config.min_score, os.getpid())
+        self._finder = FaceFinder(config, self._detector, make_orientation(), watch, guard.on)
+        self._maker = RowMaker(config, self._detector, self._finder, watch, guard.on)
+        self._down = 0
+
+    def rows(self, sources: Sequence[Source]) -> Iterator[FaceRow]:
+        """At least one row for every source, none of them ever an exception.
+
+        Raises:
+            StorageDown: files in a row could not be read, and none of them is to blame.
+        """
+        self._down = 0
+        batch: list[Picture | FaceRow] = []
+        held = 0
+        for one in self._pictures(sources):
+            batch.append(one)
+            held += one.view.image.nbytes if isinstance(one, Picture) else 0
+            if len(batch) == MOST_PICTURES or held >= MOST_BYTES:
+                yield from self._done(batch)
+                batch, held = [], 0
+        yield from self._done(batch)
+
+    def _done(self, batch: Sequence[Picture | FaceRow]) -> Iterator[FaceRow]:
+        pictures = [one for one in batch if isinstance(one, Picture)]
+        if not self._config.cropped:
+            self._finder.find_all(pictures)
+        self._maker.make_all(pictures)
+        self._watch.turn_to("write")
+        for one in batch:
+            if isinstance(one, Picture):
+                yield from one.rows
+            else:
+                yield one
+
+    def _pictures(self, sources: Sequence[Source]) -> Iterator[Picture | FaceRow]:
+        """Every still and every frame, decoded; a row where that failed."""
+        blamed = self._guard.blamed
+        wanted = [s.file for i, s in enumerate(sources) if not s.is_video and i not in blamed]
+        files = read_ahead(self._inputs, wanted, max_bytes=MAX_FILE_BYTES)
+        seen, group = Seen(), None
+        for index, source in enumerate(sources):
+            self._guard.on(index)
+            self._watch.turn_to("read")
+            if not source.video or group != (source.identity, source.video):
+                seen, group = Seen(), (source.identity, source.video)
+            if index in blamed:
+                status = Status(blamed[index])
+                yield failure_row(source, status, BLAMED[status])
+            elif source.is_video:
+                yield from self._video(source, index)
+            else:
+                _, data = next(files)
+                self._judge(data)
+                if isinstance(data, bytes) and sniff(data) == VIDEO:  # under a picture's name
+                    yield from self._video(_as_video(source), index)
+                else:
+                    yield self._still(source, index, data, seen)
+
+    def _judge(self, outcome: object) -> None:
+        """Ends the run where it is the store that fails, unless all failures are allowed."""
+        if not isinstance(outcome, StorageDown):
+            self._down = 0
+            return
+        self._down += 1
+        if self._down >= MOST_DOWN and self._config.max_failed < 1:
+            raise StorageDown(
+                f"{outcome} ({self._down} files in a row could not be read, so the run ends: what is finished is kept; "
+                "--max-failed 1 goes on all the same)"
+            )
+
+    def _still(self, source: Source, index: int, data: bytes | InputError, seen: Seen) -> Picture | FaceRow:
+        if isinstance(data, InputError):
+            return failure_row(source, Status.READ_ERROR, self._said(source, data))
+        self._watch.turn_to("decode")
+        try:
+            photo = Photo(data, self._config.max_pixels)
+            if self._config.cropped:
+                reduction = photo.reduction_for_whole(self._config.crop_size)
+            else:
+                reduction = photo.reduction_for(self._finder.search_sizes(source, photo)[0])
+            return Picture(index, source, source.frame_index, photo.view(reduction), seen, photo)
+        except ImageError as error:
+            return failure_row(source, error.status, error.message)
+
+    def _said(self, source: Source, error: InputError) -> str:
+        """The error with the path as in the input: where that lies differs between machines, the bytes must not."""
+        if not self._inputs.is_local:
+            return str(error)
+        return str(error).replace(printable(self._inputs.local_path(source.file)), printable(source.file))
+
+    def _video(self, source: Source, index: int) -> Iterator[Picture | FaceRow]:
+        """A video file's frames; where it breaks off, a row that says so."""
+        last = -1
+        try:
+            with self._local_copy(source) as path:
+                for picture in self._frames(source, index, path):
+                    last = picture.frame_index
+                    yield picture
+        except ImageError as error:
+            yield failure_row(source, error.status, error.message, error.frame_index)
+        except InputError as error:
+            self._judge(error)
+            yield failure_row(source, Status.READ_ERROR, str(error), last + 1)
+
+    def _frames(self, source: Source, index: int, path: str) -> Iterator[Picture]:
+        """The frames, their faces found; the whole video is turned from where one is found to lie on its side."""
+        frames = self._decoded(path, index)
+        seen, tracker, quarters, wanted = Seen(), self._tracker(), 0, 1
+        rest: list[tuple[int, Image]] = []
+        shape: tuple[int, ...] = ()
+        while True:
+            held, error = _take(frames, wanted, rest)
+            if held and held[0][1].shape != shape:
+                shape, tracker = held[0][1].shape, self._tracker()
+            views = [whole_view(image).turned(quarters) for _, image in held]
+            faces = self._tracked(views, tracker)
+            if views and not self._config.cropped and (more := self._turn_of(views, faces)):
+                quarters += more
+                views, tracker = [view.turned(more) for view in views], self._tracker()
+                faces = self._tracked(views, tracker)
+            for (frame, _), view, some in zip(held, views, faces, strict=True):
+                yield Picture(index, source, frame, view, seen, faces=some, refined=tracker is not None)
+            if error is not None:
+                raise error
+            if not held:
+                return
+            wanted = frames_held(held[0][1].nbytes, tracker.span if tracker is not None else MOST_PICTURES)
+
+    def _decoded(self, path: str, index: int) -> Iterator[tuple[int, Image]]:
+        """A video file's frames."""
+        frames = iter_frames(path, self._config.every, self._config.max_pixels)
+        while True:
+            self._guard.on(index)
+            self._watch.turn_to("decode")
+            found = next(frames, None)
+            if found is None:
+                return
+            yield found
+
+    def _tracked(self, views: Sequence[View], tracker: Tracker | None) -> Sequence[list[Found] | None]:
+        """The faces of frames: followed from frame to frame, or each frame's own; None for crops."""
+        if self._config.cropped:
+            return [None] * len(views)
+        if tracker is None:
+            return self._finder.find(views, [self._config.min_face] * len(views))
+        self._watch.turn_to("track")
+        return [[Found(face) for face in faces] for faces in tracker.faces([view.image for view in views])]
+
+    def _turn_of(self, views: Sequence[View], faces: Sequence[list[Found] | None]) -> int:
+        """By how many quarters of a circle frames are to be turned so that faces stand upright; 0 where some do.
+
+        Faces are looked at until one stands upright; where none does, the frame in the middle is searched turned.
+        """
+        for view, some in zip(views, faces, strict=True):
+            good = self._finder.good(some or [], view)
+            self._finder.look([view], [good])
+            if any(one.upright for one in good):
+                return 0
+        best, turn = 0.0, 0
+        for quarters in QUARTERS:
+            view = views[len(views) // 2].turned(quarters)
+            [found] = self._finder.find([view], [self._config.min_face])
+            good = self._finder.good(found, view)
+            self._finder.look([view], [good])
+            score = max((one.face.score for one in good if one.upright), default=0.0)
+            best, turn = (score, quarters) if score > best else (best, turn)
+        return turn
+
+    def _tracker(self) -> Tracker | None:
+        """What follows the faces of one video's frames; None where each frame is searched on its own."""
+        every = self._config.every
+        if not self._config.track or every > MOST_EVERY or self._config.cropped:
+            return None
+        return Tracker(self._detector, make_refiner(), self._config.min_face, self._config.min_score, SPAN // every)
+
+    @contextmanager
+    def _local_copy(self, source: Source) -> Iterator[str]:
+        """A path that a video decoder can open; what lies in an object store is copied first."""
+        if self._inputs.is_local:
+            yield self._inputs.local_path(source.file)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            copy = os.path.join(folder, f"video{os.path.splitext(source.path)[1]}")
+            self._watch.turn_to("read")
+            try:
+                with self._inputs.open_input(source.file) as remote, open(copy, "wb") as local:
+                    shutil.copyfileobj(remote, local, 2**22)
+            except OSError as error:
+                raise OutputError(
+                    f"can't copy {source.path} to {tempfile.gettempdir()}: {error.strerror}; set TMPDIR to a folder "
+                    "with room"
+                ) from None
+            yield copy
+
+
+def _as_video(source: Source) -> Source:
+    """A file that was listed as a still."""
+    name = posixpath.basename(source.path)
+    return source._replace(is_video=True, video=f"{source.video}/{name}" if source.video else name)
+
+
+def _take(
+    frames: Iterator[tuple[int, Image]], count: int, rest: list[tuple[int, Image]]
+) -> tuple[list[tuple[int, Image]], ImageError | InputError | None]:
+    """Up to `count` frames of one size, and the error that came instead of the next one.
+
+    `rest` keeps a frame of another size for the next call.
+    """
+    taken = [rest.pop()] if rest else []
+    try:
+        while len(taken) < count and (frame := next(frames, None)) is not None:
+            if taken and frame[1].shape != taken[0][1].shape:
+                rest.append(frame)
+                break
+            taken.append(frame)
+    except (ImageError, InputError) as error:
+        return taken, error
+    return taken, None
