@@ -92,6 +92,12 @@ def part_names(place: Place) -> list[str]:
     return names
 
 
+def parts_there(place: Place) -> list[str]:
+    """The same, without those that have gone: for who tells of what there is."""
+    there = {entry.path for entry in place.list()}
+    return [name for name in part_names(place) if name in there]
+
+
 class _Hashed:
     """A file as Arrow writes to one, and the SHA-256 of what is written."""
 

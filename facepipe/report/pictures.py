@@ -69,7 +69,7 @@ def show_examples(readings: Readings, status: str, count: int = 6) -> list[Shown
 
 
 def _crop_of(faces: Place, example: Example) -> bytes | None:
-    column = parquet.read_table(faces, parquet.part_names(faces)[example.part], ["crop.bytes"]).column("crop")
+    column = parquet.read_table(faces, example.part, ["crop.bytes"]).column("crop")
     crop = column[example.row].as_py()
     return crop["bytes"] if crop else None
 

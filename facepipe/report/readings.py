@@ -34,12 +34,12 @@ _COLUMNS = ("key", "path", "status", "error", "bbox", *_NUMBERS)
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row of a status. part, row: where it lies in `faces`."""
+    """One row of a status. part, row: the file in `faces`, and where in it."""
 
     key: str
     path: str
     error: str
-    part: int
+    part: str
     row: int
 
 
@@ -104,7 +104,7 @@ def read_workspace(data: str) -> Readings:
     """
     workspace = place(data)
     faces = workspace.join("faces")
-    if not faces.exists() or not parquet.part_names(faces):
+    if not faces.exists() or not parquet.parts_there(faces):
         raise InputError(f"{faces} holds no faces; run `facepipe extract` first, or give another --data")
     runs = {stage: run for stage, folders in _RUN_FILES.items() if (run := read_run_file(workspace.join(*folders)))}
     sample = _read_sample(faces)
@@ -125,7 +125,7 @@ def _count(faces: Place, sample: Sample) -> dict[str, int]:
     if sample.is_whole:
         return sample.counts
     counts: Counter[str] = Counter()
-    for _, table in parquet.iterate_parts(faces, ["status"]):
+    for _, table in parquet.iterate_parts(faces, ["status"], parquet.parts_there(faces)):
         counts.update(table.column("status").to_pylist())
     return dict(counts)
 
@@ -134,19 +134,19 @@ def _finish_times(faces: Place) -> NDArray[np.float64]:
     """From the files' times, which are those of the run unless they were copied since; none on an object store."""
     if not faces.is_local:
         return np.empty(0)
-    names = parquet.part_names(faces)
+    names = parquet.parts_there(faces)
     times = np.sort(np.array([os.stat(faces.local_path(name)).st_mtime for name in names], dtype=np.float64))
     return np.asarray(times - times[0])
 
 
-def _sampled(faces: Place) -> tuple[list[int], int]:
-    """Numbers of the parts to read, and how many there are."""
-    parts = parquet.part_names(faces)
+def _sampled(faces: Place) -> tuple[list[str], int]:
+    """The parts to read, and how many there are."""
+    parts = parquet.parts_there(faces)
     typical = max(sum(parquet.count_rows(faces, parts[len(parts) // 2])), 1)
     wanted = max(SAMPLE_ROWS // typical, 1)
     if wanted >= len(parts):
-        return list(range(len(parts))), len(parts)
-    return [int(at) for at in np.linspace(0, len(parts) - 1, wanted)], len(parts)
+        return parts, len(parts)
+    return [parts[int(at)] for at in np.linspace(0, len(parts) - 1, wanted)], len(parts)
 
 
 def _read_sample(faces: Place) -> Sample:
@@ -154,9 +154,8 @@ def _read_sample(faces: Place) -> Sample:
     numbers: dict[str, list[NDArray[np.float32]]] = {name: [] for name in (*_NUMBERS, "face_size")}
     examples: dict[str, list[Example]] = {}
     rows, counts = 0, Counter[str]()
-    names = parquet.part_names(faces)
     for part in chosen:
-        table = parquet.read_table(faces, names[part], _COLUMNS)
+        table = parquet.read_table(faces, part, _COLUMNS)
         rows += table.num_rows
         status, known = tables.codes(table, "status")
         for name, values in _measure(table, status, known):
@@ -179,7 +178,7 @@ def _measure(
     yield "face_size", np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
 
 
-def _note_examples(kept: list[Example], table: parquet.Table, rows: NDArray[np.int64], part: int) -> None:
+def _note_examples(kept: list[Example], table: parquet.Table, rows: NDArray[np.int64], part: str) -> None:
     for row in rows[: _EXAMPLES - len(kept)].tolist():
         key, path, error = (table.column(name)[row].as_py() for name in ("key", "path", "error"))
         kept.append(Example(key, path, error or "", part, row))

@@ -123,7 +123,7 @@ def _nearest_other(
 
 def _embed(faces: Place, embedder: Embedder) -> Fingerprints:
     """Usable crops of parts at even distances, 5,000 at most, through the model."""
-    parts = parquet.part_names(faces)
+    parts = parquet.parts_there(faces)
     chosen = [parts[int(at)] for at in np.unique(np.linspace(0, len(parts) - 1, min(len(parts), 32)).astype(int))]
     keys: list[str] = []
     identities: list[str] = []
@@ -143,7 +143,7 @@ def _embed(faces: Place, embedder: Embedder) -> Fingerprints:
 def _read_videos(faces: Place, keys: Sequence[str]) -> dict[str, str]:
     """The videos of some keys; keys that are not among the faces are left out."""
     videos: dict[str, str] = {}
-    for _, table in parquet.iterate_parts(faces, ("key", "video")) if keys else ():
+    for _, table in parquet.iterate_parts(faces, ("key", "video"), parquet.parts_there(faces)) if keys else ():
         at = tables.find(table, "key", keys)
         names = table.column("video")
         videos |= {key: names[row].as_py() for key, row in zip(keys, at.tolist(), strict=True) if row >= 0}
@@ -153,7 +153,7 @@ def _read_videos(faces: Place, keys: Sequence[str]) -> dict[str, str]:
 def _read_pictures(faces: Place, keys: Sequence[str]) -> dict[str, bytes]:
     """The crops of some keys; keys that are not among the faces are left out."""
     pictures: dict[str, bytes] = {}
-    for part in parquet.part_names(faces):
+    for part in parquet.parts_there(faces):
         if len(pictures) == len(keys):
             break
         at = tables.find(parquet.read_table(faces, part, ["key"]), "key", keys)

@@ -24,7 +24,7 @@ def open_parts(root: Place) -> pyarrow.dataset.Dataset:
     Raises:
         InputError: there are no parts.
     """
-    names = parquet.part_names(root)
+    names = parquet.parts_there(root)
     if not names:
         raise InputError(f"{root} holds no parts; run `facepipe extract` first")
     if isinstance(root, ObjectStore):

@@ -17,10 +17,14 @@ from pathlib import Path
 import pytest
 
 from facepipe import open_faces
+from facepipe.config import ExtractConfig
 from facepipe.errors import InputError
 from facepipe.parquet import part_name
+from facepipe.records import StageReport
 from facepipe.report import page, readings, sections
 from facepipe.report.doubts import find_doubts
+from facepipe.stages.runfile import write_run_file
+from facepipe.storage import place
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -139,35 +143,31 @@ def test_a_workspace_with_faces_alone_has_a_page(workspace, tmp_path):
 
 @pytest.mark.parametrize("sampled", [False, True])
 def test_while_a_share_is_missing_the_parts_that_are_there_are_counted(workspace, tmp_path, monkeypatch, sampled):
-    """Whatever the run files say; the page names the share, and how many files there are to be."""
+    """Whatever the run file says; the page tells how many parts are missing, and how many files there are to be."""
     faces = shutil.copytree(workspace / "faces", tmp_path / "faces")
-    run = json.loads((faces / "run.json").read_text())
-    assert readings.read_workspace(str(tmp_path)).runs["extract"] == run
+    run = readings.read_workspace(str(tmp_path)).runs["extract"]
     lost = sorted(faces.glob("part-*"))[2::3]
     for part in lost:
         part.unlink()
-    for k in (1, 2):
-        (faces / f"run.{k}-of-3.json").write_text(json.dumps(run))
-    (faces / "run.3-of-3.json").write_text(json.dumps({**run, "plan": "another"}))
     if sampled:
         monkeypatch.setattr(readings, "SAMPLE_ROWS", 20)
     rows = Counter(row.as_py() for row in open_faces(str(faces)).to_table(["status"]).column("status"))
     found = readings.read_workspace(str(tmp_path))
     assert found.sample.is_whole != sampled
     assert Counter(found.counts("extract")) == rows != Counter(run["counts"])
-    assert (found.runs["extract"]["images"], found.runs["extract"]["shares"]) == (run["images"], 2)
     page.build(str(tmp_path), str(tmp_path / "report.html"))
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert f"{len(lost)} of the {run['parts']} parts of the faces are not there yet, those of share 3/3." in text
+    assert f"{len(lost)} of the {run['parts']} parts of the faces are not there yet." in text
     assert f"of {run['images']} files" in text
 
 
 def test_counts_of_an_earlier_input_are_not_shown(workspace, tmp_path):
     """A `run.json` from before images were added says nothing of the parts there now."""
     faces = shutil.copytree(workspace / "faces", tmp_path / "faces")
-    run = json.loads((faces / "run.json").read_text())
-    (faces / "run.json").write_text(json.dumps({**run, "plan": "another", "counts": {"ok": 1}}))
-    assert Counter(readings.read_workspace(str(tmp_path)).counts("extract")) == Counter(run["counts"])
+    counts = readings.read_workspace(str(tmp_path)).counts("extract")
+    report = StageReport("extract", {"ok": 1})
+    write_run_file(place(str(faces)), ExtractConfig(), report, {"plan": "another"})
+    assert Counter(readings.read_workspace(str(tmp_path)).counts("extract")) == Counter(counts)
 
 
 def test_without_faces_it_says_what_to_run(tmp_path):
@@ -219,7 +219,6 @@ def test_what_a_person_chooses_is_known_by_its_reason(workspace, tmp_path):
     from facepipe.execution.progress import QuietProgress
     from facepipe.report.people import read_targets
     from facepipe.stages import select
-    from facepipe.storage import place
 
     before = next(row for row in read_targets(place(str(workspace))) if row["identity"] == "astronaut")
     (tmp_path / "overrides.csv").write_text(f"key,action\n{before['runner_up_keys'][-1]},target\n")
@@ -246,7 +245,6 @@ def test_shares_are_of_the_inputs(workspace):
 def test_what_is_empty_is_left_out(workspace, tmp_path):
     """Of a workspace that holds no usable face and no run file there are neither headings nor links to them."""
     from facepipe import parquet, tables
-    from facepipe.storage import place
 
     faces = place(str(workspace / "faces"))
     everything = tables.concatenate([table for _, table in parquet.iterate_parts(faces)])
@@ -372,7 +370,6 @@ def test_a_browser_has_nothing_to_complain_about(chromium, written, tmp_path):
 def test_the_size_of_youtube_faces_takes_seconds(workspace, tmp_path):
     """1,213 parts of 512 rows: under 30 s of CPU (the parts are copies of one, which costs the same to read)."""
     from facepipe import parquet, tables
-    from facepipe.storage import place
 
     faces = place(str(workspace / "faces"))
     everything = tables.concatenate([table for _, table in parquet.iterate_parts(faces)])
