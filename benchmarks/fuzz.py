@@ -135,7 +135,7 @@ def parquet_manifest() -> bytes:
 
 
 def own_part() -> bytes:
-    from facepipe.parquet_writer import Writer
+    from pyarrow import parquet
 
     from facepipe.parquet import rows_to_table
     from facepipe.records import FaceRow
@@ -144,10 +144,8 @@ def own_part() -> bytes:
         FaceRow(f"a/{i}.jpg#0", f"a/{i}.jpg", "a", "", 0, 0, "ok", bbox=[1, 2, 3, 4], crop=bytes(500))
         for i in range(20)
     ]
-    table, file = rows_to_table(rows), io.BytesIO()
-    writer = Writer(file, table.schema, {})
-    writer.add(table)
-    writer.finish()
+    file = io.BytesIO()
+    parquet.write_table(rows_to_table(rows), file, write_page_checksum=True)
     return file.getvalue()
 
 

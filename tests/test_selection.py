@@ -13,9 +13,10 @@ NAN = float("nan")
 
 
 def frames(rows):
-    """rows: (group, angle, sharpness, size, score)."""
-    columns = list(zip(*rows, strict=True)) if rows else [[]] * 5
-    kinds = (np.int64, *[np.float32] * 4)
+    """rows: (group, angle, sharpness, size, score), all of a pose that is told well."""
+    group, angle, *quality = list(zip(*rows, strict=True)) if rows else [[]] * 5
+    columns = [group, angle, [1.0] * len(rows), *quality]
+    kinds = (np.int64, *[np.float32] * 5)
     return selection.Frames(*(np.array(column, dtype=kind) for column, kind in zip(columns, kinds, strict=True)))
 
 

@@ -297,5 +297,5 @@ def _misfit(layout: Layout, tree: Tree) -> str:
     found = next(other.name for other in LAYOUTS if other is not layout and other.matches(tree))
     return (
         f"{tree.place} is not laid out as {layout.name}: expected {layout.expects}. It looks like {found}: give "
-        f"--layout {found}, or the recipe of that data set"
+        f"`facepipe extract --layout {found}`, or the recipe of that data set"
     )

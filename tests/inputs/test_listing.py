@@ -385,7 +385,7 @@ def test_a_frame_more_changes_few_parts_of_folders_of_frames():
         for more in (0, 1)
     )
     plans = [make_plan(one.to_arrow(), [len(rows) for rows in one.parts(512)], "s") for one in (before, after)]
-    changed = set(plans[1].fingerprints) - set(plans[0].fingerprints)
+    changed = set(plans[1].names) - set(plans[0].names)
     assert len(plans[0]) > 40
     assert len(changed) <= 3
 

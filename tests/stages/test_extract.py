@@ -108,7 +108,7 @@ def test_the_bytes_do_not_depend_on_where_the_input_lies(photographs, tmp_path):
     said = {row["path"]: row["error"] for row in rows_of(tmp_path / "after") if row["status"] == "read_error"}
     assert said == {
         "clara/5.jpg": "can't read clara/5.jpg: no such file or directory",
-        "clara/6\n.jpg": "can't read 'clara/6\\n.jpg': it is no regular file",
+        "clara/6\n.jpg": "can't read clara/6\\n.jpg: it is no regular file",
     }
 
 
@@ -373,7 +373,7 @@ def test_a_name_plays_no_role(tmp_path, astronaut, track):
     write_jpeg(images / "b" / "1.jpg", astronaut)
     (images / "b" / "1.jpg").rename(images / "b" / "photograph.mp4")
     rows = {row["key"]: row["status"] for row in run_rows(tmp_path, every=10, track=track)}
-    expected = ["a/video.jpg@0#0", "a/video.jpg@10#0", "a/video.jpg@20#0", "b/photograph.mp4@0#0"]
+    expected = ["a/video.jpg@0#0", "a/video.jpg@10#0", "a/video.jpg@20#0", "b/photograph.mp4#0"]
     assert [key for key, status in rows.items() if status == "ok"] == expected
 
 
@@ -428,14 +428,14 @@ def test_the_layout_that_was_found_is_told_and_kept_to(tmp_path, astronaut):
 def test_one_person_of_many_subfolders_is_pointed_out(tmp_path, astronaut):
     """Who gives the folder above the people's gets everybody as one person, and is told what to give."""
     for name in ("a/1.jpg", "b/1.jpg", "b/2.jpg"):
-        write_jpeg(tmp_path / "images" / "photos" / name, astronaut[::2, ::2])
+        write_jpeg(tmp_path / "images" / "shoot" / name, astronaut[::2, ::2])
     dry = Execution(dry_run=True)
     assert run(tmp_path / "images", tmp_path / "faces", execution=dry).notes[:2] == [
         "layout identity (found): 1 person, 3 files",
-        f"one person, photos, in 2 subfolders: if these are people, give --input {tmp_path}/images/photos",
+        f"one person, shoot, in 2 subfolders: if these are people, give --input {tmp_path}/images/shoot",
     ]
-    assert len(run(tmp_path / "images" / "photos", tmp_path / "faces", execution=dry).notes) == 2
-    (tmp_path / "people.csv").write_text("path,identity\nphotos/a/1.jpg,Ada\n")
+    assert len(run(tmp_path / "images" / "shoot", tmp_path / "faces", execution=dry).notes) == 2
+    (tmp_path / "people.csv").write_text("path,identity\nshoot/a/1.jpg,Ada\n")
     report = run(tmp_path / "images", tmp_path / "faces", execution=dry, manifest=str(tmp_path / "people.csv"))
     assert report.notes[0] == "manifest people.csv: 1 person, 1 file"
 
