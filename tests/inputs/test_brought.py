@@ -138,9 +138,9 @@ def test_a_picture_beside_the_folders_is_told(tmp_path):
     ("layout", "files", "said"),
     [
         ("youtube-faces", people("Ann", "Bob"), "expected frame_images_DB, or <Name>/<video>/<video>.<frame>.jpg. It looks like identity"),
-        ("youtube-faces", ["Ann_B/Ann_B_0001.jpg"], "It looks like lfw: give --layout lfw"),
+        ("youtube-faces", ["Ann_B/Ann_B_0001.jpg"], "It looks like lfw: give `facepipe extract --layout lfw`"),
         ("lfw", people("Ann/v", "Bob/v"), "expected <Name>/<Name>_0001.jpg. It looks like identity"),
-        ("vggface2", ["1.jpg"], "expected <subset>/n000001/*.jpg. It looks like flat: give --layout flat"),
+        ("vggface2", ["1.jpg"], "expected <subset>/n000001/*.jpg. It looks like flat: give `facepipe extract --layout flat`"),
         ("celeba", people("Ann"), "identity_CelebA.txt"),
         ("lfw", ["sets/lfw/Ann_B/Ann_B_0001.jpg", "x/1.jpg"], "give --input {}/sets"),
     ],

@@ -15,7 +15,7 @@ def plan_of(*paths):
 
 def changed(folder, before, after):
     """How many files a plan leaves out of the one before, and adds."""
-    write_plan(place(str(folder)), plan_of(*before), None)
+    write_plan(place(str(folder)), plan_of(*before))
     changes = changes_since(place(str(folder)), plan_of(*after))
     return changes.removed, changes.added
 
