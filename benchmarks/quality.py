@@ -147,9 +147,10 @@ def run_facepipe(labels: Labels, work: Path, detector: str) -> dict[str, Faces]:
         "ytf": [labels.folder / "ytf", "--manifest", str(labels.folder / "ytf_labels.csv")],
         "aflw2000": [labels.folder / "aflw2000", "--layout", "flat"],
         "boxes": [labels.folder / "boxes", "--layout", "flat", "--min-face", "20"],
-        "reference": [labels.folder, "--manifest", str(work / "reference.csv")],
-        "turned": [work / "turned", "--layout", "flat"],
     }
+    if detector == "yunet":  # the pose is told by the same network whichever the detector
+        runs["reference"] = [labels.folder, "--manifest", str(work / "reference.csv")]
+        runs["turned"] = [work / "turned", "--layout", "flat"]
     faces = {}
     for part, (folder, *options) in runs.items():
         output = work / detector / part

@@ -15,18 +15,18 @@ from facepipe.face.orientation import UNKNOWN
 from facepipe.quality import sharpness
 from facepipe.records import Face, Status
 from facepipe.stages.facerows import face_row, failure_row, key_of
-from facepipe.stages.finding import Found
 from facepipe.stages.photo import whole_view
+from facepipe.stages.searching import Found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from facepipe.config import ExtractConfig
-    from facepipe.detection import Detector
     from facepipe.execution.stopwatch import Stopwatch
     from facepipe.records import FaceRow
     from facepipe.stages.finding import FaceFinder, Picture
     from facepipe.stages.photo import View
+    from facepipe.stages.searching import Search
 
 CROPPED_BORDER = 0.25
 """Room put around pictures that are face crops already, as a share of their side: detectors want to see some."""
@@ -37,8 +37,8 @@ class RowMaker:
 
     Args:
         config: the options.
-        detector: refines landmarks.
-        finder: found the faces, and finds one again in a picture that is read at a larger size.
+        finder: found the faces.
+        search: finds one again in a picture that is read at a larger size.
         watch: told of every step.
         on: told the index of a picture's source before anything is done to it.
     """
@@ -46,14 +46,14 @@ class RowMaker:
     def __init__(
         self,
         config: ExtractConfig,
-        detector: Detector,
         finder: FaceFinder,
+        search: Search,
         watch: Stopwatch,
         on: Callable[[int], None],
     ) -> None:
         self._config = config
-        self._detector = detector
         self._finder = finder
+        self._search = search
         self._watch = watch
         self._on = on
 
@@ -74,7 +74,7 @@ class RowMaker:
         """Makes the rows of a picture, and cuts the crops for them."""
         wanted = self._finder.wanted(picture)
         shown = wanted or self._finder.best_missed(picture)[:1]
-        good = self._finder.good(picture.faces or [], picture.view)
+        good = self._search.good(picture.faces or [], picture.view)
         others = [one for one in good if not any(one is other for other in shown)]
         if picture.source.box is not None and not wanted:
             others = []
@@ -91,7 +91,7 @@ class RowMaker:
         needed = view.reduction_needed(one.face.box, self._config.margin, self._config.crop_size)
         if picture.photo is not None and needed < view.reduction:
             one, view = self._closer(picture, one, needed)
-        if picture.source.box is None and not self._finder.good([one], view):
+        if picture.source.box is None and not self._search.good([one], view):
             return self._refused_row(picture, index, one, view)
         row = self._row(picture, index, Status.OK, one, view)
         self._watch.turn_to("crop")
@@ -110,13 +110,13 @@ class RowMaker:
         closer = picture.again(reduction)
         moved = picture.view.moved(one.face, closer)
         x1, y1, x2, y2 = moved.box.tolist()
-        again = self._finder.look_again(closer, (x1, y1, x2, y2))
+        again = self._search.look_again(closer, (x1, y1, x2, y2))
         index = best_overlap([other.face for other in again], (x1, y1, x2, y2))
         if index is None:
             return Found(moved, one.orientation), closer
         found = again[index]
-        [[found.face]] = self._detector.refine([closer.image], [[found.face]])
-        self._finder.look([closer], [[found]])
+        self._search.refine([closer], [[found]])
+        self._search.look([closer], [[found]])
         return found, closer
 
     def _missing_row(self, picture: Picture) -> FaceRow:
@@ -169,9 +169,9 @@ class RowMaker:
         edges = (down, side - height - down, across, side - width - across)
         square = np.asarray(cv2.copyMakeBorder(picture.view.image, *edges, cv2.BORDER_REPLICATE), np.uint8)
         padded = cv2.copyMakeBorder(square, border, border, border, border, cv2.BORDER_REPLICATE)
-        image = np.asarray(padded, np.uint8)
-        [faces] = self._detector.detect([image], side / 4)
-        row = self._whole_row(picture, image, faces, np.array([border + across, border + down], np.float32))
+        view = whole_view(np.asarray(padded, np.uint8))
+        [faces] = self._search.find([view], [side / 4])
+        row = self._whole_row(picture, view, faces, np.array([border + across, border + down], np.float32))
         self._watch.turn_to("crop")
         size = self._config.crop_size
         method = cv2.INTER_AREA if side > size else cv2.INTER_CUBIC
@@ -184,14 +184,14 @@ class RowMaker:
         picture.rows.append(row)
         picture.crops.append((row, np.asarray(crop, np.uint8)))
 
-    def _whole_row(self, picture: Picture, image: np.ndarray, faces: Sequence[Face], offset: np.ndarray) -> FaceRow:
+    def _whole_row(self, picture: Picture, padded: View, faces: Sequence[Found], offset: np.ndarray) -> FaceRow:
         """The row of a picture that is a crop: of the face found in its padded form, else of the whole."""
         view = picture.view
         if faces:
-            index = choose_face(faces, image.shape[1], image.shape[0]) or 0
-            [[face]] = self._detector.refine([image], [[faces[index]]])
-            one = Found(face)
-            self._finder.look([whole_view(image)], [[one]])
+            one = faces[choose_face([other.face for other in faces], padded.width, padded.height) or 0]
+            self._search.refine([padded], [[one]])
+            self._search.look([padded], [[one]])
+            face = one.face
             inside = Face((face.box.reshape(2, 2) - offset).reshape(4), face.landmarks - offset, face.score)
             return self._row(picture, 0, Status.OK, Found(inside, one.orientation), view)
         row = failure_row(picture.source, Status.OK, "", picture.frame_index)

@@ -19,8 +19,9 @@ from facepipe.media.video import iter_frames
 from facepipe.records import Status
 from facepipe.stages.cutting import RowMaker
 from facepipe.stages.facerows import failure_row
-from facepipe.stages.finding import QUARTERS, FaceFinder, Found, Picture
+from facepipe.stages.finding import QUARTERS, FaceFinder, Picture
 from facepipe.stages.photo import Photo, whole_view
+from facepipe.stages.searching import Found, Search
 from facepipe.stages.seen import Seen
 from facepipe.storage import place, read_ahead
 from facepipe.text import printable
@@ -64,8 +65,9 @@ class PartExtractor:
         self._watch = watch
         self._inputs = place(config.input)
         self._detector = _detector(config.detector, config.model, config.min_score, os.getpid())
-        self._finder = FaceFinder(config, self._detector, make_orientation(), watch, guard.on)
-        self._maker = RowMaker(config, self._detector, self._finder, watch, guard.on)
+        self._search = Search(config, self._detector, make_orientation(), watch)
+        self._finder = FaceFinder(config, self._search, guard.on)
+        self._maker = RowMaker(config, self._finder, self._search, watch, guard.on)
         self._down = 0
 
     def rows(self, sources: Sequence[Source]) -> Iterator[FaceRow]:
@@ -142,7 +144,7 @@ class PartExtractor:
             if self._config.cropped:
                 reduction = photo.reduction_for_whole(self._config.crop_size)
             else:
-                reduction = photo.reduction_for(self._finder.search_sizes(source, photo)[0])
+                reduction = photo.reduction_for(self._search.sizes(source, photo)[0])
             return Picture(index, source, source.frame_index, photo.view(reduction), seen, photo)
         except ImageError as error:
             return failure_row(source, error.status, error.message)
@@ -207,7 +209,7 @@ class PartExtractor:
         if self._config.cropped:
             return [None] * len(views)
         if tracker is None:
-            return self._finder.find(views, [self._config.min_face] * len(views))
+            return self._search.find(views, [self._config.min_face] * len(views))
         self._watch.turn_to("track")
         return [[Found(face) for face in faces] for faces in tracker.faces([view.image for view in views])]
 
@@ -217,16 +219,16 @@ class PartExtractor:
         Faces are looked at until one stands upright; where none does, the frame in the middle is searched turned.
         """
         for view, some in zip(views, faces, strict=True):
-            good = self._finder.good(some or [], view)
-            self._finder.look([view], [good])
+            good = self._search.good(some or [], view)
+            self._search.look([view], [good])
             if any(one.upright for one in good):
                 return 0
         best, turn = 0.0, 0
         for quarters in QUARTERS:
             view = views[len(views) // 2].turned(quarters)
-            [found] = self._finder.find([view], [self._config.min_face])
-            good = self._finder.good(found, view)
-            self._finder.look([view], [good])
+            [found] = self._search.find([view], [self._config.min_face])
+            good = self._search.good(found, view)
+            self._search.look([view], [good])
             score = max((one.face.score for one in good if one.upright), default=0.0)
             best, turn = (score, quarters) if score > best else (best, turn)
         return turn

@@ -18,6 +18,7 @@ from facepipe.records import Source
 from facepipe.stages.cutting import RowMaker
 from facepipe.stages.finding import FaceFinder, Picture
 from facepipe.stages.photo import Photo
+from facepipe.stages.searching import Search
 from facepipe.stages.seen import Seen
 
 FACE_PX = 108
@@ -48,16 +49,17 @@ PLAIN = Source(path="a/1.jpg", identity="a")
 def rows_of(data, source=PLAIN, **options):
     """The rows that extract makes of the file."""
     config = ExtractConfig(input="images", output="faces", **options)
-    tools = make_detector("yunet"), make_orientation(), Stopwatch(), lambda _index: None
-    finder = FaceFinder(config, *tools)
+    watch = Stopwatch()
+    search = Search(config, make_detector("yunet"), make_orientation(), watch)
+    finder = FaceFinder(config, search, on=lambda _index: None)
     photo = Photo(data, config.max_pixels)
     if config.cropped:
         picture = Picture(0, source, 0, photo.view(photo.reduction_for_whole(config.crop_size)), Seen(), photo)
     else:
-        view = photo.view(photo.reduction_for(finder.search_sizes(source, photo)[0]))
+        view = photo.view(photo.reduction_for(search.sizes(source, photo)[0]))
         picture = Picture(0, source, 0, view, Seen(), photo)
         finder.find_all([picture])
-    RowMaker(config, tools[0], finder, *tools[2:]).make_all([picture])
+    RowMaker(config, finder, search, watch, on=lambda _index: None).make_all([picture])
     return picture.rows
 
 
