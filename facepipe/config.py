@@ -86,8 +86,8 @@ class ExtractConfig(Checked):
 
     input: str = _place("images", "Directory or URI of images and videos.", *INPUT)
     output: str = _place("faces", "Where the faces go.", *OUTPUT)
-    layout: str = option("auto", "How the input is laid out: identity has a directory per person, flat a file per person.", "Input",
-                         choices=("auto", "identity", "youtube-faces", "lfw", "celeba", "vggface2", "flat"), everyday=True)
+    layout: str = option("auto", "How the input is laid out: auto tells it; identity has a directory per person, flat a file per person; "
+                         "youtube-faces, lfw, celeba and vggface2 are as published.", "Input", everyday=True)
     manifest: str = option("", "CSV or Parquet file that lists the images, in place of a layout: columns path and identity, "
                            "optionally video, frame_index, x1,y1,x2,y2 (the face's box) and label.", "Input", metavar="FILE", decides="name")
     label: str = option("label", "Column of the manifest, or attribute of CelebA, that becomes the integer label in the shards.", "Input", metavar="COLUMN")

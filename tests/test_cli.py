@@ -104,7 +104,7 @@ def test_help_costs_little():
         (["split"], 1, "data/"),
         (["shard"], 1, "data/"),
         (["extract", "--min-score", "2"], 2, "--min-score is 2; it must lie between 0 and 1"),
-        (["extract", "--layout", "lwf"], 2, "--layout is 'lwf'; it can be auto, identity"),
+        (["extract", "--layout", "lwf"], 2, "--layout is 'lwf'; did you mean lfw?"),
         (["extract", "--part-of", "4/3"], 2, "--part-of is 4/3"),
         (["extract", "--workers", "many"], 2, "--workers"),
         (["extract", "--scheduler", "tcp://x"], 2, "--scheduler needs --engine dask"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from facepipe.errors import UsageError
-from facepipe.inputs.datasets import find_layout
+from facepipe.inputs.datasets import find_layout, layout_named
+from facepipe.inputs.disk import LocalTree
 from facepipe.inputs.listing import Group, Listing, ListingBuilder
 from facepipe.inputs.manifest import read_manifest
 from facepipe.inputs.names import natural_key
 from facepipe.inputs.notes import describe
-from facepipe.inputs.tree import open_tree
+from facepipe.inputs.store import StoreTree
 
 if TYPE_CHECKING:
     from facepipe.config import ExtractConfig
@@ -31,14 +32,15 @@ def list_sources(place: Place, config: ExtractConfig) -> Listing:
         InputError: the input is missing, or not what its layout says.
         UsageError: a manifest or label file that can't be meant, or a layout that is none.
     """
-    tree = open_tree(place)
+    asked = layout_named(config.layout)
+    tree = LocalTree(place) if place.is_local else StoreTree(place)
     if config.manifest:
         builder = ListingBuilder(config.limit, tree.sizes if place.is_local else None)
         optional = config.label == _DEFAULT_LABEL
         builder.extend(read_manifest(config.manifest, config.label, tree.is_video, optional_label=optional))
         return builder.finish("manifest", [])
     builder = ListingBuilder(config.limit, tree.sizes)
-    layout = find_layout(config.layout, tree)
+    layout = find_layout(asked, tree)
     tree.start_over()
     label = "" if config.label == _DEFAULT_LABEL else config.label
     if label and layout.name != "celeba":

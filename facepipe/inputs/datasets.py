@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 
 from facepipe.config import join
 from facepipe.errors import InputError, UsageError
-from facepipe.inputs.labels import BoxIndex, read_columns, read_corner_boxes, read_labeled_faces, to_label
+from facepipe.inputs.celeba import CelebA
+from facepipe.inputs.labels import BoxIndex, read_labeled_faces
 from facepipe.inputs.layouts import Flat, Identity, Layout, below, people_below, split_folder
-from facepipe.inputs.listing import Group
 from facepipe.inputs.names import IMAGE, KINDS, VIDEO, extension, frame_number, natural_key, stem
 from facepipe.text import nearest, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
+    from facepipe.inputs.listing import Group
     from facepipe.inputs.tree import Tree
-    from facepipe.records import Box
 
 _LOOKED_AT = 20
 """Folders of a level that decide what it is."""
@@ -172,121 +172,33 @@ class LFW(Layout):
         return top
 
 
-_WILD = "img_celeba"
-"""The photographs that the aligned pictures were cut from."""
-_IMAGES = ("img_align_celeba", "img_align_celeba_png", _WILD)
-"""The first that is there is read."""
-_PLACES = ("", "Anno", "Eval", "Img", "anno", "eval", "img")
-_IDENTITIES = ("identity_CelebA.txt", "identity_CelebA.csv")
-_ATTRIBUTES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
-_BOXES = ("list_bbox_celeba.txt", "list_bbox_celeba.csv")
-_PARTITIONS = ("list_eval_partition.txt", "list_eval_partition.csv")
-PARTITION = "partition"
-"""The label that stands for the published split: 0 train, 1 validation, 2 test."""
-
-
-class CelebA(Layout):
-    """`img_align_celeba/000001.jpg` and `identity_CelebA.txt`, in one folder or in the archive's `Img`, `Anno`, `Eval`.
-
-    `--label` takes an attribute (1 and -1 become 1 and 0) or `partition`. Where there are no aligned pictures, the
-    photographs in `img_celeba` are read, with the boxes of `list_bbox_celeba.txt`, which belong to those alone.
-    Landmarks are not used.
-    """
-
-    name = "celeba"
-    expects = (
-        f"img_align_celeba beside {_IDENTITIES[0]}, without which nobody knows who is on the pictures; to leave names "
-        "out, give `facepipe extract --layout flat`"
-    )
-
-    def matches(self, tree: Tree, top: str = "") -> bool:
-        """By its identity file, or its folder beside its attributes."""
-        return self.fits(tree, top) or (bool(self._pictures(tree, top)) and bool(_find(tree, _ATTRIBUTES, top)))
-
-    def fits(self, tree: Tree, top: str = "") -> bool:
-        """By its identity file."""
-        return bool(_find(tree, _IDENTITIES, top))
-
-    def groups(self, tree: Tree, label: str) -> Iterator[Group]:
-        """A group a person, people by number."""
-        path, top = _find(tree, _IDENTITIES), self._pictures(tree, "")
-        if not path:  # found by its attributes
-            raise InputError(_misfit(self, tree))
-        identities = read_columns(tree, path, "identity")
-        labels = self._labels(tree, label)
-        boxes = self._boxes(tree) if top.rpartition("/")[2] == _WILD else {}
-        known: list[tuple[Mapping[str, object], str, str]] = [(identities, path, "does not say who is on {}")]
-        known += [(labels, _find(tree, _label_files(label)), f"has no {printable(label)} of {{}}")] if labels else []
-        known += [(boxes, _find(tree, _BOXES), "has no box of {}")] if boxes else []
-        people: dict[str, list[str]] = {}
-        for folder in tree.walk(top):
-            for name in folder.files:
-                for values, source, said in known:
-                    if stem(name) not in values:
-                        raise InputError(f"{printable(source)} {said.format(printable(name))}; is it complete?")
-                people.setdefault(identities[stem(name)], []).append(below(folder.path, name))
-        for identity in sorted(people, key=natural_key):
-            files = people[identity]
-            bare = [stem(file.rpartition("/")[2]) for file in files]
-            own_boxes = [boxes[file] for file in bare] if boxes else ()
-            yield Group(
-                identity, "", "", files, boxes=own_boxes, labels=[labels[file] for file in bare] if labels else ()
-            )
-
-    def _pictures(self, tree: Tree, top: str) -> str:
-        places = [below(top, folder) if folder else top for folder in ("", "Img", "img")]
-        return next((below(p, name) for name in _IMAGES for p in places if name in tree.level(p).folders), "")
-
-    def _boxes(self, tree: Tree) -> dict[str, Box | None]:
-        path = _find(tree, _BOXES)
-        if path:
-            return read_corner_boxes(tree, path)
-        tree.said[f"{_WILD} holds whole photographs; without {_BOXES[0]} the face near the middle is taken"] = None
-        return {}
-
-    def _labels(self, tree: Tree, label: str) -> dict[str, int]:
-        if not label:
-            return {}
-        names = _label_files(label)
-        path = _find(tree, names)
-        if not path:
-            raise UsageError(f"--label {label} needs {names[0]}, which is not in {tree.place}")
-        return {file: to_label(text, path, label, file) for file, text in read_columns(tree, path, label).items()}
-
-
-def _label_files(label: str) -> tuple[str, ...]:
-    return _PARTITIONS if label == PARTITION else _ATTRIBUTES
-
-
-def _find(tree: Tree, names: tuple[str, ...], top: str = "") -> str:
-    for folder in _PLACES:
-        path = below(top, folder) if folder else top
-        files = set(tree.level(path).files)
-        found = next((name for name in names if name in files), "")
-        if found:
-            return below(path, found)
-    return ""
-
-
 LAYOUTS: tuple[Layout, ...] = (YouTubeFaces(), CelebA(), VGGFace2(), LFW(), Identity(), Flat())
 """In the order in which `auto` tries them: the most particular first."""
 
 
-def find_layout(name: str, tree: Tree) -> Layout:
-    """The layout of that name; `auto`: the first that the tree looks like.
+def layout_named(name: str) -> Layout | None:
+    """The layout of that name, None for `auto`.
 
     Raises:
         UsageError: there is no such layout.
-        InputError: the tree is not laid out so.
     """
-    if name == "auto":
-        return next(layout for layout in LAYOUTS if layout.matches(tree))
-    known = {layout.name: layout for layout in LAYOUTS}
+    known: dict[str, Layout | None] = {"auto": None, **{layout.name: layout for layout in LAYOUTS}}
     if name not in known:
-        raise UsageError(f"--layout is {name!r}; {nearest(name, ('auto', *known))}")
-    if not known[name].fits(tree) and tree.has_pictures(""):
-        raise InputError(_misfit(known[name], tree))
+        raise UsageError(f"--layout is {name!r}; {nearest(name, known)}")
     return known[name]
+
+
+def find_layout(asked: Layout | None, tree: Tree) -> Layout:
+    """The layout that was asked for, or else the first that the tree looks like.
+
+    Raises:
+        InputError: the tree is not laid out as was asked for.
+    """
+    if asked is None:
+        return next(layout for layout in LAYOUTS if layout.matches(tree))
+    if not asked.fits(tree) and tree.has_pictures(""):
+        raise InputError(_misfit(asked, tree))
+    return asked
 
 
 def _misfit(layout: Layout, tree: Tree) -> str:

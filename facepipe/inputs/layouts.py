@@ -69,14 +69,7 @@ def people_below(tree: Tree, *tops: str) -> Iterator[Group]:
     form are one person's. With several tops, a video's name begins with its top: videos of one person stay apart.
     """
     loose = _Loose(with_folder=len(tops) > 1)
-    outers = sorted({"/".join(top.split("/")[:i]) for top in tops for i in range(bool(top) + top.count("/"))})
-    for outer in outers:
-        folder = next(tree.walk(outer), None)
-        if folder and folder.path == outer:
-            yield from loose.groups(folder)
-        for name in tree.level(outer).folders:
-            if below(outer, name) not in {*tops, *outers}:
-                tree.has_pictures(below(outer, name))  # it has none, or is an output of ours: both are noted
+    yield from _beside(tree, tops, loose)
     walks = (_with_identity(tree, top) for top in tops)
     forms: dict[str, str] = {}
     shared: set[str] = set()
@@ -96,6 +89,18 @@ def people_below(tree: Tree, *tops: str) -> Iterator[Group]:
     if shared:
         tree.said[f"{len(shared):,} people are in more than one of these folders; taken as the same"] = None
     loose.tell(tree)
+
+
+def _beside(tree: Tree, tops: tuple[str, ...], loose: _Loose) -> Iterator[Group]:
+    """Files in the folders above the tops; other folders there hold no people, and are looked into for the notes."""
+    outers = sorted({"/".join(top.split("/")[:i]) for top in tops for i in range(bool(top) + top.count("/"))})
+    for outer in outers:
+        folder = next(tree.walk(outer), None)
+        if folder and folder.path == outer:
+            yield from loose.groups(folder)
+        for name in tree.level(outer).folders:
+            if below(outer, name) not in {*tops, *outers}:
+                tree.has_pictures(below(outer, name))
 
 
 def _with_identity(tree: Tree, top: str) -> Iterator[tuple[str, str, Folder]]:

@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import time
 from abc import ABC, abstractmethod
-from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from facepipe import settings
 from facepipe.checksums import CHECKSUMS
-from facepipe.errors import DamagedFile, InputError, StorageDown
-from facepipe.inputs.names import (
-    IMAGE,
-    KINDS,
-    OTHER,
-    SKIPPED_FOLDERS,
-    VIDEO,
-    extension,
-    kind_of,
-    natural_key,
-)
+from facepipe.errors import DamagedFile, InputError
+from facepipe.inputs.names import IMAGE, KINDS, OTHER, SKIPPED_FOLDERS, VIDEO, extension, kind_of, natural_key
 from facepipe.inputs.notes import LOCKED, LeftOut
-from facepipe.media.signatures import START_BYTES
-from facepipe.schemas import UNKNOWN_SIZE
 from facepipe.storage import in_order
-from facepipe.storage.places import OWN_PREFIX
 from facepipe.text import printable
 
 if TYPE_CHECKING:
@@ -38,13 +22,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Identifier = tuple[int, int]
-"""Device and inode of a folder."""
-_KEPT_LEVELS = 64
 _OWN = frozenset({settings.NAME, CHECKSUMS})
 """Files that lie in every output of ours."""
-MAX_VISITS = 16
-"""How often one folder is entered through different links: links to folders of links would otherwise never end."""
 _PROBED = 64
 _SLOW_S = 1e-4
 """A local disk tells a size in a few microseconds, a server in many times as long, but many at once."""
@@ -169,195 +148,6 @@ def each(action: Callable[[Item], Result], items: Sequence[Item]) -> list[Result
     return found + (list(in_order(action, rest, _AT_ONCE)) if slow else [action(item) for item in rest])
 
 
-def open_tree(place: Place) -> Tree:
-    """The tree below a place.
-
-    Raises:
-        InputError: there is no such folder.
-    """
-    return LocalTree(place) if place.is_local else StoreTree(place)
-
-
-class LocalTree(Tree):
-    """Local folders. Links are followed; a link back to a folder that leads to it is noted and not entered."""
-
-    def __init__(self, place: Place) -> None:
-        super().__init__(place)
-        self._root = place.local_path()
-        if not os.path.isdir(self._root):
-            what = "a file" if os.path.exists(self._root) else "not a directory"
-            raise InputError(f"{printable(self._root)} is {what}; expected a directory with one folder per person")
-        self._visits: Counter[Identifier] = Counter()
-        self._levels: dict[str, Level] = {}
-
-    def _full(self, path: str) -> str:
-        return f"{self._root}/{path}" if path else self._root
-
-    def sizes(self, files: Sequence[str]) -> list[int]:
-        """Asked of the disk."""
-        return each(self._size, files)
-
-    def _size(self, file: str) -> int:
-        try:
-            found = os.stat(self._full(file))
-        except (OSError, ValueError):
-            return UNKNOWN_SIZE
-        return found.st_size if stat.S_ISREG(found.st_mode) else UNKNOWN_SIZE
-
-    def _head(self, file: str) -> bytes | None:
-        if self._size(file) <= 0:
-            return b""
-        try:
-            return self.place.read_range(file, 0, START_BYTES)
-        except InputError:
-            return None
-
-    def level(self, path: str = "") -> Level:
-        """Names of all folders and files directly in a folder; the last few answers are kept."""
-        if path not in self._levels:
-            if len(self._levels) >= _KEPT_LEVELS:
-                self._levels.clear()
-            self._levels[path] = self._read_level(path)
-        return self._levels[path]
-
-    def _read_level(self, path: str) -> Level:
-        folders: list[str] = []
-        files: list[str] = []
-        try:
-            with os.scandir(self._full(path)) as entries:
-                for entry in entries:
-                    if not _is_skipped(entry.name):
-                        (folders if _is_folder(entry) else files).append(entry.name)
-        except OSError:
-            return Level([], [])
-        return Level(sorted(folders, key=natural_key), files)
-
-    def walk(self, top: str = "") -> Iterator[Folder]:
-        """Depth first, without recursion: no nesting is too deep."""
-        self._levels.clear()
-        self._visits.clear()
-        waiting: list[tuple[str, tuple[Identifier, ...]]] = [(top, ())]
-        while waiting:
-            path, above = waiting.pop()
-            try:
-                found = os.stat(self._full(path))
-                chain = (*above, (found.st_dev, found.st_ino))
-                folder, folders = self._scan(path, chain)
-            except OSError as error:
-                if not path:
-                    raise InputError(
-                        f"can't read {printable(self._root)}: {(error.strerror or str(error)).lower()}"
-                    ) from None
-                parent, _, name = path.rpartition("/")
-                yield Folder(parent, [name])  # reading it will say why, in a row
-                continue
-            if folder.files:
-                yield folder
-            waiting += [(f"{path}/{name}" if path else name, chain) for name in reversed(folders)]
-
-    def _scan(self, path: str, chain: tuple[Identifier, ...]) -> tuple[Folder, list[str]]:
-        files: list[str] = []
-        folders: list[str] = []
-        hidden = 0
-        with os.scandir(self._full(path)) as entries:
-            for entry in entries:
-                name = entry.name
-                if _is_skipped(name):
-                    hidden += not name.startswith(OWN_PREFIX)
-                elif not _is_folder(entry):
-                    files.append(name)
-                elif self._may_enter(entry, path, chain):
-                    is_named = KINDS.get(extension(name)) in (IMAGE, VIDEO)
-                    (files if is_named and _is_empty(entry.path) else folders).append(name)
-        if not self._may_read(path, files):
-            return Folder(path, []), []
-        return self._sorted(path, files, hidden), sorted(folders, key=natural_key)
-
-    def _may_enter(self, entry: os.DirEntry[str], path: str, chain: tuple[Identifier, ...]) -> bool:
-        if not entry.is_symlink():
-            return True
-        found = entry.stat()
-        identifier = (found.st_dev, found.st_ino)
-        self._visits[identifier] += 1
-        if identifier not in chain and self._visits[identifier] <= MAX_VISITS:
-            return True
-        reason = "leads in a circle" if identifier in chain else f"is the {MAX_VISITS + 1}th to one folder"
-        note = f"the link {printable(f'{path}/{entry.name}'.lstrip('/'))} {reason}; it is not followed"
-        self.notes[note] = None
-        return False
-
-
-def _is_skipped(name: str) -> bool:
+def is_skipped(name: str) -> bool:
+    """Whether a file or folder is hidden, or another system's own."""
     return name[0] == "." or name in SKIPPED_FOLDERS
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
-
-
-def _is_empty(path: str) -> bool:
-    """Whether a folder named like a picture holds nothing that could be one."""
-    try:
-        with os.scandir(path) as entries:
-            kinds = (IMAGE if _is_folder(entry) else KINDS.get(extension(entry.name), IMAGE) for entry in entries)
-            return not any(kind in (IMAGE, VIDEO) for kind in kinds)
-    except OSError:
-        return True
-
-
-class StoreTree(Tree):
-    """An object store's folders, from one listing."""
-
-    @cached_property
-    def _listed(self) -> tuple[dict[str, dict[str, int]], dict[str, set[str]], dict[str, set[str]]]:
-        """Sizes by name, names of folders, and hidden names, each by folder."""
-        files: dict[str, dict[str, int]] = {}
-        folders: dict[str, set[str]] = {}
-        hidden: dict[str, set[str]] = {}
-        for entry in self.place.list():
-            pieces = entry.path.split("/")
-            skipped = next((i for i, piece in enumerate(pieces) if _is_skipped(piece)), -1)
-            if skipped >= 0:
-                hidden.setdefault("/".join(pieces[:skipped]), set()).add(pieces[skipped])
-                continue
-            folder, _, name = entry.path.rpartition("/")
-            files.setdefault(folder, {})[name] = entry.size
-            while folder:
-                parent, _, name = folder.rpartition("/")
-                folders.setdefault(parent, set()).add(name)
-                folder = parent
-        return files, folders, hidden
-
-    def level(self, path: str = "") -> Level:
-        """Names of all folders and files directly in a folder."""
-        files, folders, _ = self._listed
-        return Level(sorted(folders.get(path, ()), key=natural_key), list(files.get(path, ())))
-
-    def sizes(self, files: Sequence[str]) -> list[int]:
-        """As the listing told them."""
-        places = (file.rpartition("/") for file in files)
-        return [self._listed[0].get(folder, {}).get(name, UNKNOWN_SIZE) for folder, _, name in places]
-
-    def _head(self, file: str) -> bytes | None:
-        try:
-            return self.place.read_range(file, 0, START_BYTES)
-        except StorageDown:
-            raise
-        except InputError:
-            return None
-
-    def walk(self, top: str = "") -> Iterator[Folder]:
-        """Depth first."""
-        waiting = [top]
-        while waiting:
-            path = waiting.pop()
-            level = self.level(path)
-            if not self._may_read(path, level.files):
-                continue
-            folder = self._sorted(path, level.files, len(self._listed[2].get(path, ())))
-            if folder.files:
-                yield folder
-            waiting += [f"{path}/{name}" if path else name for name in reversed(level.folders)]

@@ -9,7 +9,7 @@ import pytest
 from facepipe.config import ExtractConfig
 from facepipe.errors import InputError, UsageError
 from facepipe.inputs import describe, list_sources
-from facepipe.inputs.tree import StoreTree
+from facepipe.inputs.store import StoreTree
 from facepipe.stages.output import open_output
 from facepipe.storage import place
 

@@ -15,8 +15,9 @@ import pytest
 from facepipe.config import ExtractConfig
 from facepipe.errors import InputError, UsageError
 from facepipe.inputs import list_sources, tree
+from facepipe.inputs.disk import LocalTree
 from facepipe.inputs.listing import VIDEO_WEIGHT, Group, ListingBuilder
-from facepipe.inputs.tree import StoreTree
+from facepipe.inputs.store import StoreTree
 from facepipe.parquet import PLAN
 from facepipe.schemas import UNKNOWN_SIZE
 from facepipe.sources.plan import make_plan
@@ -419,4 +420,4 @@ def test_sizes_of_files_and_of_what_is_none(tmp_path, monkeypatch, slow_s):
     (tmp_path / "broken.jpg").symlink_to("nothing")
     none = ["folder.jpg", "pipe.jpg", "broken.jpg", "missing.jpg", "no\0name.jpg"]
     asked = [*none, "link.jpg", *reversed(names)]
-    assert tree.open_tree(place(str(tmp_path))).sizes(asked) == [UNKNOWN_SIZE] * len(none) + [7, *range(299, -1, -1)]
+    assert LocalTree(place(str(tmp_path))).sizes(asked) == [UNKNOWN_SIZE] * len(none) + [7, *range(299, -1, -1)]

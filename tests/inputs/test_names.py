@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from facepipe.execution.progress import say
 from facepipe.inputs.names import (
     IMAGE,
     OTHER,
@@ -79,6 +80,12 @@ def test_frame_number(name, expected):
 def test_odd_names_in_tables_and_on_terminals(name, unicode, printed):
     """A table holds valid Unicode; a terminal gets one line without escape sequences or turned text."""
     assert (to_unicode(name), printable(name)) == (unicode, printed)
+
+
+def test_no_name_makes_a_line_of_its_own(capsys):
+    """Whatever is said of a name is said on its line, whatever the name holds."""
+    say("left out: a\nerror: forged", "next\x1b[2J")
+    assert capsys.readouterr().out == "left out: a\\nerror: forged\nnext\\x1b[2J\n"
 
 
 @given(*[st.text(alphabet="\\xe9a\udce9\udcff", max_size=9)] * 2)
