@@ -100,7 +100,7 @@ def _make_content(readings: Readings) -> dict[str, Any]:
     return {
         "readings": readings,
         "funnel": sections.make_funnel(readings),
-        "statuses": [(line, show_examples(readings, line.status)) for line in statuses],
+        "statuses": list(zip(statuses, show_examples(readings, [line.status for line in statuses]), strict=True)),
         "figures": draw_figures(readings),
         "throughput": draw_throughput(readings),
         "doubts": _with_why(readings, doubts) if has_pairs else [],

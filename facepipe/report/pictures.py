@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from facepipe import parquet, tfrecord
-from facepipe.errors import FacepipeError, ImageError
-from facepipe.media.image import decode
 from facepipe.report.people import decode_crop
+from facepipe.report.thumbnails import make_thumbnails
 from facepipe.storage import place
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from facepipe.records import Image
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from facepipe.storage import Place
 
 _QUALITY = 82
-_MAX_PIXELS = 50_000_000
 _RECORDS_READ = 600
 
 
@@ -57,32 +56,25 @@ def crop_uri(picture: bytes, side: int = 96) -> str:
     return to_uri(decode_crop(picture, side))
 
 
-def show_examples(readings: Readings, status: str, count: int = 6) -> list[Shown]:
-    """Some rows of a status: the crop where there is one, else the input made small, else only its key."""
+def show_examples(readings: Readings, statuses: Sequence[str], count: int = 6) -> list[list[Shown]]:
+    """Some rows of each status: the crop where there is one, else the input made small, else only its key."""
     workspace = place(readings.data)
-    shown = []
-    for example in readings.sample.examples.get(status, [])[:count]:
-        picture = _crop_of(workspace.join("faces"), example)
-        uri = crop_uri(picture) if picture else _thumbnail(workspace.join("images"), example.path)
-        shown.append(Shown(uri, example.key, example.error))
-    return shown
+    chosen = [readings.sample.examples.get(status, [])[:count] for status in statuses]
+    crops = {one.key: _crop_of(workspace.join("faces"), one) for some in chosen for one in some}
+    without = sorted({one.path for some in chosen for one in some if not crops[one.key]})
+    small = make_thumbnails(workspace.join("images").uri, without)
+
+    def show(one: Example) -> Shown:
+        crop = crops[one.key]
+        return Shown(crop_uri(crop) if crop else small.get(one.path, ""), one.key, one.error)
+
+    return [[show(one) for one in some] for some in chosen]
 
 
 def _crop_of(faces: Place, example: Example) -> bytes | None:
     column = parquet.read_table(faces, example.part, ["crop.bytes"]).column("crop")
     crop = column[example.row].as_py()
     return crop["bytes"] if crop else None
-
-
-def _thumbnail(images: Place, path: str, side: int = 128) -> str:
-    """An input with its longer side at `side` px; empty where it can't be read (which may be why it is shown)."""
-    try:
-        image = decode(images.read(path, 1 << 27), max_pixels=_MAX_PIXELS)
-    except (FacepipeError, ImageError):
-        return ""
-    scale = side / max(image.shape[:2])
-    size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
-    return to_uri(np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8))
 
 
 def show_noise(readings: Readings) -> list[NoiseExample]:

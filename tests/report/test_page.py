@@ -14,6 +14,8 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from facepipe import open_faces
@@ -21,7 +23,7 @@ from facepipe.config import ExtractConfig
 from facepipe.errors import InputError
 from facepipe.parquet import part_name
 from facepipe.records import StageReport
-from facepipe.report import page, readings, sections
+from facepipe.report import page, readings, sections, thumbnails
 from facepipe.report.doubts import find_doubts
 from facepipe.stages.runfile import write_run_file
 from facepipe.storage import place
@@ -264,7 +266,7 @@ def test_examples_stand_under_their_keys(workspace):
 
     found = readings.read_workspace(str(workspace))
     keys = set(open_faces(str(workspace / "faces")).to_table(columns=["key"]).column("key").to_pylist())
-    shown = show_examples(found, "ok", 8)
+    [shown] = show_examples(found, ["ok"], 8)
     assert len(shown) == 8
     assert {example.caption for example in shown} <= keys
 
@@ -385,3 +387,14 @@ def test_the_size_of_youtube_faces_takes_seconds(workspace, tmp_path):
     report = page.build(str(tmp_path), str(tmp_path / "report.html"))
     assert time.process_time() - started < 30
     assert 50_000 < report.counts["rows read"] < 200_000
+
+
+def test_a_picture_that_takes_too_long_costs_itself(workspace, monkeypatch, tmp_path):
+    """Inputs are made small in a process of their own: one of 48 megapixels is ended, the others are shown."""
+    monkeypatch.setattr(thumbnails, "TIMEOUT_S", 0.4)
+    folder = shutil.copytree(workspace / "images" / "person-002", tmp_path / "person")
+    (folder / "huge.png").write_bytes(cv2.imencode(".png", np.zeros((8000, 6000, 3), np.uint8))[1].tobytes())
+    paths = ["person/huge.png", "person/wall.png", "person/broken.jpg"]
+    made = thumbnails.make_thumbnails(str(tmp_path), paths)
+    assert list(made) == ["person/wall.png"]
+    assert made["person/wall.png"].startswith("data:image/jpeg;base64,")

@@ -1,0 +1,77 @@
+"""Inputs made small for the page, in a process of their own: one that ends its reader, or never ends, costs itself."""
+
+from __future__ import annotations
+
+import base64
+import os
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from facepipe.config import Execution
+from facepipe.errors import FacepipeError, ImageError
+from facepipe.execution import PartReport, run_parts
+from facepipe.media.image import decode
+from facepipe.storage import place
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from facepipe.execution import Guard
+
+SIDE = 128
+"""px of the longer side."""
+TIMEOUT_S = 10.0
+"""A picture that takes longer is not shown."""
+MAX_FILE_BYTES = 2**27
+MAX_PIXELS = 50_000_000
+_JPEG = [cv2.IMWRITE_JPEG_QUALITY, 82]
+
+
+@dataclass(frozen=True)
+class ThumbnailJob:
+    """Writes the inputs `paths` of `images` small into `folder`, the n-th as `n.jpg`, if it can be read."""
+
+    images: str
+    paths: tuple[str, ...]
+    folder: str
+
+    def __call__(self, number: int, guard: Guard) -> PartReport:  # noqa: ARG002 - there is one part
+        """Reads one input after the other; `guard` is told of each before it is touched."""
+        for index, path in enumerate(self.paths):
+            guard.on(index)
+            if index not in guard.blamed and (picture := _small(self.images, path)):
+                with open(os.path.join(self.folder, f"{index}.jpg"), "wb") as file:
+                    file.write(picture)
+        return PartReport(items=len(self.paths))
+
+
+def _small(images: str, path: str) -> bytes:
+    """An input as a small JPEG; empty where it can't be read, which may be why it is shown."""
+    try:
+        image = decode(place(images).read(path, MAX_FILE_BYTES), max_pixels=MAX_PIXELS)
+    except (FacepipeError, ImageError):
+        return b""
+    scale = SIDE / max(image.shape[:2])
+    size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return bytes(cv2.imencode(".jpg", small[..., ::-1], _JPEG)[1])
+
+
+def make_thumbnails(images: str, paths: Sequence[str]) -> dict[str, str]:
+    """Path -> data URI of the inputs that can be read."""
+    if not paths:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="facepipe-report-") as folder:
+        job = ThumbnailJob(images, tuple(paths), folder)
+        run_parts(job, [0], execution=Execution(workers=1), timeout_s=TIMEOUT_S, on_done=lambda _number, _report: None)
+        made = {path: os.path.join(folder, f"{index}.jpg") for index, path in enumerate(paths)}
+        return {path: _uri(file) for path, file in made.items() if os.path.exists(file)}
+
+
+def _uri(file: str) -> str:
+    with open(file, "rb") as opened:
+        return "data:image/jpeg;base64," + base64.b64encode(opened.read()).decode()
