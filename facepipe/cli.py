@@ -9,7 +9,19 @@ from typing import Any
 import typer
 
 from facepipe.arguments import add_command, make_app, run_app
-from facepipe.config import CONFIGS, INPUT, OUTPUT, SELECT, Common, Execution, join, make_config, paths_of
+from facepipe.config import (
+    CONFIGS,
+    EMBED,
+    INPUT,
+    OUTPUT,
+    SELECT,
+    Common,
+    EmbedConfig,
+    Execution,
+    join,
+    make_config,
+    paths_of,
+)
 from facepipe.execution.progress import make_progress, say
 from facepipe.options import EVERYDAY, Checked, option, options_of
 from facepipe.startup import leave_out_pandas
@@ -18,7 +30,7 @@ app = make_app(
     "facepipe",
     "Photographs and videos of people in, training sets of faces out: offline, in one pass, on all cores.\n\n"
     "In a directory that holds data/images, `facepipe run` does everything. Each step is a command of its own as well: "
-    "extract, select, split, shard. Every command can be interrupted and run again: it goes on where it stopped.",
+    "extract, select, split, shard; embed tells whose face each is. Every command can be interrupted and run again: it goes on where it stopped.",
     print_versions=lambda: Version().go(Common()),
 )
 
@@ -56,7 +68,7 @@ def _add_stage(stage: str, kind: Any) -> None:
     add_command(app, stage, kind.__doc__, (kind, Common), go)
 
 
-for _stage, _kind in CONFIGS.items():
+for _stage, _kind in {**CONFIGS, EMBED: EmbedConfig}.items():
     _add_stage(_stage, _kind)
 
 

@@ -110,10 +110,13 @@ def cut_crop(image: Image, box: Box | NDArray[np.float32], roll: float, size: in
         The crop: bilinear; averaged over areas from `TWO_SAMPLES_FROM` px of the image a crop px on.
     """
     similarity = crop_similarity(box, roll, size, margin)
-    scale = similarity.scale
-    blocks = max(int(1 / scale), 1)
-    part, of_part = _part(image, similarity, size, blocks)
-    return Crop(_sample(part, of_part, size), scale)
+    return Crop(warp(image, similarity, size), similarity.scale)
+
+
+def warp(image: Image, similarity: Similarity, size: int) -> BgraImage:
+    """What a similarity shows of an image (h, w, 3) uint8 RGB, `size` px square, as `cut_crop` samples it."""
+    part, of_part = _part(image, similarity, size, max(int(1 / similarity.scale), 1))
+    return _sample(part, of_part, size)
 
 
 def _part(image: Image, similarity: Similarity, size: int, blocks: int) -> tuple[BgraImage, Similarity]:

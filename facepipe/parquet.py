@@ -53,6 +53,7 @@ def _schema(columns: Mapping[str, str], metadata: Mapping[str, str] | None = Non
 
 # Hugging Face's `datasets` shows a column as pictures where the schema's metadata says so.
 FACES = _schema(schemas.FACES, {"huggingface": json.dumps({"info": {"features": {"crop": {"_type": "Image"}}}})})
+EMBEDDINGS = _schema(schemas.EMBEDDINGS)
 TARGETS = _schema(schemas.TARGETS)
 PAIRS = _schema(schemas.PAIRS)
 PARTS = _schema(schemas.PARTS)

@@ -40,6 +40,9 @@ PARTS = {
 }
 """`faces/parts.parquet`: a row a part, in order; of its rows how many have each status."""
 
+EMBEDDINGS = {"key": "string", "embedding": "list<float32>"}
+"""`embeddings/part-*.parquet`: a row a usable face, in the order of the faces' part."""
+
 TARGETS = {
     "identity": "string",
     "video": "string",

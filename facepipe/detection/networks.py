@@ -45,6 +45,10 @@ class Graph:
         """Adds a constant int64 without dimensions, such as an index."""
         return self.keep(f"number{next(_NUMBERS)}", np.array(number, dtype=np.int64))
 
+    def array(self, array: NDArray[Any]) -> str:
+        """Adds a constant of the array's own type."""
+        return self.keep(f"array{next(_NUMBERS)}", array)
+
     def keep(self, name: str, array: NDArray[Any]) -> str:
         """Adds a constant under a name of its own, once."""
         self.constants.setdefault(name, numpy_helper.from_array(np.asarray(array, order="C"), name))
@@ -87,7 +91,8 @@ class Graph:
     def serialize(self, inputs: Sequence[Any], outputs: Sequence[Any]) -> bytes:
         """The finished model."""
         graph = helper.make_graph(self.nodes, "facepipe", list(inputs), list(outputs), list(self.constants.values()))
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        sets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]  # the runtime's own: 8 bits
+        model = helper.make_model(graph, opset_imports=sets, ir_version=IR_VERSION)
         serialized: bytes = model.SerializeToString()
         return serialized
 
@@ -100,6 +105,11 @@ def floats(name: str, shape: Sequence[int | str]) -> Any:
 def wholes(name: str, shape: Sequence[int | str]) -> Any:
     """The same of an int64 one."""
     return helper.make_tensor_value_info(name, TensorProto.INT64, list(shape))
+
+
+def bytes_of(name: str, shape: Sequence[int | str]) -> Any:
+    """The same of a uint8 one."""
+    return helper.make_tensor_value_info(name, TensorProto.UINT8, list(shape))
 
 
 def kernel_of(keras: Array) -> Array:

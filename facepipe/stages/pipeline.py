@@ -8,6 +8,7 @@ from facepipe.config import (
     CONFIGS,
     EXAMPLES,
     SELECT,
+    EmbedConfig,
     ExtractConfig,
     SelectConfig,
     ShardConfig,
@@ -33,6 +34,10 @@ def run_stage(config: StageConfig, progress: Progress) -> StageReport:
         from facepipe.stages import extract
 
         return extract.run(config, progress)
+    if isinstance(config, EmbedConfig):
+        from facepipe.stages import embed
+
+        return embed.run(config, progress)
     if isinstance(config, SelectConfig):
         from facepipe.stages import select
 

@@ -11,6 +11,7 @@ from facepipe.settings import settings_or_none, stage_of
 from facepipe.sources.plan import PLAN_FILE
 from facepipe.stages.checking.chain import check_chain
 from facepipe.stages.checking.choices import SUMMARY, TARGETS, check_pairs, check_targets, read_faces
+from facepipe.stages.checking.embeddings import check_embeddings
 from facepipe.stages.checking.faces import check_faces
 from facepipe.stages.checking.folder import Problem
 from facepipe.stages.checking.shards import check_shards
@@ -25,17 +26,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Problem", "run"]
 
-FACES, TARGETS_KIND, PAIRS, SHARDS = "faces", "targets", "pairs", "shards"
+FACES, EMBEDDINGS, TARGETS_KIND, PAIRS, SHARDS = "faces", "embeddings", "targets", "pairs", "shards"
 _BELOW = (
     "",
     "faces",
+    "embeddings",
     "targets",
     "pairs",
     *(f"{prefix}{kind}/{VERSION}" for prefix in ("shards/", "") for kind in ("pairs", "faces")),
     VERSION,
 )
 """Where stages' folders lie below a workspace, or below the folder of the shards."""
-_BY_STAGE = {"extract": FACES, "select": TARGETS_KIND, "split": PAIRS, "shard": SHARDS}
+_BY_STAGE = {"extract": FACES, "embed": EMBEDDINGS, "select": TARGETS_KIND, "split": PAIRS, "shard": SHARDS}
 _BY_FILE = {PLAN_FILE: FACES, TARGETS: TARGETS_KIND, SUMMARY: PAIRS, FEATURES: SHARDS, INFO: SHARDS}
 
 
@@ -44,13 +46,14 @@ class Found:
     """The stages' folders, by kind."""
 
     faces: Place | None
+    embeddings: Place | None
     targets: Place | None
     pairs: Place | None
     shards: tuple[Place, ...]
 
     def files(self) -> int:
         """How many parts and shards there are to look at."""
-        folders = [folder for folder in (self.faces, self.pairs) if folder is not None]
+        folders = [folder for folder in (self.faces, self.embeddings, self.pairs) if folder is not None]
         parts = sum(len(parquet.part_names(folder)) for folder in folders)
         shards = sum(is_shard(entry.path) for folder in self.shards for entry in folder.list())
         return parts + shards + (self.targets is not None)
@@ -75,6 +78,8 @@ def run(root: str, progress: Progress) -> list[Problem]:
 def _check(found: Found, advance: Callable[[], None]) -> Iterator[Problem]:
     if found.faces is not None:
         yield from check_faces(found.faces, advance)
+    if found.embeddings is not None:
+        yield from check_embeddings(found.embeddings, found.faces, advance)
     faces = read_faces(found.faces)
     if found.targets is not None:
         yield from check_targets(found.targets, faces, advance)
@@ -88,7 +93,7 @@ def _check(found: Found, advance: Callable[[], None]) -> Iterator[Problem]:
 
 def find_folders(root: Place) -> Found:
     """The stages' folders in a workspace; or the one that `root` is."""
-    by_kind: dict[str, list[Place]] = {FACES: [], TARGETS_KIND: [], PAIRS: [], SHARDS: []}
+    by_kind: dict[str, list[Place]] = {kind: [] for kind in (FACES, EMBEDDINGS, TARGETS_KIND, PAIRS, SHARDS)}
     for below in _BELOW:
         folder = root.join(below) if below else root
         kind = kind_of(folder, below)
@@ -99,7 +104,7 @@ def find_folders(root: Place) -> Found:
     if not any(by_kind.values()):
         raise InputError(f"{root} holds nothing that facepipe wrote; give a workspace or a stage's output")
     first = {kind: next(iter(folders), None) for kind, folders in by_kind.items()}
-    return Found(first[FACES], first[TARGETS_KIND], first[PAIRS], tuple(by_kind[SHARDS]))
+    return Found(first[FACES], first[EMBEDDINGS], first[TARGETS_KIND], first[PAIRS], tuple(by_kind[SHARDS]))
 
 
 def kind_of(folder: Place, below: str) -> str:
@@ -114,15 +119,16 @@ def kind_of(folder: Place, below: str) -> str:
     if any(is_shard(entry.path) for entry in folder.list()):
         return SHARDS
     if parquet.part_names(folder):
-        return below if below in (FACES, PAIRS) else _kind_of_parts(folder)
+        return below if below in (FACES, EMBEDDINGS, PAIRS) else _kind_of_parts(folder)
     return ""
 
 
 def _kind_of_parts(folder: Place) -> str:
     for name in parquet.part_names(folder):
-        try:
-            parquet.read_table(folder, name, ["feature_key"])
-        except FacepipeError:
-            continue
-        return PAIRS
+        for column, kind in (("feature_key", PAIRS), ("embedding", EMBEDDINGS)):
+            try:
+                parquet.read_table(folder, name, [column])
+            except FacepipeError:
+                continue
+            return kind
     return FACES
