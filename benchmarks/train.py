@@ -94,7 +94,8 @@ def measure(options):
     from train_gan import ratios
 
     from train.autoencoder import _assemble, view_of
-    from train.data import load_arrays, open_feed
+    from train.data import load_arrays
+    from train.feeds import open_feed
     from train.shards import find_shards
 
     count = options.batch_size * options.steps
@@ -107,7 +108,7 @@ def measure(options):
         model = _assemble(config)
         batches = iter(feed)
         ready = next(batches)
-        fed = feed.batches if options.backend == "tensorflow" else iter(feed)
+        fed = iter(feed)
         quiet = {"epochs": 1, "verbose": 0}
 
         def reading():

@@ -179,7 +179,7 @@ def measure(options, backend_name, preset):
     backend.prepare(config)
     import keras
 
-    from train.data import open_feed
+    from train.feeds import open_feed
     from train.gan import batches
     from train.gan.assembly import assemble, make_step
     from train.shards import find_shards

@@ -8,7 +8,7 @@ their names, so equal features give equal bytes.
 from __future__ import annotations
 
 import struct
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import google_crc32c
@@ -29,7 +29,8 @@ _CRC = struct.Struct("<I")
 _LENGTH = struct.Struct("<Q")
 _FLOAT = struct.Struct("<f")
 _READ_AHEAD = 1 << 24
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_BYTES = 2
+"""The wire type of what has a length."""
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
 
 
@@ -186,62 +187,29 @@ def encode_example(features: Mapping[str, Value]) -> bytes:
     return _field(1, content)
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value & 0xFFFFFFFFFFFFFFFF, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("a number is too long")
+@cache
+def _example_class() -> Any:
+    """`tf.train.Example` by protobuf (tensorflow/core/example/feature.proto), under a name of our own."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-
-def _fields(data: bytes) -> Iterator[tuple[int, int, Any]]:
-    """(field number, wire type, int or bytes) of a protobuf message."""
-    at = 0
-    while at < len(data):
-        tag, at = _read_varint(data, at)
-        wire = tag & 7
-        if wire == _VARINT:
-            value, at = _read_varint(data, at)
-            yield tag >> 3, wire, value
-            continue
-        if wire == _BYTES:
-            length, at = _read_varint(data, at)
-        else:
-            length = {_FIXED64: 8, _FIXED32: 4}[wire]
-        if at + length > len(data):
-            raise ValueError("it ends within a field")
-        yield tag >> 3, wire, data[at : at + length]
-        at += length
-
-
-def _values(kind: int, message: bytes) -> list[Any]:
-    """The values of a BytesList, FloatList or Int64List; numbers packed or not."""
-    values: list[Any] = []
-    for _, wire, content in _fields(message):
-        if kind == _BYTES_LIST:
-            values.append(content)
-        elif kind == _FLOAT_LIST:
-            values += np.frombuffer(content, dtype="<f4").tolist()
-        else:
-            values += _int64s([content] if wire == _VARINT else _packed(content))
-    return values
-
-
-def _packed(content: bytes) -> Iterator[int]:
-    at = 0
-    while at < len(content):
-        value, at = _read_varint(content, at)
-        yield value
-
-
-def _int64s(values: Iterable[int]) -> list[int]:
-    """Two's complement back to signed numbers."""
-    return [value - (1 << 64) if value >> 63 else value for value in values]
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="facepipe/example.proto", package="facepipe", syntax="proto3")
+    feature = file.message_type.add(name="Feature")
+    feature.oneof_decl.add(name="kind")
+    kinds = {"BytesList": field.TYPE_BYTES, "FloatList": field.TYPE_FLOAT, "Int64List": field.TYPE_INT64}
+    for number, (name, kind) in enumerate(kinds.items(), 1):
+        file.message_type.add(name=name).field.add(name="value", number=1, type=kind, label=field.LABEL_REPEATED)
+        feature.field.add(name=name.lower(), number=number, type_name=f".facepipe.{name}", label=1, oneof_index=0)
+    features = file.message_type.add(name="Features")
+    entry = features.nested_type.add(name="FeatureEntry", options={"map_entry": True})
+    entry.field.add(name="key", number=1, type=field.TYPE_STRING, label=1)
+    entry.field.add(name="value", number=2, type_name=".facepipe.Feature", label=1)
+    several = {"type_name": ".facepipe.Features.FeatureEntry", "label": field.LABEL_REPEATED}
+    features.field.add(name="feature", number=1, **several)
+    file.message_type.add(name="Example").field.add(name="features", number=1, type_name=".facepipe.Features", label=1)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("facepipe.Example"))
 
 
 def decode_example(message: bytes) -> dict[str, list[Any]]:
@@ -250,13 +218,11 @@ def decode_example(message: bytes) -> dict[str, list[Any]]:
     Raises:
         DamagedFile: the bytes are no such message.
     """
+    from google.protobuf.message import DecodeError
+
     try:
-        features: dict[str, list[Any]] = {}
-        for _, _, content in _fields(message):
-            for _, _, entry in _fields(content):
-                parts = {number: value for number, _, value in _fields(entry)}
-                lists = list(_fields(parts.get(2, b"")))
-                features[parts.get(1, b"").decode()] = _values(lists[-1][0], lists[-1][2]) if lists else []
-    except (ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        features = _example_class().FromString(message).features.feature
+    except DecodeError as error:
         raise DamagedFile(f"a record is no tf.train.Example ({error})") from error
-    return features
+    kinds = {name: features[name].WhichOneof("kind") for name in sorted(features)}
+    return {name: list(getattr(features[name], kind).value) if kind else [] for name, kind in kinds.items()}

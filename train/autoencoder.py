@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +14,8 @@ import numpy as np
 from train import backend, checkpoints
 from train.callbacks import Keeper, Progress, groups_of
 from train.config import in_whole_executions
-from train.data import ImageView, View, check_apart, open_feed, read_columns
+from train.data import ImageView, View, read_columns
+from train.feeds import check_apart, open_feed
 from train.losses import loss_named
 from train.models.autoencoder import build_model
 from train.models.waves import start_at_means
@@ -25,13 +25,12 @@ from train.trained_people import training_people, write_people
 from train.verdict import where_to_look
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from train.config import AutoencoderConfig
-    from train.data import Feed
+    from train.feeds import Feed
     from train.shards import Shards
 
 SHOWN = 8
@@ -152,9 +151,9 @@ def _fit(
     feed, held_back, steps = feeds
     if held_back is None:
         say("no validation records: the best checkpoint is chosen by the training loss")
-    where = "held in memory" if feed.in_memory else "streamed"
+    where = "streamed" if feed.arrays is None else "held in memory"
     held = f"{held_back.count:,} for validation" if held_back else "none for validation"
-    if config.swap and not feed.in_memory:
+    if config.swap and feed.arrays is None:
         say("the pairs are streamed: each keeps its own target (raise cache_bytes to hold them in memory)")
     say(f"{config.preset}: {model.count_params():,} parameters, on {config.backend}, into {run.folder}")
     say(f"{feed.count:,} pairs for training ({where}), {held}; {steps} steps of {feed.batch_size} an epoch")
@@ -167,48 +166,17 @@ def _fit(
     keeper.catch_up()
     if progress.ended(config):
         return
-    with naming_damage(shards, config):
+    with feed.raising(), (held_back or feed).raising():
         model.fit(
-            feed.batches if config.backend == "tensorflow" else iter(feed),
+            iter(feed),
             epochs=config.epochs,
             initial_epoch=progress.epoch,
             steps_per_epoch=steps,
-            validation_data=_validation(held_back, config) if held_back else None,
+            validation_data=held_back,
             callbacks=[keeper],
             shuffle=False,  # the feed has shuffled
             verbose="auto" if sys.stdout.isatty() else 2,
         )
-
-
-def naming_damage(shards: Shards, config: AutoencoderConfig) -> AbstractContextManager[None]:
-    """Within it, damaged records met while training become an error that names their file."""
-    if config.backend != "tensorflow":
-        return nullcontext()
-    from train import tensorflow_input
-
-    return tensorflow_input.naming_damage(shards, "train")
-
-
-class Again(keras.utils.PyDataset):
-    """A feed that Keras may pass over once an epoch; generators would be empty after the first."""
-
-    def __init__(self, feed: Feed) -> None:
-        super().__init__()
-        self.feed = feed
-        self.batches: Iterator[Any] = iter(())
-
-    def __len__(self) -> int:
-        return self.feed.steps
-
-    def __getitem__(self, number: int) -> Any:
-        """Batches are asked for in order."""
-        if number == 0:
-            self.batches = iter(self.feed)
-        return next(self.batches)
-
-
-def _validation(held_back: Feed, config: AutoencoderConfig) -> Any:
-    return held_back.batches if config.backend == "tensorflow" else Again(held_back)
 
 
 def _fixed_faces(

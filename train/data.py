@@ -1,17 +1,10 @@
-"""Shards -> batches: what a model sees, in an order that (seed, pass) alone decide.
-
-`open_feed` gives the batches of both backends: tf.data on TensorFlow (`tensorflow_input`), numpy without TensorFlow on
-JAX (`array_input`). A subset that is small enough is held in memory as uint8 and shuffled as a whole, in the same
-order on both backends; a larger one is streamed through a shuffle buffer.
-"""
+"""Records of shards -> arrays, as a model wants its images. Numpy and OpenCV alone."""
 
 from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -19,22 +12,18 @@ import numpy as np
 
 from facepipe.errors import DamagedFile
 from facepipe.tfrecord import decode_example, read_records
-from train.companions import Companions, find_companions
-from train.shards import check_disjoint, need, parts_of_a_pass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
-    from train.config import TrainConfig
     from train.shards import Shards
 
 GRAY = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R BT.601."""
 HALF = 0.501
-"""Rounds up what is a half but for the last bits, in which two ways of taking a mean differ."""
+"""Rounds up what is a half but for the last bits of a mean."""
 SCALES = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0), "bytes": (1.0, 0.0)}
 """Factor and offset from 0..255: to 0..1, to -1..1, and left alone (all float32)."""
 
@@ -74,110 +63,6 @@ class Arrays:
         return len(self.identities)
 
 
-@dataclass(frozen=True)
-class Order:
-    """Which examples the batch of a global step holds: each pass is a new permutation, incomplete batches left out."""
-
-    count: int
-    batch_size: int
-    seed: int
-    mirror: bool = False
-    companions: Companions | None = None
-
-    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-        """Of a step, each (n,): its examples, whether they are mirrored, whose feature is the target (-1: none's)."""
-        per_pass = max(1, self.count // self.batch_size)
-        number, at = divmod(int(step), per_pass)
-        indices, mirrored = _permutation(self.count, self.seed, number)
-        part = slice(at * self.batch_size, (at + 1) * self.batch_size)
-        # A copy: TensorFlow takes arrays as they lie and may compute in their memory, and the permutation is kept.
-        chosen = indices[part].copy()
-        others = np.full(len(chosen), -1) if self.companions is None else self.companions.choose(step, chosen)
-        return chosen, mirrored[part] & self.mirror, others
-
-
-@lru_cache(maxsize=4)
-def _permutation(count: int, seed: int, number: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    rng = np.random.default_rng((seed, number))
-    return rng.permutation(count), rng.random(count) < 0.5
-
-
-@dataclass
-class Feed:
-    """Batches of one subset, for ever or for one pass; iterating gives tuples as `View` says."""
-
-    batches: Iterable[Any]
-    """A tf.data.Dataset or an iterable of numpy tuples; `Model.fit` takes both."""
-    steps: int
-    """Of one pass."""
-    count: int
-    """Examples in the subset."""
-    batch_size: int
-    in_memory: bool
-    arrays: Arrays | None = field(default=None, repr=False)
-    naming: Callable[[], AbstractContextManager[None]] = nullcontext
-    """Within it, what a backend says of damaged records becomes a `DamagedFile`."""
-
-    def __iter__(self) -> Iterator[Any]:
-        with self.naming():
-            yield from self.batches
-
-
-def open_feed(
-    shards: Shards, subset: str, view: View, config: TrainConfig, *, training: bool = True, start_step: int = 0
-) -> Feed:
-    """The batches of a subset.
-
-    Args:
-        shards: From `find_shards`.
-        subset: train, validation or test.
-        view: What the model takes.
-        config: Backend, batch size, seed and the memory for caching are taken from it.
-        training: Shuffled, endless and in whole batches; else in the shards' order, once, the last batch smaller.
-        start_step: The global step to begin at: a resumed run sees what an unbroken one would have.
-
-    Raises:
-        InputError: The subset is empty or its images can't fit.
-        DamagedFile: A shard's checksum is wrong and the file is named, or records are missing. Of a streamed subset the
-            batches raise it.
-    """
-    count = need(shards, subset)
-    shards.check_fits(view)
-    batch_size, steps = parts_of_a_pass(count, config.batch_size)
-    steps = steps if training else math.ceil(count / batch_size)
-    bytes_each = sum(v.size * v.size * v.channels for v in view.images)
-    in_memory = count * bytes_each <= config.cache_bytes
-    naming: Callable[[], AbstractContextManager[None]] = nullcontext
-    if config.backend == "tensorflow":
-        from train import tensorflow_input as source
-
-        naming = partial(source.naming_damage, shards, subset)
-    else:
-        from train import array_input as source
-    arrays = source.load(shards, subset, view) if in_memory else None
-    companions = None
-    if training and view.swap and arrays is not None:
-        names = ("copy", "feature_yaw")
-        columns = [np.array(column) for column in read_columns(shards, subset, names).values()]
-        companions = find_companions(arrays.identities, *columns, view.swap, config.seed)
-    order = Order(count, batch_size, config.seed, view.mirror, companions)
-    if arrays is not None:
-        batches = source.from_memory(arrays, view, order, training=training, start_step=start_step)
-    else:
-        batches = source.streamed(shards, subset, view, order, training=training, start_step=start_step)
-    return Feed(batches, steps, count, batch_size, in_memory, arrays, naming)
-
-
-def check_apart(**subsets: Arrays | None) -> None:
-    """The records themselves, not only run.json, must keep identities apart; an `InputError` names those that don't."""
-    names = {
-        name: frozenset(identity.decode("utf-8", "replace") for identity in set(arrays.identities.tolist()))
-        for name, arrays in subsets.items()
-        if arrays is not None
-    }
-    check_disjoint(names)
-
-
 def open_records(shards: Shards, name: str) -> Iterator[bytes]:
     """The records of one shard, checksums checked."""
     with shards.place.open_input(name) as file:
@@ -204,7 +89,7 @@ def read_columns(shards: Shards, subset: str, names: Iterable[str]) -> dict[str,
 
 
 def load_arrays(shards: Shards, subset: str, view: View) -> Arrays:
-    """A whole subset in memory in the shards' order, read without TensorFlow."""
+    """A whole subset in memory in the shards' order."""
     files = shards.files[subset]
     with ThreadPoolExecutor() as pool:
         loaded = list(pool.map(lambda name: _load_file(shards, name, view), files))
@@ -260,7 +145,7 @@ def fit_image(image: NDArray[np.uint8], size: int, channels: int) -> NDArray[np.
 
 
 def rounded(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """To the nearest whole number, halves up, as the TensorFlow input does it."""
+    """To the nearest whole number, halves up."""
     return np.clip(np.floor(values + HALF), 0, 255).astype(np.uint8)
 
 

@@ -12,8 +12,6 @@ from facepipe.errors import AS_BEFORE, DamagedFile, InputError, UsageError
 from facepipe.storage import place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from facepipe.storage import Place
     from train.data import View
     from train.runs import Run
@@ -51,10 +49,6 @@ class Shards:
     def bytes_each(self) -> int:
         """A record's images, decoded."""
         return len(self.images) * self.size * self.size * self.channels
-
-    def paths(self, subset: str) -> list[str]:
-        """The subset's shards as local paths, in order; an `InputError` on an object store."""
-        return [self.place.local_path(name) for name in self.files[subset]]
 
     def check_count(self, subset: str, found: int) -> None:
         """Raises a `DamagedFile` where the files of a subset hold another number of records than was written."""
@@ -240,16 +234,3 @@ def parts_of_a_pass(count: int, batch_size: int) -> tuple[int, int]:
     """The batch size (no larger than the subset) and how many whole batches one pass has."""
     size = min(batch_size, count)
     return size, math.floor(count / size)
-
-
-def name_damage(shards: Shards, subsets: Sequence[str]) -> DamagedFile | None:
-    """Reads every record again to tell what is damaged or missing: TensorFlow's own message names no file."""
-    from train.data import open_records
-
-    for subset in subsets:
-        try:
-            found = sum(1 for name in shards.files.get(subset, ()) for _ in open_records(shards, name))
-            shards.check_count(subset, found)
-        except DamagedFile as error:
-            return error
-    return None

@@ -11,7 +11,8 @@ from runfolders import without_records
 
 from facepipe.errors import DamagedFile, InputError
 from train.config import TrainConfig
-from train.data import Arrays, ImageView, Order, View, check_apart, load_arrays, open_feed, read_columns
+from train.data import Arrays, ImageView, View, load_arrays, read_columns
+from train.feeds import Order, check_apart, open_feed
 from train.shards import find_shards
 
 
@@ -57,7 +58,7 @@ def test_resumes_mid_stream(make_pairs, backend, cache_bytes):
     shards = find_shards(str(make_pairs(files=3)), "pairs")
     settings = config(backend, cache_bytes=cache_bytes)
     feed = open_feed(shards, "train", view(mirror=True), settings)
-    assert (feed.steps, feed.count, feed.in_memory) == (5, 40, bool(cache_bytes))
+    assert (feed.steps, feed.count, feed.arrays is not None) == (5, 40, bool(cache_bytes))
     whole = first(feed, 14)
     late = first(open_feed(shards, "train", view(mirror=True), settings, start_step=7), 7)
     assert same(whole[7:], late)

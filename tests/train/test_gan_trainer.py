@@ -327,7 +327,7 @@ def test_broken_numbers_end_the_run(finished, shards, tmp_path):
     import shutil
 
     from train.checkpoints import load_state
-    from train.data import open_feed
+    from train.feeds import open_feed
     from train.gan import batches
     from train.gan.trainer import Training
     from train.runs import Run

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facepipe.errors import InputError
-from train.array_input import Ahead
-from train.data import ImageView, View, open_feed, read_columns
+from train.data import ImageView, View, read_columns
+from train.feeds import Ahead, open_feed
 from train.gan.draws import draw_step
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from train.data import Feed
+    from train.feeds import Feed
     from train.gan.config import GanConfig
     from train.shards import Shards
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from facepipe.errors import FacepipeError
 from train import backend, checkpoints
-from train.data import open_feed
 from train.events import EventFile
+from train.feeds import open_feed
 from train.gan import batches, pictures
 from train.gan.draws import draw_latents, generator_for
 from train.gan.sampling import generate, spread_classes

@@ -18,7 +18,7 @@ from train.models.parts import PACKAGE, SeededGlorot, half
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from train.data import Feed
+    from train.feeds import Feed
 
 POOL = 4
 """The line sees the feature at a quarter of its sides: no finer wave is worth a number of the fingerprint."""
