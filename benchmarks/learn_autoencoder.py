@@ -95,7 +95,7 @@ def learn(preset, shards, output, *more):
 
 def shared_targets(features, targets, people, yaws, share):
     """Each target mixed with the mean of the person's nearly frontal features: what `swap` shows over many passes."""
-    from train.companions import find_companions
+    from train.order import find_companions
 
     able = find_companions(people, np.zeros(len(people)), yaws, share, 0)
     mixed = targets.copy()
@@ -111,7 +111,7 @@ def linear(folder, swap=0.0, mirror=False):
     How much it is held down is chosen on a fifth of the people trained on. `swap` and `mirror` as in `AutoencoderConfig`.
     """
     from train.data import ImageView, View, load_arrays, read_columns
-    from train.metrics.reconstruction import bands_of, by_band, measures
+    from train.metrics.images import bands_of, by_band, measures
     from train.shards import find_shards
 
     shards = find_shards(str(folder), "pairs")

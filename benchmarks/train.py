@@ -93,8 +93,8 @@ def measure(options):
     backend.prepare(config)
     from train_gan import ratios
 
-    from train.autoencoder import _assemble, view_of
-    from train.data import load_arrays
+    from train.autoencoder import _assemble
+    from train.data import load_arrays, view_of
     from train.feeds import open_feed
     from train.shards import find_shards
 

@@ -179,6 +179,7 @@ def measure(options, backend_name, preset):
     backend.prepare(config)
     import keras
 
+    from train.data import view_of
     from train.feeds import open_feed
     from train.gan import batches
     from train.gan.assembly import assemble, make_step
@@ -189,7 +190,7 @@ def measure(options, backend_name, preset):
     theirs = {"tensorflow": hand_written_tensorflow, "jax": hand_written_jax}[backend_name]
     with tempfile.TemporaryDirectory() as folder:
         shards = find_shards(random_shards(folder, 16 * options.batch_size, config.image_size), "faces")
-        feed = open_feed(shards, "train", batches.face_view(config), config)
+        feed = open_feed(shards, "train", view_of(config), config)
         steps = batches.step_batches(config, feed, None, 0)
         ready = next(steps)
         images = keras.ops.convert_to_tensor(ready["images"][0])

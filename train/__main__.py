@@ -5,19 +5,20 @@ Keras reads its backend when it is imported: everything heavy is imported inside
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
-from facepipe.errors import FacepipeError, UsageError
+import facepipe
+from facepipe.errors import FacepipeError, InputError, UsageError
 from facepipe.storage import place
 from facepipe.text import printable
+from train import start
 from train.arguments import (
-    NOT_FIELDS,
     CheckpointOption,
     CountOption,
-    DataOption,
     EncoderOption,
     FacesOption,
     FileOption,
@@ -34,7 +35,7 @@ from train.arguments import (
     StepsOption,
     SubsetOption,
     TruncationOption,
-    extra_fields,
+    WorkspaceOption,
     tell_fields,
     training_options,
 )
@@ -42,9 +43,8 @@ from train.config import AutoencoderConfig
 from train.gan.config import GanConfig
 from train.interruption import end_when_interrupted
 
-if TYPE_CHECKING:
-    from train.config import TrainConfig
-
+AUTOENCODER, GAN = "frontal-1", "dcgan"
+"""The presets that are trained unless another is given."""
 app = typer.Typer(
     name="python -m train",
     help="Autoencoders that turn a side face to the front, and GANs that make faces up, taught on facepipe's shards.",
@@ -57,54 +57,33 @@ app = typer.Typer(
 EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-def _resolved(kind: type[TrainConfig], section: str, preset: str, context: typer.Context, given: dict[str, Any]) -> Any:
-    from train.presets import resolve
-
-    fields = {name: value for name, value in given.items() if name not in NOT_FIELDS}
-    name, data = given["preset"] or preset, place(given["data"])
-    fields["shards"] = given["shards"] or data.join("shards").uri
-    fields["output"] = given["output"] or data.join("runs", name).uri
-    return resolve(kind, section, name, fields, [*extra_fields(context.args), *(given["settings"] or [])])
-
-
-@app.command(context_settings=EXTRA, epilog=tell_fields(AutoencoderConfig, "autoencoder", "v4"))
-@training_options("v4; of few people frontal-1 learns more")
+@app.command(context_settings=EXTRA, epilog=tell_fields(AutoencoderConfig, "autoencoder", AUTOENCODER))
+@training_options(AUTOENCODER)
 def autoencoder(context: typer.Context, **given: Any) -> None:
     """Teach an autoencoder on pairs: a side face in, the same person's frontal face out.
 
     Any field of a preset is an option as well, such as `--latent 128` or `--set encoder=[64,32]`; they are
     listed at the end.
     """
-    from train import backend
-
-    config = _resolved(AutoencoderConfig, "autoencoder", "v4", context, given)
-    backend.prepare(config)
-    from train.autoencoder import train
-
-    train(config, typer.echo)
+    start.train(AutoencoderConfig, "autoencoder", AUTOENCODER, context, given)
 
 
-@app.command(context_settings=EXTRA, epilog=tell_fields(GanConfig, "gan", "dcgan"))
-@training_options("dcgan", without=("legacy-output",))
-def dcgan(context: typer.Context, **given: Any) -> None:
+@app.command("gan", context_settings=EXTRA, epilog=tell_fields(GanConfig, "gan", GAN))
+@app.command("dcgan", context_settings=EXTRA, epilog=tell_fields(GanConfig, "gan", GAN), hidden=True)
+@training_options(GAN, without=("legacy-output",))
+def gan(context: typer.Context, **given: Any) -> None:
     """Teach a GAN on single faces: pictures of people who do not exist.
 
     Any field of a preset is an option as well, such as `--label-smoothing 0.1` or `--r1 5`; they are listed
-    at the end.
+    at the end. `dcgan` is the command's earlier name.
     """
-    from train import backend
-
-    config = _resolved(GanConfig, "gan", "dcgan", context, given)
-    backend.prepare(config)
-    from train.gan.trainer import train
-
-    train(config, typer.echo)
+    start.train(GanConfig, "gan", GAN, context, given)
 
 
 @app.command()
 def presets() -> None:
     """List the presets, a line each: name, input, output, latent, loss, parameters."""
-    from train.listing import lines
+    from train.presets import lines
 
     for line in lines():
         print(line)
@@ -123,15 +102,28 @@ def evaluate(
 
     Of other shards, subsets or checkpoints, evaluation-<what>.json.
     """
-    opened = _opened(run)
+    from train.shards import need_subset, shards_to_measure
+
+    opened = start.opened(run, checkpoint=checkpoint)
     source = shards or opened.settings["shards"]
+    found = shards_to_measure(opened, source, "faces" if opened.kind == "gan" else "pairs")
+    # Of a GAN's few people nobody may be held back: it is measured on the faces it has learned from, and says so.
+    if opened.kind == "autoencoder" or subset != "validation" or subset in found.files:
+        need_subset(found, subset)
     if opened.kind == "gan":
+        from train.metrics.inception import check_file
+
+        if encoder and (other := start.opened(encoder)).kind != "autoencoder":
+            raise UsageError(f"--encoder {encoder} is the run of a {other.kind}; give an autoencoder's")
+        check_file(inception)
+        start.choose(opened)
         from train.gan.evaluation import evaluate as measure_gan
 
         measure_gan(opened, source, subset, checkpoint, typer.echo, encoder=encoder, inception=inception)
         return
     if encoder or inception:
         raise UsageError("--encoder and --inception measure the faces of a GAN; RUN is an autoencoder's")
+    start.choose(opened)
     from train.evaluation import evaluate as measure
 
     measure(opened, source, subset, checkpoint, typer.echo)
@@ -149,7 +141,7 @@ def sample(
     checkpoint: CheckpointOption = "last",
 ) -> None:
     """Write faces that a GAN makes up, as PNG files or as one grid."""
-    _opened(run, "gan")
+    start.opened(run, "gan", checkpoint)
     from train.gan.sampling import sample as draw
 
     wanted = {"count": count, "seed": seed, "truncation": truncation, "grid": grid, "label": label}
@@ -167,7 +159,7 @@ def interpolate(
     checkpoint: CheckpointOption = "last",
 ) -> None:
     """Write rows of faces that turn from one made-up person into another."""
-    _opened(run, "gan")
+    start.opened(run, "gan", checkpoint)
     from train.gan.sampling import interpolate as draw
 
     wanted = {"steps": steps, "count": count, "seed": seed, "truncation": truncation}
@@ -183,8 +175,12 @@ def reconstruct(
     run: RunArgument, images: ImagesArgument, output: OutputOption = "", checkpoint: CheckpointOption = "best"
 ) -> None:
     """Find the faces in photographs and write each as the autoencoder sees it from the front."""
-    opened = _opened(run, "autoencoder")
-    from train.reconstruction import reconstruct as rebuild
+    opened = start.opened(run, "autoencoder", checkpoint)
+    for path in images:
+        if not os.path.isfile(path):
+            raise InputError(f"{path} is no file; give photographs")
+    start.choose(opened)
+    from train.apply import reconstruct as rebuild
 
     rebuild(opened, images, output or f"{run}/reconstructions", checkpoint, typer.echo)
 
@@ -196,15 +192,22 @@ def fingerprint(
     shards: PairsOption = "",
     output: FileOption = "",
     checkpoint: CheckpointOption = "best",
-    data: DataOption = "data",
+    data: WorkspaceOption = "",
 ) -> None:
     """Encode every usable face to its latent vector: a Parquet file with key, identity, yaw and fingerprint."""
     if faces and shards:
         raise UsageError("--faces and --shards are two sources; give one of them")
-    opened = _opened(run, "autoencoder")
-    from train.fingerprints import write_fingerprints
+    opened = start.opened(run, "autoencoder", checkpoint)
+    source = faces or place(data or start.workspace(opened)).join("faces").uri
+    if shards:
+        from train.shards import find_shards
 
-    source = faces or place(data).join("faces").uri
+        find_shards(shards, "pairs")
+    else:
+        facepipe.open_faces(source)
+    start.choose(opened)
+    from train.apply import write_fingerprints
+
     write_fingerprints(opened, source, shards, output or f"{run}/fingerprints.parquet", checkpoint, typer.echo)
 
 
@@ -213,25 +216,17 @@ def export(
     run: RunArgument, to: FormatOption = "keras", output: OutputOption = "", checkpoint: CheckpointOption = "best"
 ) -> None:
     """Write the model for use elsewhere, and check the file by running it on one batch."""
-    opened = _opened(run, backend="" if to == "keras" else "tensorflow")
+    from train.files import target_of
+
+    opened = start.opened(run, checkpoint=checkpoint)
+    target_of(opened.folder, to, output)
+    start.choose(opened, "" if to == "keras" else "tensorflow")
     from train.export import export as write
 
     write(opened, to, output, checkpoint, typer.echo)
 
 
-def _opened(folder: str, kind: str = "", backend: str = "") -> Any:
-    """A run, with Keras on the backend that trained it unless another one is named."""
-    from train import backend as backends
-    from train.runs import Run
-
-    run = Run.open(folder)
-    if kind and run.kind != kind:
-        raise UsageError(f"{folder} is a run of kind {run.kind}; this command takes one of kind {kind}")
-    backends.choose(backend or run.settings["backend"])
-    return run
-
-
-RESUMABLE = ("autoencoder", "dcgan")
+RESUMABLE = ("autoencoder", "gan", "dcgan")
 
 
 def main() -> None:

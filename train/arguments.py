@@ -51,21 +51,6 @@ DATA = typer.Option(
 )
 SET = typer.Option("--set", metavar="KEY=VALUE", help="Any other field of the preset; repeatable.", show_default=False)
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The folder that training wrote.", show_default=False)]
-ImagesArgument = Annotated[Texts, typer.Argument(metavar="IMAGE...", help="Photographs of people.", show_default=False)]
-ShardsOption = Annotated[
-    str, typer.Option("--shards", metavar="DIR", help="Other shards than those of the run.", show_default=False)
-]
-DataOption = Annotated[str, DATA]
-FacesOption = Annotated[
-    str, typer.Option("--faces", metavar="DIR", help="What `facepipe extract` wrote. [DATA/faces]", show_default=False)
-]
-PairsOption = Annotated[
-    str, typer.Option("--shards", metavar="DIR", help="Pairs to encode instead, all subsets.", show_default=False)
-]
-SubsetOption = Annotated[str, typer.Option("--subset", help="train, validation or test.")]
-CheckpointOption = Annotated[str, typer.Option("--checkpoint", help="best or last.")]
-
 
 def _local(path: str) -> str:
     """Refuses a URI, which would become the name of a folder here."""
@@ -74,44 +59,31 @@ def _local(path: str) -> str:
     return path
 
 
-_OUTPUT: dict[str, Any] = {"metavar": "PATH", "help": "Where it goes. [in RUN]", "show_default": False}
-OutputOption = Annotated[str, typer.Option("--output", "-o", callback=_local, **_OUTPUT)]
-FileOption = Annotated[str, typer.Option("--output", "-o", **_OUTPUT)]
-"""A file that may go to an object store."""
+def _option(kind: Any, flags: str, metavar: str, text: str, **more: Any) -> Any:
+    """The annotation of a parameter; its default is in the text where a user needs to know it."""
+    return Annotated[kind, typer.Option(*flags.split(), metavar=metavar, help=text, show_default=False, **more)]
+
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The folder that training wrote.", show_default=False)]
+ImagesArgument = Annotated[Texts, typer.Argument(metavar="IMAGE...", help="Photographs of people.", show_default=False)]
+ShardsOption = _option(str, "--shards", "DIR", "Other shards than those of the run.")
+WorkspaceOption = _option(str, "--data", "DIR", "The workspace. [the run's]", envvar="FACEPIPE_DATA")
+FacesOption = _option(str, "--faces", "DIR", "What `facepipe extract` wrote. [faces in the workspace]")
+PairsOption = _option(str, "--shards", "DIR", "Pairs to encode instead, all subsets.")
+SubsetOption = _option(str, "--subset", "NAME", "train, validation or test. [validation]")
+CheckpointOption = Annotated[str, typer.Option("--checkpoint", help="best or last.")]
+OutputOption = _option(str, "--output -o", "PATH", "Where it goes. [in RUN]", callback=_local)
+FileOption = _option(str, "--output -o", "PATH", "Where it goes; also to an object store. [in RUN]")
 CountOption = Annotated[int, typer.Option("--count", metavar="N", help="How many.")]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="The same seed gives the same faces.")]
-TruncationOption = Annotated[
-    float,
-    typer.Option(
-        "--truncation",
-        metavar="F",
-        help="Latents no farther out than this: nearer 0, better and more alike. [0: none]",
-        show_default=False,
-    ),
-]
+SeedOption = _option(int, "--seed", "N", "The same seed gives the same faces. [0]")
+TruncationOption = _option(
+    float, "--truncation", "F", "Latents no farther out than this: nearer 0, better and more alike. [0: none]"
+)
 GridOption = Annotated[bool, typer.Option("--grid", help="All in one picture.")]
-StepsOption = Annotated[int, typer.Option("--steps", metavar="N", help="Pictures from one face to the next.")]
-LabelOption = Annotated[
-    int | None, typer.Option("--label", metavar="N", help="Faces of this label alone (class-conditional runs).")
-]
-EncoderOption = Annotated[
-    str,
-    typer.Option(
-        "--encoder",
-        metavar="RUN",
-        help="GANs: also measure on features of this autoencoder's encoder.",
-        show_default=False,
-    ),
-]
-InceptionOption = Annotated[
-    str,
-    typer.Option(
-        "--inception",
-        metavar="PATH",
-        help="GANs: also FID, by Inception-v3 as .onnx, .keras or .h5.",
-        show_default=False,
-    ),
-]
+StepsOption = _option(int, "--steps", "N", "Pictures from one face to the next. [8]")
+LabelOption = _option(int | None, "--label", "N", "Faces of this label alone (class-conditional runs).")
+EncoderOption = _option(str, "--encoder", "RUN", "GANs: also measure on features of this autoencoder's encoder.")
+InceptionOption = _option(str, "--inception", "PATH", "GANs: also FID, by Inception-v3 as .onnx, .keras or .h5.")
 FormatOption = Annotated[str, typer.Option("--format", help="keras, saved-model, tflite or onnx.")]
 
 

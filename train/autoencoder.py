@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,15 +13,16 @@ import numpy as np
 from train import backend, checkpoints
 from train.callbacks import Keeper, Progress, groups_of
 from train.config import in_whole_executions
-from train.data import ImageView, View, read_columns
+from train.data import read_columns, view_of
 from train.feeds import check_apart, open_feed
 from train.losses import loss_named
-from train.models.autoencoder import build_model
-from train.models.waves import start_at_means
+from train.models.autoencoders import build_model
+from train.models.frontal import start_at_means
+from train.recorder import Bar
 from train.runs import CROPS, MODEL, Run
 from train.shards import find_shards, need, parts_of_a_pass
+from train.summary import FEW, HOLD_BACK, where_to_look
 from train.trained_people import training_people, write_people
-from train.verdict import where_to_look
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,13 +79,6 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
     return run
 
 
-def view_of(config: AutoencoderConfig) -> View:
-    """What the model takes of a pair."""
-    feature = ImageView("feature", config.input_size, config.channels, config.input_scale)
-    target = ImageView("target", config.output_size, config.channels)
-    return View((feature, target), mirror=config.mirror, swap=config.swap)
-
-
 def _assemble(config: AutoencoderConfig) -> keras.Model:
     """The model with its optimizer, whose slots exist already: a checkpoint would lose them else without a word."""
     with backend.spread(config):
@@ -114,7 +107,10 @@ def _restore(run: Run, config: AutoencoderConfig, model: keras.Model, say: Calla
     path = run.checkpoint("last")
     if not config.resume or not path.exists():
         return Progress()
-    progress = Progress(**checkpoints.load(path, groups_of(model)))
+    try:
+        progress = Progress(**checkpoints.load(path, groups_of(model)))
+    except TypeError as error:  # the state of something else
+        raise checkpoints.damaged(path, error) from error
     if progress.stopped and progress.epoch - progress.best_epoch < config.patience:
         progress.stopped = False
     say(f"resuming after epoch {progress.epoch}")
@@ -149,8 +145,14 @@ def _fit(
     say: Callable[[str], None],
 ) -> None:
     feed, held_back, steps = feeds
+    people = len(shards.identities.get("validation", ()))
     if held_back is None:
         say("no validation records: the best checkpoint is chosen by the training loss")
+    elif 0 < people < FEW:
+        say(
+            f"validation holds {people} {'person' if people == 1 else 'people'}: so few that the best checkpoint and "
+            f"the figures may be chance; hold more back ({HOLD_BACK})"
+        )
     where = "streamed" if feed.arrays is None else "held in memory"
     held = f"{held_back.count:,} for validation" if held_back else "none for validation"
     if config.swap and feed.arrays is None:
@@ -160,13 +162,13 @@ def _fit(
     if config.family == "residual" and not progress.epoch:
         start_at_means(model, feed)
     keeper = Keeper(
-        run, config, progress, _fixed_faces(config, shards, held_back), _marks(feed, held_back, config), say
+        run, config, progress, _fixed_faces(config, shards, held_back), _levels(feed, held_back, config), say
     )
     keeper.set_model(model)
-    keeper.catch_up()
+    keeper.recorder.catch_up(progress.history, progress.epoch, last=progress.ended(config))
     if progress.ended(config):
         return
-    with feed.raising(), (held_back or feed).raising():
+    with feed.raising(), (held_back or feed).raising(), Bar(config.epochs, steps, progress.epoch, say) as keeper.bar:
         model.fit(
             iter(feed),
             epochs=config.epochs,
@@ -175,7 +177,7 @@ def _fit(
             validation_data=held_back,
             callbacks=[keeper],
             shuffle=False,  # the feed has shuffled
-            verbose="auto" if sys.stdout.isatty() else 2,
+            verbose=0,
         )
 
 
@@ -204,7 +206,7 @@ def _fixed_faces(
     return (features / 255 if config.input_scale == "bytes" else features), targets
 
 
-def _marks(feed: Feed, held_back: Feed | None, config: AutoencoderConfig) -> dict[str, float]:
+def _levels(feed: Feed, held_back: Feed | None, config: AutoencoderConfig) -> dict[str, float]:
     """The validation loss of answering every face with the mean training target: a line in the loss plot."""
     if feed.arrays is None or held_back is None:
         return {}

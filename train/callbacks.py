@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from facepipe.errors import FacepipeError
-from train import checkpoints
 from train.backend import devices_in_use, filled
 from train.config import TrainConfig
-from train.events import EventFile
-from train.pictures import grid, loss_plot, png
+from train.pictures import curves_of, grid, plot
 from train.presets import tables
+from train.recorder import Bar, Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 LOOK_EVERY = 20
 """Steps between two looks at the loss, at least: each look waits for the device."""
-PLOT_EVERY_S = 20.0
 
 
 class Diverged(FacepipeError):
@@ -88,7 +86,7 @@ def groups_of(model: keras.Model) -> dict[str, list[Any]]:
 
 
 class Keeper(keras.callbacks.Callback):
-    """Judges each epoch, saves `last` and `best`, and writes the log, the events, the grid and the plot."""
+    """Judges each epoch, cuts the learning rate or stops, and hands what there is to keep to the recorder."""
 
     def __init__(
         self,
@@ -96,15 +94,14 @@ class Keeper(keras.callbacks.Callback):
         config: AutoencoderConfig,
         progress: Progress,
         fixed: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
-        marks: Mapping[str, float],
+        levels: Mapping[str, float],
         say: Callable[[str], None],
     ) -> None:
         super().__init__()
-        self.run, self.config, self.progress, self.say = run, config, progress, say
-        self.fixed, self.marks = fixed, marks
-        self.events = EventFile(run.folder / "events")
-        self.began = self.plotted = 0.0
-        self.calls = 0
+        self.config, self.progress, self.fixed, self.levels, self.say = config, progress, fixed, levels, say
+        self.recorder = Recorder(run, config.epochs, "feature, output, target", self._grid, self._plots)
+        self.bar: Bar | None = None
+        self.began, self.calls = 0.0, 0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         self.began, self.calls = time.perf_counter(), 0
@@ -112,23 +109,31 @@ class Keeper(keras.callbacks.Callback):
             share = (1 + math.cos(math.pi * epoch / self.config.epochs)) / 2
             self.model.optimizer.learning_rate = self.config.learning_rate * share
 
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         # `batch` is the last step of this execution: of several steps an execution it may never be a round number.
+        shown = {}
         if logs and self.calls % max(1, LOOK_EVERY // self.config.steps_per_execution) == 0:
-            self._check_finite(float(logs["loss"]), self.progress.epoch + 1)
+            shown = {"loss": float(logs["loss"])}
+            self._check_finite(shown["loss"], self.progress.epoch + 1)
+        if self.bar:
+            self.bar.at(self.progress.epoch, batch + 1, shown)
         self.calls += 1
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        rates = self.model.optimizer
-        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        row |= {"learning_rate": float(rates.learning_rate), "seconds": round(time.perf_counter() - self.began, 3)}
+        optimizer = self.model.optimizer
+        measures = {name: float(value) for name, value in (logs or {}).items()}
+        row = {"epoch": epoch + 1, **measures, "learning_rate": float(optimizer.learning_rate)}
+        row["seconds"] = round(time.perf_counter() - self.began, 3)
         for name in ("loss", "val_loss"):
             self._check_finite(row.get(name, 0.0), epoch + 1)
         best, cut = self.progress.judge(row, self.config)
         if cut:
             self._cut_rate()
-        self._save(best=best)
-        self._record(row)
+        groups = groups_of(self.model)
+        self.recorder.save(groups, asdict(self.progress), {"weights": groups["weights"]} if best else None)
+        self.recorder.record(self.progress.history, epoch + 1, last=self.progress.stopped)
+        told = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
+        self.say(f"epoch {epoch + 1}/{self.config.epochs}: {told}, {row['seconds']:.1f} s")
         if self.progress.stopped:
             self.say(f"stopped: no better validation loss in {self.config.patience} epochs")
             self.model.stop_training = True
@@ -145,7 +150,7 @@ class Keeper(keras.callbacks.Callback):
         lower = min(self.config.learning_rate / 10, own)
         precise = ", --precision float32" if self.config.precision != "float32" else ""
         raise Diverged(
-            f"the loss is {value} in epoch {epoch}; {kept} in {self.run.folder}. "
+            f"the loss is {value} in epoch {epoch}; {kept} in {self.recorder.run.folder}. "
             f"Try --learning-rate {lower:g}{precise}, or look for damaged pictures in the shards (`facepipe verify`)"
         )
 
@@ -156,42 +161,15 @@ class Keeper(keras.callbacks.Callback):
             optimizer.learning_rate = rate
             self.say(f"no better validation loss in {config.plateau} epochs: learning rate {rate:g}")
 
-    def _save(self, *, best: bool) -> None:
-        """`last` after `best`: killed in between, the epoch is done again and both come out the same."""
-        state = asdict(self.progress)
-        if best:
-            checkpoints.save(self.run.checkpoint("best"), {"weights": self.model.weights}, state)
-        checkpoints.save(self.run.checkpoint("last"), groups_of(self.model), state)
-
-    def catch_up(self) -> None:
-        """Records the checkpoint's epoch, where that was cut short."""
-        if self.run.logged_epochs() < self.progress.epoch:
-            self._record(self.progress.history[-1])
-
-    def _record(self, row: dict[str, float]) -> None:
-        """The log comes last: what it tells of has its pictures."""
-        epoch = int(row["epoch"])
-        self.events.scalars({name: value for name, value in row.items() if name != "epoch"}, epoch)
-        if self.fixed is not None:
-            features, targets = self.fixed
-            picture = grid([features, self._predict(features), targets])
-            content = png(picture)
-            self.run.write(f"grids/epoch-{epoch:04d}.png", content)
-            self.events.image("feature, output, target", content, *picture.shape[:2], epoch)
-        if self.progress.ended(self.config) or time.perf_counter() - self.plotted > PLOT_EVERY_S:
-            self.plotted = time.perf_counter()
-            self.run.write("loss.png", plot_of(self.progress, self.marks, self.config.preset))
-        self.run.write_log(self.progress.history)
-
-    def _predict(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _grid(self) -> NDArray[np.uint8] | None:
+        """The fixed faces as the model sees them: rows of features, outputs and targets."""
+        if self.fixed is None:
+            return None
+        features, targets = self.fixed
         scaled = features * 255 if self.config.input_scale == "bytes" else features
         drawn = self.model.predict_on_batch(filled(scaled, devices_in_use()))
-        return keras.ops.convert_to_numpy(drawn)[: len(features)]
+        return grid([features, keras.ops.convert_to_numpy(drawn)[: len(features)], targets])
 
-
-def plot_of(progress: Progress, marks: Mapping[str, float], name: str) -> bytes:
-    """The loss plot of a run so far."""
-    curves = {"training": [row["loss"] for row in progress.history]}
-    if progress.history and "val_loss" in progress.history[0]:
-        curves["validation"] = [row["val_loss"] for row in progress.history]
-    return loss_plot(curves, marks, name)
+    def _plots(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+        curves = curves_of(rows, {"loss": "training", "val_loss": "validation"})
+        return {"loss.png": plot({"loss": curves}, self.levels, self.config.preset)}

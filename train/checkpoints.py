@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facepipe.errors import DamagedFile, InputError
-from train.runs import whole_file
+from train.files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +61,10 @@ def load(path: Path, groups: Groups) -> dict[str, Any]:
                         f"{path}: {variable.path} has shape {value.shape}, the model wants {tuple(variable.shape)}"
                     )
                 variable.assign(value)
-        return json.loads(bytes(_read(archive, STATE, path)))
+        try:
+            return dict(json.loads(bytes(_read(archive, STATE, path))))
+        except (ValueError, TypeError) as error:
+            raise damaged(path, error) from error
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -68,34 +72,43 @@ def load_state(path: Path) -> dict[str, Any]:
     return load(path, {})
 
 
+def check_there(path: Path) -> None:
+    """Raises an `InputError` where there is no checkpoint; it says what there is."""
+    if not path.exists():
+        other = _other(path)
+        left = f"give --checkpoint {other}" if other else "the run has not finished an epoch"
+        raise InputError(f"there is no checkpoint {path}; {left}")
+
+
 def _name(group: str, number: int) -> str:
     return f"{group}/{number:04d}"
 
 
 def _opened(path: Path) -> Any:
+    check_there(path)
     try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        other = _other(path)
-        left = f"give --checkpoint {other}" if other else "the run has not finished an epoch"
-        raise InputError(f"there is no checkpoint {path}; {left}") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DamagedFile(f"{path} does not read back ({error}); {_way_out(path)}") from error
+        archive = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise damaged(path, error) from error
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise damaged(path, "one array and no checkpoint")
+    return archive
 
 
 def _read(archive: Any, name: str, path: Path) -> np.ndarray:
     """One array; zip's own checksum finds flipped bits."""
     try:
         return archive[name]
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise DamagedFile(f"{path} is damaged ({error}); {_way_out(path)}") from error
+    except (KeyError, ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise damaged(path, error) from error
 
 
-def _way_out(path: Path) -> str:
-    """What to do without this checkpoint: only what the folder has."""
-    anew = "train again with --overwrite"
+def damaged(path: Path, why: Exception | str) -> DamagedFile:
+    """The error for a checkpoint that can't be read; it advises only what the folder has."""
     other = _other(path)
-    return f"{anew}, or look at the other one: `evaluate` and the like take --checkpoint {other}" if other else anew
+    look = f", or look at the other one: `evaluate` and the like take --checkpoint {other}" if other else ""
+    said = str(why).partition("\n")[0] or type(why).__name__
+    return DamagedFile(f"{path} does not read back ({said}); train again with --overwrite{look}")
 
 
 def _other(path: Path) -> str:

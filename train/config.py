@@ -125,7 +125,7 @@ class AutoencoderConfig(TrainConfig):
     mirror: bool = False
     """Mirror half of the training pairs, feature and target together."""
     swap: float = 0.0
-    """Share of the training pairs whose target is another nearly frontal face of the person: see `companions`."""
+    """Share of the training pairs whose target is another nearly frontal face of the person: see `order`."""
     patience: int = 10
     """Epochs without a better validation loss before the run stops; 0: never."""
     schedule: str = "plateau"

@@ -12,12 +12,14 @@ import numpy as np
 
 from facepipe.errors import DamagedFile
 from facepipe.tfrecord import decode_example, read_records
+from train.config import AutoencoderConfig
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from numpy.typing import NDArray
 
+    from train.gan.config import GanConfig
     from train.shards import Shards
 
 GRAY = np.array([0.299, 0.587, 0.114], np.float32)
@@ -48,7 +50,16 @@ class View:
     """Mirrors half of the training examples, all images of an example together."""
     swap: float = 0.0
     """Share of the training examples whose second image becomes the first of another example of that person: see
-    `companions`. Only where the subset is held in memory."""
+    `order`. Only where the subset is held in memory."""
+
+
+def view_of(config: AutoencoderConfig | GanConfig) -> View:
+    """What the model of a configuration takes: feature and target of a pair, or a face, which a GAN's step scales."""
+    if isinstance(config, AutoencoderConfig):
+        feature = ImageView("feature", config.input_size, config.channels, config.input_scale)
+        target = ImageView("target", config.output_size, config.channels)
+        return View((feature, target), mirror=config.mirror, swap=config.swap)
+    return View((ImageView("image", config.image_size, config.channels, "raw"),), label=True, mirror=config.mirror)
 
 
 @dataclass

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from facepipe.errors import FacepipeError, MissingExtra, UsageError
+from facepipe.errors import FacepipeError, MissingExtra
+from train.files import FORMATS, NotWritten, is_full, parent_of, put_folder, target_of, whole_file
 from train.plain import plain_copy
-from train.runs import NotWritten, is_full, whole_file
-from train.targets import check_folder, file_in, parent_of, put_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from train.runs import Run
 
-FORMATS = {"keras": "model.keras", "saved-model": "saved_model", "tflite": "model.tflite", "onnx": "model.onnx"}
 MOST = 1e-4
 """How far an exported model's outputs may lie from the model's own."""
 BATCH = 4
@@ -51,9 +49,7 @@ def export(run: Run, to: str, output: str, checkpoint: str, say: Callable[[str],
         NotTheSame: The file computes something else; it is removed.
         NotWritten: The disk is full or can't be written.
     """
-    if to not in FORMATS:
-        raise UsageError(f"--format is {to!r}; it can be {', '.join(FORMATS)}")
-    target = _target(run, to, output)
+    target = target_of(run.folder, to, output)
     model = _exportable(run, checkpoint)
     batch = _batch(model)
     expected = _numpy(model(batch if len(batch) > 1 else batch[0], training=False))
@@ -80,15 +76,6 @@ def _told(target: Path) -> Iterator[None]:
         raise
 
 
-def _target(run: Run, to: str, output: str) -> Path:
-    """Where it goes; checked now, for the model takes a while."""
-    if to != "saved-model":
-        return Path(file_in(output or str(run.folder), FORMATS[to]))
-    target = Path(output or run.folder / FORMATS[to])
-    check_folder(target)
-    return target
-
-
 def _move(waiting: Path, target: Path) -> None:
     """A file at once; a folder in the place of the old one."""
     if waiting.is_file():
@@ -107,14 +94,13 @@ def _exportable(run: Run, checkpoint: str) -> keras.Model:
         generator = load_generator(run, replace(config, precision="float32"), checkpoint)
         inputs = generator.inputs if len(generator.inputs) > 1 else generator.inputs[0]  # no list of one
         return keras.Model(inputs, generator.outputs[0], name=generator.name)
-    from train.models.autoencoder import build_model
+    from train.models.parts import half, join
     from train.trained import Trained
 
     trained = Trained(run, checkpoint)
     keras.mixed_precision.set_dtype_policy("float32")
-    plain = build_model(trained.config, plain=True)
-    plain.set_weights(trained.model.get_weights())
-    return plain
+    encoder, decoder = (plain_copy(half(trained.model, name)) for name in ("encoder", "decoder"))
+    return join(trained.model.name, encoder.input_shape[1:], encoder, decoder)
 
 
 def _batch(model: keras.Model) -> list[NDArray[Any]]:

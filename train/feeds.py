@@ -11,8 +11,6 @@ import math
 import queue
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -20,8 +18,8 @@ import numpy as np
 
 from facepipe.tfrecord import decode_example
 from train.backend import devices_in_use, filled
-from train.companions import Companions, find_companions
 from train.data import Arrays, View, load_arrays, open_records, read_columns, read_image, scaled
+from train.order import Order, find_companions
 from train.shards import check_disjoint, need, parts_of_a_pass
 
 if TYPE_CHECKING:
@@ -39,34 +37,6 @@ READ_AHEAD = 4
 OPEN_FILES = 16
 BUFFER = 8192
 """Examples a streamed subset is shuffled among."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """Which examples the batch of a global step holds: each pass is a new permutation, incomplete batches left out."""
-
-    count: int
-    batch_size: int
-    seed: int
-    mirror: bool = False
-    companions: Companions | None = None
-
-    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
-        """Of a step, each (n,): its examples, whether they are mirrored, whose feature is the target (-1: none's)."""
-        per_pass = max(1, self.count // self.batch_size)
-        number, at = divmod(int(step), per_pass)
-        indices, mirrored = _permutation(self.count, self.seed, number)
-        part = slice(at * self.batch_size, (at + 1) * self.batch_size)
-        # A copy: TensorFlow takes arrays as they lie and may compute in their memory, and the permutation is kept.
-        chosen = indices[part].copy()
-        others = np.full(len(chosen), -1) if self.companions is None else self.companions.choose(step, chosen)
-        return chosen, mirrored[part] & self.mirror, others
-
-
-@lru_cache(maxsize=4)
-def _permutation(count: int, seed: int, number: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    rng = np.random.default_rng((seed, number))
-    return rng.permutation(count), rng.random(count) < 0.5
 
 
 class Feed(keras.utils.PyDataset):

@@ -1,4 +1,4 @@
-"""The autoencoders' losses, on (n, h, w, c) float32 images of 0..1; each gives one value an image or pixel row.
+"""The autoencoders' losses and the likeness of pictures, on (n, h, w, c) float32 images of 0..1: one value an image.
 
 MS-SSIM: Wang, Simoncelli and Bovik 2003. Mixed with L1 at 0.84: Zhao, Gallo, Frosio and Kautz 2017 (arXiv:1511.08861).
 """
@@ -49,8 +49,7 @@ def ms_ssim(left: Any, right: Any) -> Any:
     """(n,) in 0..1, over as many scales as leave room for the window (5 from 176 px, 3 at 64 px)."""
     levels = scales(int(left.shape[1]))
     weights = np.array(WEIGHTS[:levels]) / sum(WEIGHTS[:levels])
-    # (n, c, h, w): the last two axes are what the window's matrices multiply.
-    left, right = (ops.transpose(ops.cast(x, "float32"), (0, 3, 1, 2)) for x in (left, right))
+    left, right = _channels_first(left, right)
     total = 1.0
     for level, weight in enumerate(weights):
         whole, contrast = _ssim_terms(left, right)
@@ -60,6 +59,16 @@ def ms_ssim(left: Any, right: Any) -> Any:
         if level < levels - 1:
             left, right = _halved(left), _halved(right)
     return ops.mean(total, axis=1)
+
+
+def ssim(left: Any, right: Any) -> Any:
+    """(n,) in -1..1: the mean where the whole window fits, over all channels (Wang, Bovik, Sheikh, Simoncelli 2004)."""
+    return ops.mean(_ssim_terms(*_channels_first(left, right))[0], axis=1)
+
+
+def _channels_first(*images: Any) -> list[Any]:
+    """(n, c, h, w): the last two axes are what the window's matrices multiply."""
+    return [ops.transpose(ops.cast(x, "float32"), (0, 3, 1, 2)) for x in images]
 
 
 def scales(size: int) -> int:

@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from facepipe.errors import UsageError
-from train.config import TrainConfig
+from train.config import AutoencoderConfig, TrainConfig
+from train.gan.config import GanConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 PRESETS = Path(__file__).with_name("presets.toml")
 FACTS = ("note", "parameters", "non_trainable", "discriminator", "generator")
 """Keys of a preset's table that tell of it and configure nothing."""
 OUTRANKED = {"learning_rate": ("g_learning_rate", "d_learning_rate")}
 """Values of a preset that give way where this field is given: `--learning-rate` is both networks' of every preset."""
-COMMANDS = {"autoencoder": ("autoencoder", "an autoencoder"), "gan": ("dcgan", "a GAN")}
+COMMANDS = {"autoencoder": ("autoencoder", "an autoencoder"), "gan": ("gan", "a GAN")}
 """By section: the command that trains its presets, and what they are."""
 
 Config = TypeVar("Config", bound=TrainConfig)
@@ -122,3 +123,33 @@ def _typed(key: str, value: Any, hint: Any) -> Any:
 
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+
+
+def lines() -> Iterator[str]:
+    """A line a preset: its name first, its parameter total in it."""
+    for name, table in tables("autoencoder").items():
+        yield _autoencoder_line(name, table)
+    for name, table in tables("gan").items():
+        config = resolve(GanConfig, "gan", name, {})
+        size = f"{config.image_size}x{config.image_size}x{config.channels}"
+        yield (
+            f"{name:<11} gan  z {config.z_size} -> {size}  loss {config.loss}  parameters: discriminator "
+            f"{table['discriminator']:,} / generator {table['generator']:,}{_note(table)}"
+        )
+
+
+def _autoencoder_line(name: str, table: dict) -> str:
+    config = resolve(AutoencoderConfig, "autoencoder", name, {})
+    shapes = [f"{size}x{size}x{config.channels}" for size in (config.input_size, config.output_size)]
+    latent = str(config.latent)
+    if config.family == "archived-map":
+        side = config.input_size >> len(config.encoder)
+        latent = f"{side}x{side}x{config.latent}"
+    return (
+        f"{name:<11} autoencoder  {shapes[0]} -> {shapes[1]}  latent {latent}  loss {config.loss}  "
+        f"parameters {table['parameters']:,} ({table['non_trainable']:,} not trained){_note(table)}"
+    )
+
+
+def _note(table: dict) -> str:
+    return f"  [{table['note']}]" if "note" in table else ""

@@ -12,26 +12,29 @@ grids/, loss.png, summary.html
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import os
 import re
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-from facepipe.errors import DamagedFile, InputError, OutputError, SettingsChanged, UsageError
-from train.config import TrainConfig, to_json, what_differs
+from facepipe.errors import InputError, OutputError, SettingsChanged, UsageError
+from train.config import to_json, what_differs
+from train.files import NotWritten, reading_back, whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from train.config import TrainConfig
 
 CONFIG, MODEL, LOG = "config.json", "model.json", "log.csv"
 REPORT = "evaluation.json"
 CROPS = "crops.json"
 """How the faces were cut out that the run was taught on: options of `facepipe extract`."""
 CHECKPOINTS = ("best", "last")
+KINDS = ("autoencoder", "gan")
 LONGEST = 100
 """Characters of other shards' path in a file's name."""
 WRITTEN = (
@@ -40,47 +43,6 @@ WRITTEN = (
     CONFIG, CROPS,
 )  # fmt: skip
 """What training and `evaluate` write: all that --overwrite drops."""
-
-
-class NotWritten(OutputError):
-    """A file or folder that can't be written; a training's `Run.locked` adds how to go on."""
-
-    def __init__(self, path: Path, error: Exception) -> None:
-        full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or is_full(error)
-        said = getattr(error, "strerror", None) or (
-            os.strerror(errno.ENOSPC) if full else str(error).partition("\n")[0]
-        )
-        advice = "free some space" if full else "check the folder and its permissions"
-        super().__init__(f"{path} could not be written ({said}); {advice}")
-
-
-def is_full(error: Exception) -> bool:
-    """Whether an error speaks of a full disk: HDF5's and TensorFlow's carry no number."""
-    return os.strerror(errno.ENOSPC) in str(error)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that appears at `path`, on the disk, when the block ends without an exception.
-
-    Raises:
-        NotWritten: The disk is full or can't be written; what stood at `path` before still stands.
-    """
-    waiting = path.with_name(f"{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with waiting.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        waiting.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # of a folder that can't be made
-            waiting.unlink(missing_ok=True)
-        raise NotWritten(path, error) from error
-    except BaseException:
-        waiting.unlink(missing_ok=True)
-        raise
 
 
 class Run:
@@ -100,27 +62,30 @@ class Run:
         """A run that exists; an `InputError` or `DamagedFile` says what is wrong with it."""
         path = Path(folder) / CONFIG
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(folder, content.pop("kind"), content.pop("settings"))
+            with reading_back(path):
+                content = json.loads(path.read_text(encoding="utf-8"))
+                kind, settings = content["kind"], dict(content["settings"])
+                named = all(isinstance(settings.get(name), str) for name in ("shards", "preset", "backend"))
+                if kind not in KINDS or not named:
+                    raise ValueError("it describes no run")
         except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{folder} is no run ({CONFIG} is missing); give the folder that training wrote") from None
-        except OSError as error:
-            raise InputError(f"can't read {path}: {str(error.strerror).lower()}") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamagedFile(f"{path} does not read back ({error}); train again with --overwrite") from error
+        return cls(folder, kind, settings)
 
     @classmethod
     def of(cls, config: TrainConfig, kind: str) -> Run:
         """The run that a configuration describes; nothing is read or written."""
         return cls(config.run_folder, kind, to_json(config))
 
-    def check(self, config: TrainConfig) -> None:
+    def check(self, config: TrainConfig, ignoring: Sequence[str] = ()) -> None:
         """Whether the folder takes this run. What ended before its first epoch is in nobody's way.
+
+        Differences of the fields in `ignoring`, which are not known yet, do not count.
 
         Raises:
             OutputError: There is a run already and neither `resume` nor `overwrite` was asked for.
             SettingsChanged: The run to resume had other settings.
-            InputError: The run to resume has no last checkpoint, or no config.json.
+            InputError: The run to resume has epochs in its log and no last checkpoint, or no config.json.
             DamagedFile: config.json is no run's.
         """
         if config.overwrite:
@@ -134,15 +99,21 @@ class Run:
                 f"{self.folder} holds a run already; add --resume to go on with it, --overwrite, or -o FOLDER"
             )
         old = self.open(self.folder)
-        changed = what_differs(old.settings, config) if old.kind == self.kind else [f"kind: {old.kind} -> {self.kind}"]
+        known = {name: getattr(config, name) for name in ignoring if hasattr(config, name)}
+        changed = what_differs({**old.settings, **known}, config)
+        if old.kind != self.kind:
+            changed = [f"kind: {old.kind} -> {self.kind}"]
         if changed:
-            raise SettingsChanged(
-                f"{self.folder} was trained with other settings ({'; '.join(changed)}); "
-                "resume it with its own, or give -o FOLDER"
-            )
-        if not self.checkpoint("last").exists():
+            advice = "resume it with its own, or give -o FOLDER"
+            if len(changed) == 1 and changed[0].startswith("--epochs"):
+                advice = (
+                    "its learning rate falls to nothing over --epochs (schedule cosine), so a run of more epochs is "
+                    "another one from its first step on: give -o FOLDER without --resume"
+                )
+            raise SettingsChanged(f"{self.folder} was trained with other settings ({'; '.join(changed)}); {advice}")
+        if not self.checkpoint("last").exists() and self.logged_epochs():
             raise InputError(
-                f"{self.folder} has {self._told()} but no last.npz to go on from: "
+                f"{self.folder} has {self.logged_epochs()} epochs in {LOG} but no last.npz to go on from: "
                 "give --overwrite to begin anew, or another -o"
             )
 
@@ -151,29 +122,31 @@ class Run:
 
         To be called within `locked`, after `check`, and when nothing that the user gave can still be refused.
         """
-        if config.overwrite or not self._has_epochs():
+        if config.overwrite or not self.checkpoint("last").exists():
             for pattern in WRITTEN:
                 for path in self.folder.glob(pattern):
                     path.unlink()
         self.write_json(CONFIG, {"kind": self.kind, "settings": self.settings})
-
-    def _told(self) -> str:
-        """What is left of the run, for a line."""
-        left = ["best.npz"] if self.checkpoint("best").exists() else []
-        if epochs := self.logged_epochs():
-            left.append(f"{epochs} epoch{'s' * (epochs != 1)} in {LOG}")
-        return " and ".join(left)
 
     def _has_epochs(self) -> bool:
         return any(self.checkpoint(name).exists() for name in CHECKPOINTS) or self.logged_epochs() > 0
 
     def logged_epochs(self) -> int:
         """Finished epochs in log.csv; a GAN's row 0 tells where it started from."""
+        return sum(row["epoch"] != "0" for row in self.read_log())
+
+    def read_log(self) -> list[dict[str, str]]:
+        """The rows of log.csv, an epoch each, as text by column."""
+        path = self.folder / LOG
         try:
-            lines = (self.folder / LOG).read_text(encoding="utf-8").splitlines()
+            with reading_back(path):
+                table = csv.DictReader(path.read_text(encoding="utf-8").splitlines(), strict=True)
+                rows = list(table)
+                if "epoch" not in (table.fieldnames or ["epoch"]) or any(None in row for row in rows):
+                    raise ValueError("it is not a training's log")
+                return rows
         except FileNotFoundError:
-            return 0
-        return sum(row.get("epoch") != "0" for row in csv.DictReader(lines))
+            return []
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import AS_BEFORE, DamagedFile, InputError, UsageError
 from facepipe.storage import place
+from train.files import reading_back
 
 if TYPE_CHECKING:
     from facepipe.storage import Place
@@ -97,24 +98,29 @@ def find_shards(folder: str, examples: str) -> Shards:
     where = _versioned(place(folder), examples)
     if where is None:
         raise NoShards(f"no shards of {examples} in {folder}; make them with `facepipe shard --examples {examples}`")
-    described = _json(where, "features.json")["featuresDict"]["features"]
+    again = f"run `facepipe shard --examples {examples}` again {AS_BEFORE}"
     images = ("feature", "target") if examples == "pairs" else ("image",)
-    if any(name not in described for name in images):
-        raise InputError(f"{where} holds no {examples}; make them with `facepipe shard --examples {examples}`")
-    size, channels, encoding = _image_layout(described[images[0]], where)
     files = _files(where)
-    lengths = _lengths(where)
+    with reading_back(f"{where}/features.json", again):
+        described = json.loads(where.read("features.json"))["featuresDict"]["features"]
+        missing = any(name not in described for name in images)
+        size, channels, encoding = (0, 0, "") if missing else _image_layout(described[images[0]])
+    if missing:
+        raise InputError(f"{where} holds no {examples}; make them with `facepipe shard --examples {examples}`")
+    if not size:
+        raise InputError(f"{where} holds images that are not square or not of 1 or 3 channels; {again}")
+    with reading_back(f"{where}/dataset_info.json", again):
+        splits = json.loads(where.read("dataset_info.json"))["splits"]
+        lengths = {str(split["name"]): sum(map(int, split.get("shardLengths", []))) for split in splits}
     for subset, count in lengths.items():
         if count and subset not in files:
-            raise DamagedFile(
-                f"{where} has lost all its {subset} shards, which held {count:,} records; "
-                f"run `facepipe shard --examples {examples}` again {AS_BEFORE}"
-            )
-    run = _json(where, "run.json")
-    identities = {name: frozenset(ids) for name, ids in run.get("identities", {}).items()}
+            raise DamagedFile(f"{where} has lost all its {subset} shards, which held {count:,} records; {again}")
+    with reading_back(f"{where}/run.json", again):
+        run = json.loads(where.read("run.json"))
+        identities = {str(name): frozenset(ids) for name, ids in run.get("identities", {}).items()}
+        crops = dict(run.get("crops", {}))
     check_disjoint(identities)
     lengths = {subset: lengths.get(subset, 0) for subset in files}
-    crops = dict(run.get("crops", {}))
     return Shards(where, examples, images, size, channels, encoding, files, lengths, identities, crops)
 
 
@@ -159,30 +165,12 @@ def _versioned(root: Place, examples: str) -> Place | None:
     return None
 
 
-def _json(where: Place, name: str) -> dict[str, Any]:
-    try:
-        content = json.loads(where.read(name))
-    except ValueError as error:
-        raise DamagedFile(f"{where}/{name} is no JSON ({error}); run `facepipe shard` again {AS_BEFORE}") from error
-    if not isinstance(content, dict):
-        raise DamagedFile(f"{where}/{name} does not describe shards; run `facepipe shard` again {AS_BEFORE}")
-    return content
-
-
-def _image_layout(feature: dict[str, Any], where: Place) -> tuple[int, int, str]:
-    """Side, channels and encoding, from TFDS's Tensor or Image."""
-    block = feature.get("tensor") or feature.get("image")
-    try:
-        height, width, channels = (int(d) for d in block["shape"]["dimensions"])
-    except (KeyError, TypeError, ValueError):
-        raise DamagedFile(
-            f"{where}/features.json does not tell the images' size; run `facepipe shard` again {AS_BEFORE}"
-        ) from None
-    if height != width or channels not in {1, 3}:
-        raise InputError(
-            f"{where} holds images of {width}x{height}x{channels}; square ones of 1 or 3 channels are needed"
-        )
-    return height, channels, "raw" if "tensor" in feature else block.get("encodingFormat", "png")
+def _image_layout(feature: dict[str, Any]) -> tuple[int, int, str]:
+    """Side, channels and encoding, from TFDS's Tensor or Image; side 0 of what no model here takes."""
+    block = feature.get("tensor") or feature["image"]
+    height, width, channels = (int(d) for d in block["shape"]["dimensions"])
+    size = height if height == width and channels in {1, 3} else 0
+    return size, channels, "raw" if "tensor" in feature else block.get("encodingFormat", "png")
 
 
 def _files(where: Place) -> dict[str, tuple[str, ...]]:
@@ -197,11 +185,6 @@ def _files(where: Place) -> dict[str, tuple[str, ...]]:
                 f"{where} has {len(matches)} of {total} {subset} shards; run `facepipe shard` again {AS_BEFORE}"
             )
     return {subset: tuple(sorted(m.string for m in matches)) for subset, matches in sorted(found.items())}
-
-
-def _lengths(where: Place) -> dict[str, int]:
-    splits = _json(where, "dataset_info.json").get("splits", [])
-    return {split["name"]: sum(int(length) for length in split.get("shardLengths", [])) for split in splits}
 
 
 def need(shards: Shards, subset: str) -> int:

@@ -1,15 +1,14 @@
-"""A run's page: one HTML file that holds its pictures and figures."""
+"""What a run says to a person: whether it learned something, in a sentence, and a page of its pictures and figures."""
 
 from __future__ import annotations
 
 import base64
-import csv
 import html
 import json
 from typing import TYPE_CHECKING, Any
 
+from train.files import reading_back
 from train.runs import REPORT
-from train.verdict import HOLD_BACK, IDENTITY_TERMS, RECONSTRUCTION_TERMS, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,8 +21,46 @@ table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:r
 td:first-child,th:first-child{text-align:left}img{max-width:100%}figure{margin:1em 0}
 dl{font-size:.9em;color:#555}dl div{display:flex;gap:1em}dt{flex:0 0 9em}dd{margin:0}.verdict{font-weight:600}"""
 
+FEW = 20
+"""People below which a difference may well be chance."""
+HOLD_BACK = "`facepipe split --validation 0.3 --overwrite` and `facepipe shard --overwrite`, then train again"
+RECONSTRUCTION_TERMS = (
+    ("model", "what the network made of the side face"),
+    ("mean target", "the mean of all frontal faces it was taught with, given as the answer to everybody"),
+    ("feature resized", "the side face itself, given as the answer"),
+    ("MSE, MAE", "mean squared and mean absolute error of a pixel, 0 to 1: lower is better"),
+    ("PSNR, SSIM", "the squared error in decibels, and likeness of structure up to 1: higher is better"),
+)
+IDENTITY_TERMS = (
+    ("fingerprints", "the network's latent vectors; beside them the pixels, and PCA of the frontal faces"),
+    ("probes", "side faces for which the person is sought, by one frontal picture of each"),
+    ("rank-1", "share of the probes whose nearest frontal picture is of the right person"),
+    ("AUC", "how often a picture of the same person is nearer than one of another: 0.5 by chance, 1 always"),
+)
 NOBODY = f"Nobody was held back, so nothing tells what it has learned: {HOLD_BACK}."
 LOSS = "Loss over epochs; level: that of the mean target, which takes no learning. Below it, something was learned."
+
+
+def where_to_look(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """The last lines of a training: what for, and the file or command, in two columns."""
+    width = max(len(name) for name, _ in rows)
+    return [f"  {name:<{width}}  {place}" for name, place in rows]
+
+
+def verdict(report: dict[str, Any]) -> str:
+    """Whether the model's error is below that of an answer that takes no learning."""
+    model, mean = (report["reconstruction"][name]["all"]["mse"] for name in ("model", "mean target"))
+    figures = f"{model:.4f} against {mean:.4f}"
+    if not model < mean:
+        return f"The model's MSE is not below the mean target's ({figures}): train longer, or on more people."
+    told = f"The model's MSE is {100 * (1 - model / mean):.0f} % under the mean target's ({figures})"
+    if report["subset"] == "train":
+        return f"{told}, on the very people it was taught with: that tells nothing of others."
+    if report.get("trained_on"):
+        return f"{told}, but it was taught with {report['trained_on']:,} of these people: that tells little of others."
+    few = report["identities"] < FEW
+    people = f"{report['identities']:,} {'person' if report['identities'] == 1 else 'people'}"
+    return f"{told}, on {people} it was not taught with{': so few that it may be chance' if few else ''}."
 
 
 def write_summary(run: Run) -> None:
@@ -31,7 +68,9 @@ def write_summary(run: Run) -> None:
     settings = run.settings
     parts = [f"<h1>{html.escape(str(settings['preset']))}</h1>", _story(run)]
     report = run.folder / REPORT
-    evaluation = json.loads(report.read_text()) if report.exists() and run.kind == "autoencoder" else {}
+    with reading_back(report, "run `python -m train evaluate` again"):
+        shown = report.exists() and run.kind == "autoencoder"
+        evaluation = dict(json.loads(report.read_text(encoding="utf-8"))) if shown else {}
     if run.kind == "autoencoder":
         parts += [f'<p class="verdict">{html.escape(verdict(evaluation) if evaluation else NOBODY)}</p>']
     parts += [_picture(run.folder / "loss.png", LOSS)]
@@ -59,10 +98,9 @@ def _shown(cell: Any) -> str:
 
 
 def _story(run: Run) -> str:
-    log = run.folder / "log.csv"
-    if not log.exists():
+    rows = run.read_log()
+    if not rows:
         return "<p>No epoch is finished.</p>"
-    rows = list(csv.DictReader(log.read_text().splitlines()))
     last = rows[-1]
     figures = [f"{name} {float(last[name]):.4f}" for name in ("loss", "val_loss") if last.get(name)]
     seconds = sum(float(row["seconds"]) for row in rows)

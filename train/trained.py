@@ -11,7 +11,7 @@ import numpy as np
 from train import checkpoints
 from train.backend import devices_in_use, filled
 from train.config import AutoencoderConfig
-from train.models.autoencoder import build_model
+from train.models.autoencoders import build_model
 from train.models.parts import half
 from train.presets import from_json
 

@@ -11,8 +11,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facepipe.errors import DamagedFile, SettingsChanged
+from facepipe.errors import SettingsChanged
 from train.data import read_columns
+from train.files import reading_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,11 +41,10 @@ def read_people(folder: str | Path) -> frozenset[str] | None:
     """
     path = Path(folder) / PEOPLE
     try:
-        return frozenset(json.loads(path.read_text(encoding="utf-8"))["sha256"])
+        with reading_back(path):
+            return frozenset(map(str, json.loads(path.read_text(encoding="utf-8"))["sha256"]))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedFile(f"{path} does not read back ({error}); train again with --overwrite") from error
 
 
 def people_taught(shards: Shards) -> frozenset[str]:

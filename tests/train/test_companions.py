@@ -7,9 +7,10 @@ import itertools
 import numpy as np
 import pytest
 
-from train.companions import FRONTAL, find_companions
 from train.config import TrainConfig
-from train.data import ImageView, View, load_arrays, open_feed, read_columns
+from train.data import ImageView, View, load_arrays, read_columns
+from train.feeds import open_feed
+from train.order import FRONTAL, find_companions
 from train.shards import find_shards
 
 VIEW = View((ImageView("feature", 16, 1, "raw"), ImageView("target", 16, 1, "raw")))

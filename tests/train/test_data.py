@@ -12,7 +12,8 @@ from runfolders import without_records
 from facepipe.errors import DamagedFile, InputError
 from train.config import TrainConfig
 from train.data import Arrays, ImageView, View, load_arrays, read_columns
-from train.feeds import Order, check_apart, open_feed
+from train.feeds import check_apart, open_feed
+from train.order import Order
 from train.shards import find_shards
 
 

@@ -191,9 +191,9 @@ PAPERS = {
     "config.py": ["2006.02595"],
     "../models/layers.py": ["1802.05957", "1805.08318", "1710.10196"],
     "../models/blocks.py": ["1411.1784", "1802.05637"],
-    "../models/dcgan.py": ["1511.06434"],
+    "../models/gan.py": ["1511.06434"],
     "../metrics/distribution.py": ["1710.10196", "1706.08500", "1904.06991"],
-    "../metrics/diversity.py": ["1610.09585"],
+    "../metrics/images.py": ["1610.09585"],
 }
 """Where each loss, remedy and measure is, the papers that it comes from: by arXiv's numbers where they have one."""
 

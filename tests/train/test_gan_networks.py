@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from facepipe.errors import UsageError
-from train.gan.config import GanConfig
-from train.models.options import NetworkOptions
+from train.gan.config import GanConfig, NetworkOptions
 from train.presets import FACTS, resolve, tables
 
 pytestmark = pytest.mark.tensorflow
@@ -24,7 +23,7 @@ EXACT = {
 @pytest.fixture(scope="module")
 def built():
     """Every preset's (generator, discriminator), built once."""
-    from train.models.dcgan import build_networks
+    from train.models.gan import build_networks
 
     made = {}
 
@@ -71,7 +70,7 @@ def test_sagan_is_what_its_name_says():
 
 def test_first_weights_come_from_the_seed():
     """The same seed gives the same weights, another one others, with deviation 0.02."""
-    from train.models.dcgan import build_networks
+    from train.models.gan import build_networks
 
     first, again, other = (
         build_networks(NetworkOptions(image_size=32, seed=seed))[1].get_weights()[1] for seed in (1, 1, 2)

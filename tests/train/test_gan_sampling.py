@@ -89,7 +89,7 @@ def test_grid_holds_the_same_faces(folder, tmp_path):
 def test_truncation_makes_faces_alike(folder, tmp_path):
     """Latents near 0 give faces nearer to each other; at 0.01 they are all but equal."""
     from train.gan.sampling import sample
-    from train.metrics.diversity import pairwise_distance
+    from train.metrics.images import pairwise_distance
 
     distances = []
     for truncation in (0.0, 0.5, 0.01):

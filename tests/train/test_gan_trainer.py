@@ -327,6 +327,7 @@ def test_broken_numbers_end_the_run(finished, shards, tmp_path):
     import shutil
 
     from train.checkpoints import load_state
+    from train.data import view_of
     from train.feeds import open_feed
     from train.gan import batches
     from train.gan.trainer import Training
@@ -340,7 +341,7 @@ def test_broken_numbers_end_the_run(finished, shards, tmp_path):
     real = np.zeros((16, 16, 16, 3), np.uint8)
     training = Training(config, folder, real, real, state, lambda _: None)
     training.networks.generator.variables[0].assign(training.networks.generator.variables[0] * np.nan)
-    feed = open_feed(find_shards(shards, "faces"), "train", batches.face_view(config), config, start_step=9)
+    feed = open_feed(find_shards(shards, "faces"), "train", view_of(config), config, start_step=9)
     with pytest.raises(FacepipeError, match=r"no finite number at step \d+; try .*; the checkpoint of epoch 3 stands"):
         training.go(batches.step_batches(config, feed, None, 9), 3)
     assert_same(finished, tmp_path / "run")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,11 +14,12 @@ import pytest
 from facepipe.errors import DamagedFile, InputError, OutputError, SettingsChanged, UsageError
 from train.checkpoints import load_state, save
 from train.config import AutoencoderConfig
-from train.events import EventFile
-from train.pictures import grid, loss_plot, png, whole_epochs
-from train.runs import CHECKPOINTS, Run, whole_file
-from train.summary import write_summary
-from train.verdict import verdict
+from train.files import whole_file
+from train.pictures import grid, plot, png, whole_epochs
+from train.recorder import Events
+from train.runs import CHECKPOINTS, Run
+from train.summary import verdict, write_summary
+from train.trained_people import read_people
 
 
 def config(folder, **options):
@@ -51,16 +55,26 @@ def test_a_really_full_disk(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
-def test_events_on_a_really_full_disk(tmp_path):
+@pytest.mark.tensorflow
+def test_events_on_a_really_full_disk(tmp_path, small_disk):
     """TensorBoard's file as the others: one line; so too where its folder can't be made."""
-    events = EventFile(tmp_path / "events")
-    events.path.unlink()
-    events.path.symlink_to("/dev/full")
-    with pytest.raises(OutputError, match=r"events\.out.* could not be written \(No space left.*free some space"):
-        events.scalars({"loss": 0.5}, 1)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="could not be written"):
-        EventFile(tmp_path / "file")
+        Events(tmp_path / "file").scalars({"loss": 0.5}, 1)
+    # A process of its own: the writer keeps its file open, and the disk is to go away.
+    code = """
+import os, sys
+sys.modules["tensorflow"] = None
+from pathlib import Path
+from train.recorder import Events
+try:
+    Events(Path(sys.argv[1])).image("noise", os.urandom(100_000), 8, 8, 1)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    words = [sys.executable, "-c", code, str(small_disk(8) / "events")]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert re.search(r"NotWritten .*could not be written \(No space left.*free some space", done.stdout), done.stderr
 
 
 def test_paths_that_are_no_folder(tmp_path):
@@ -117,19 +131,70 @@ def test_a_run_that_ended_before_its_first_epoch_is_in_nobodys_way(tmp_path):
 
 
 def test_resuming_without_the_last_checkpoint_is_refused(tmp_path):
-    """What is left of the run is named and stays; in a folder without epochs there is nothing to lose."""
+    """What is left of the run is named and stays. A run that was killed in its first checkpoint begins anew."""
     run = started(tmp_path)
+    run.write("checkpoints/best.npz", b"of the first epoch")
+    with pytest.raises(OutputError, match="holds a run already; add --resume"):
+        started(tmp_path)
     started(tmp_path, resume=True)
+    assert not run.checkpoint("best").exists()
     run.write("checkpoints/best.npz", b"learned")
-    with pytest.raises(InputError, match=r"has best.npz but no last.npz to go on from: give --overwrite"):
-        started(tmp_path, resume=True)
     run.write_log([{"epoch": 1}, {"epoch": 2}])
-    with pytest.raises(InputError, match=r"has best.npz and 2 epochs in log.csv but no last.npz"):
+    with pytest.raises(InputError, match=r"has 2 epochs in log.csv but no last.npz to go on from: give --overwrite"):
         started(tmp_path, resume=True)
-    assert (tmp_path / "checkpoints" / "best.npz").read_bytes() == b"learned"
+    assert run.checkpoint("best").read_bytes() == b"learned"
     (tmp_path / "config.json").unlink()
     with pytest.raises(InputError, match=r"config.json is missing"):
         started(tmp_path, resume=True)
+
+
+MALFORMED = (
+    b"",
+    b"PK\x03\x04",
+    b"{",
+    b"[]",
+    b'{"kind": 1}',
+    b'{"kind": "gan", "settings": 3}',
+    b"\xff\xfe",
+    b"a,b\n1,2,3\n",
+)
+
+
+@pytest.mark.parametrize("content", MALFORMED, ids=repr)
+@pytest.mark.parametrize("name", ["checkpoints/last.npz", "config.json", "log.csv", "trained_people.json"])
+def test_malformed_files_are_named_in_one_line(tmp_path, name, content):
+    """Empty, cut, of another kind: what can't be read is named, with what to do."""
+    run = started(tmp_path)
+    run.write(name, content)
+    readers = {
+        "checkpoints/last.npz": lambda: load_state(run.checkpoint("last")),
+        "config.json": lambda: Run.open(tmp_path),
+        "log.csv": run.read_log,
+        "trained_people.json": lambda: read_people(tmp_path),
+    }
+    if name == "log.csv" and not content:
+        assert readers[name]() == []
+        return
+    with pytest.raises(DamagedFile, match=rf"{name} does not read back .*train again with --overwrite") as caught:
+        readers[name]()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_foreign_array_is_no_checkpoint(tmp_path):
+    """An archive without a state, one array alone, a state that is no table."""
+    run = Run(tmp_path, "gan", {})
+    path = run.checkpoint("last")
+    path.parent.mkdir()
+    for write in (
+        lambda file: np.save(file, np.zeros(3)),
+        lambda file: np.savez(file, x=np.zeros(3)),
+        lambda file: np.savez(file, state=np.frombuffer(b"[1, 2]", np.uint8)),
+        lambda file: np.savez(file, state=np.frombuffer(b"nothing", np.uint8)),
+    ):
+        with path.open("wb") as file:
+            write(file)
+        with pytest.raises(DamagedFile, match=r"last.npz does not read back"):
+            load_state(path)
 
 
 @pytest.mark.parametrize("other", [True, False])
@@ -233,7 +298,7 @@ def test_events_are_tensorboards(tmp_path):
     """TensorBoard's own reader finds the scalars and the picture."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventFile(tmp_path)
+    events = Events(tmp_path)
     picture = grid([np.full((1, 64, 64, 1), 0.5, np.float32)])
     for step in (1, 2):
         events.scalars({"loss": 0.5 / step, "val_loss": 1.0}, step)
@@ -249,7 +314,7 @@ def test_summary(tmp_path):
     run = started(tmp_path)
     run.settings["preset"] = "<v4>"
     run.write_log([{"epoch": 1, "loss": 0.5, "val_loss": 0.6, "seconds": 30.0}])
-    run.write("loss.png", loss_plot({"training": [0.5]}, {"mean target": 0.4}, "v4"))
+    run.write("loss.png", plot({"loss": {"training": [(1, 0.5)]}}, {"mean target": 0.4}, "v4"))
     measured = {"images": 3, "mse": 0.1, "mae": 0.2, "psnr": 10.0, "ssim": 0.3}
     person = {"dimension": 256, "gallery": 2, "all": {"probes": 3, "rank1": 0.5, "auc": 0.75}}
     rebuilt = {"model": {"all": measured}, "mean target": {"all": {**measured, "mse": 0.125}}}

@@ -125,8 +125,7 @@ def test_export_on_a_full_disk(runs, small_disk, to):
 
 def test_reconstruct_and_fingerprint_on_a_full_disk(runs, photographs, pairs, small_disk):
     """The same."""
-    from train.fingerprints import write_fingerprints
-    from train.reconstruction import reconstruct
+    from train.apply import reconstruct, write_fingerprints
 
     disk = small_disk(4)  # its one page is the folder's
     (disk / "fill").write_bytes(b"1")
@@ -157,7 +156,7 @@ def test_evaluate_on_a_full_disk(runs, small_disk):
 
 def test_files_that_are_no_photographs(runs, tmp_path):
     """A text file alone is told of as one among photographs is."""
-    from train.reconstruction import reconstruct
+    from train.apply import reconstruct
 
     (tmp_path / "a.txt").write_text("hello")
     said = []
@@ -229,8 +228,8 @@ def test_a_saved_model_takes_an_earlier_ones_place(runs, tmp_path):
 @pytest.mark.parametrize("there", [True, False])
 def test_files_go_into_a_folder_under_their_usual_names(runs, pairs, tmp_path, there):
     """Whether the folder is there, or its name ends in a slash."""
+    from train.apply import write_fingerprints
     from train.export import export
-    from train.fingerprints import write_fingerprints
 
     if there:
         (tmp_path / "out").mkdir()
@@ -242,8 +241,8 @@ def test_files_go_into_a_folder_under_their_usual_names(runs, pairs, tmp_path, t
 
 def test_fingerprints_of_shards(runs, pairs, tmp_path):
     """A row a feature: its key, its person, its yaw in degrees, and as many finite numbers as the latent has."""
+    from train.apply import write_fingerprints
     from train.data import ImageView, View, load_arrays, read_columns
-    from train.fingerprints import write_fingerprints
     from train.shards import find_shards
     from train.trained import Trained
 
@@ -280,7 +279,7 @@ def photographs(tmp_path_factory):
 def test_fingerprints_of_faces(runs, photographs, tmp_path):
     """What the real extract wrote is encoded as well."""
     import facepipe
-    from train.fingerprints import write_fingerprints
+    from train.apply import write_fingerprints
 
     facepipe.extract(
         input=str(photographs),
@@ -314,7 +313,7 @@ def drawn_by_hand(run, photographs, folder, **options):
 
 def test_reconstruct(runs, photographs, tmp_path):
     """Each face that the real extract finds is drawn as the model draws its crop; a picture without one is named."""
-    from train.reconstruction import reconstruct
+    from train.apply import reconstruct
 
     said = []
     images = [str(photographs / f"{name}.png") for name in ("one", "coins", "two")]
@@ -337,7 +336,7 @@ def test_reconstruct(runs, photographs, tmp_path):
 @pytest.mark.parametrize("options", [{"margin": 0.0, "cropped": False}, {"margin": 0.3, "cropped": True}])
 def test_reconstruct_cuts_faces_as_those_it_was_taught_on(runs, photographs, tmp_path, options):
     """The margin, or whole pictures, of the run's shards, as its folder says."""
-    from train.reconstruction import reconstruct
+    from train.apply import reconstruct
 
     shutil.copytree(runs("v4").folder, tmp_path / "run")
     run = Run.open(tmp_path / "run")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from train.config import AutoencoderConfig
-from train.data import ImageView, View, load_arrays, open_feed
+from train.data import ImageView, View, load_arrays
+from train.feeds import open_feed
 from train.presets import resolve
 from train.shards import find_shards
 
@@ -19,7 +20,7 @@ def built(*assignments, **options):
     from train import backend
 
     backend.choose("tensorflow")
-    from train.models.autoencoder import build_model
+    from train.models.autoencoders import build_model
 
     return build_model(resolve(AutoencoderConfig, "autoencoder", "frontal-1", {}, assignments), **options)
 
@@ -27,7 +28,7 @@ def built(*assignments, **options):
 @pytest.mark.parametrize(("side", "channels"), [(4, 1), (8, 3)])
 def test_waves_are_a_rotation(side, channels):
     """All of them together: unit length, at right angles, the constant first."""
-    from train.models.waves import wave_table
+    from train.models.frontal import wave_table
 
     count = side * side * channels
     table = wave_table(count, side, side, channels).astype(np.float64)
@@ -37,7 +38,7 @@ def test_waves_are_a_rotation(side, channels):
 
 def test_waves_of_another_size():
     """Drawn larger they are the same waves, and those that are not there are zeros."""
-    from train.models.waves import wave_table
+    from train.models.frontal import wave_table
 
     small, large = (wave_table(20, 4, size, 1).reshape(20, size, size) for size in (4, 16))
     shrunk = np.array([cv2.resize(wave, (4, 4), interpolation=cv2.INTER_AREA) for wave in large])
@@ -49,8 +50,8 @@ def test_waves_of_another_size():
 @pytest.mark.parametrize("scale", ["unit", "bytes"])
 def test_begins_at_the_means(pairs, scale):
     """The mean feature gives fingerprint 0, which is drawn as the mean target; a face gives some of its own look."""
-    from train.autoencoder import view_of
-    from train.models.waves import start_at_means
+    from train.data import view_of
+    from train.models.frontal import start_at_means
 
     assignments = (*SMALL, f"input_scale={scale}", "swap=0", "mirror=false")
     config = resolve(AutoencoderConfig, "autoencoder", "frontal-1", {}, assignments)
@@ -78,7 +79,7 @@ def test_more_numbers_than_waves():
 
 def test_residual_blocks_begin_as_nothing():
     """Whatever is in them, the first output is the line's; with their last weights it is another."""
-    from train.models.waves import DRAWN, MEASURED
+    from train.models.frontal import DRAWN, MEASURED
 
     model = built(*SMALL)
     faces = np.random.default_rng(0).random((4, 16, 16, 1), np.float32)

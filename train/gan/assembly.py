@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import keras
 
 from train.gan.step import Networks
-from train.models.dcgan import build_networks
+from train.models.gan import build_networks
 
 if TYPE_CHECKING:
     from train.gan.config import GanConfig

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facepipe.errors import InputError
-from train.data import ImageView, View, read_columns
+from train.data import read_columns, view_of
 from train.feeds import Ahead, open_feed
 from train.gan.draws import draw_step
 
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 
 MOST_CLASSES = 64
 """Of more labels, `auto` thinks that they name something else than classes."""
-
-
-def face_view(config: GanConfig) -> View:
-    """What the networks want of a face: uint8, since the step scales it."""
-    return View((ImageView("image", config.image_size, config.channels, "raw"),), label=True, mirror=config.mirror)
 
 
 def find_labels(config: GanConfig, shards: Shards, feed: Feed) -> tuple[tuple[int, ...], NDArray[np.float64] | None]:
@@ -68,7 +63,7 @@ def real_faces(
 
     Up to `count` each, of people held back where there are enough, else of those that are learned from.
     """
-    view = replace(face_view(config), mirror=False)
+    view = replace(view_of(config), mirror=False)
     if shards.lengths.get("validation", 0) >= 2 * count:
         faces = _first_faces(open_feed(shards, "validation", view, config, training=False), 2 * count)
     elif feed.arrays is not None:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facepipe.errors import InputError, UsageError
-from train.data import fit_image, load_arrays
-from train.gan.batches import face_view
+from train.data import fit_image, load_arrays, view_of
 from train.gan.config import GanConfig
 from train.gan.draws import draw_latents, generator_for
 from train.gan.sampling import generate, load_generator, spread_classes
 from train.metrics.distribution import frechet, precision_recall, sliced_wasserstein
-from train.metrics.diversity import mean_ms_ssim, pairwise_distance
+from train.metrics.images import mean_ms_ssim, pairwise_distance
 from train.metrics.inception import file_features
 from train.presets import from_json
 from train.runs import REPORT, Run
@@ -93,7 +92,7 @@ def _real_faces(
         say(f"{shards.place} holds nobody back: the reference are faces that the run has learned from")
         subset = "train"
     need_subset(shards, subset)
-    view = replace(face_view(config), mirror=False)
+    view = replace(view_of(config), mirror=False)
     shards.check_fits(view)
     faces = load_arrays(shards, subset, view).images[0]
     if len(faces) < 2 * FEWEST:

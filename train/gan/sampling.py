@@ -11,11 +11,12 @@ import numpy as np
 
 from facepipe.errors import InputError, UsageError
 from train import backend, checkpoints
+from train.files import whole_file
 from train.gan.config import GanConfig
 from train.gan.draws import draw_latents, generator_for
-from train.gan.pictures import as_png, tile
+from train.pictures import png, tile
 from train.presets import from_json
-from train.runs import Run, whole_file
+from train.runs import Run
 
 if TYPE_CHECKING:
     import keras
@@ -28,7 +29,7 @@ def open_run(folder: str | Path) -> tuple[Run, GanConfig]:
     """A GAN's run and its configuration; an `InputError` where it is another kind of run."""
     run = Run.open(folder)
     if run.kind != "gan":
-        raise InputError(f"{folder} is the run of an {run.kind}; samples come from a GAN's (`python -m train dcgan`)")
+        raise InputError(f"{folder} is the run of an {run.kind}; samples come from a GAN's (`python -m train gan`)")
     return run, from_json(GanConfig, run.settings)
 
 
@@ -40,7 +41,7 @@ def load_generator(run: Run, config: GanConfig, checkpoint: str = "last") -> ker
     # Weights are numbers that every backend reads: Keras stays on the one it runs on, as an export's.
     running = sys.modules.get("keras")
     backend.prepare(replace(config, backend=running.backend.backend()) if running else config)
-    from train.models.dcgan import build_networks
+    from train.models.gan import build_networks
 
     generator = build_networks(config.networks())[0]
     checkpoints.load(run.checkpoint(checkpoint), {"average" if config.ema else "generator": generator.variables})
@@ -103,7 +104,8 @@ def sample(
         raise UsageError(f"--count is {count} and --truncation {truncation:g}; give 1 or more, and 0 or more")
     run, config = open_run(folder)
     z = draw_latents(generator_for(seed, 3), config.latent, (count, config.z_size), truncation)
-    faces = generate(load_generator(run, config, checkpoint), z, chosen_classes(config, count, label))
+    classes = chosen_classes(config, count, label)
+    faces = generate(load_generator(run, config, checkpoint), z, classes)
     stem = f"seed{seed}" if label is None else f"label{label}-seed{seed}"
     return _write(output or str(run.folder / "samples"), stem, faces, grid=grid)
 
@@ -159,6 +161,6 @@ def _write(target: str, stem: str, faces: NDArray[np.uint8], *, grid: bool, colu
     for number, picture in enumerate(pictures):
         path = Path(target) / (f"{stem}.png" if grid else f"{stem}-{number:05d}.png")
         with whole_file(path) as file:
-            file.write(as_png(np.ascontiguousarray(picture)))
+            file.write(png(np.ascontiguousarray(picture)))
         paths.append(path)
     return paths

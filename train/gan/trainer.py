@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -12,20 +11,22 @@ import numpy as np
 
 from facepipe.errors import FacepipeError
 from train import backend, checkpoints
-from train.events import EventFile
+from train.data import view_of
 from train.feeds import open_feed
-from train.gan import batches, pictures
+from train.gan import batches
 from train.gan.draws import draw_latents, generator_for
 from train.gan.sampling import generate, spread_classes
 from train.gan.watcher import Watcher
 from train.metrics.distribution import sliced_wasserstein
+from train.pictures import animate, curves_of, plot, tile
+from train.recorder import Bar, Recorder
 from train.runs import Run
 from train.shards import find_shards
+from train.summary import where_to_look
 from train.trained_people import training_people, write_people
-from train.verdict import where_to_look
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 LOOK = 10
 """Steps between looks at the measures: each look waits for the device."""
-DRAW_EVERY_S = 20.0
-"""Between two drawings of the plot and the animation."""
 DIRECTIONS = 128
 """Of the distance measured each epoch; `evaluate` takes more."""
 
@@ -52,7 +51,7 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
     """
     backend.prepare(config)
     shards = find_shards(config.shards, "faces")
-    view = batches.face_view(config)
+    view = view_of(config)
     notes = shards.check_fits(view)
     run = Run.of(config, "gan")
     with run.locked():
@@ -95,6 +94,8 @@ def _state_of(run: Run, config: GanConfig) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if config.resume and run.checkpoint("last").exists():
         found = checkpoints.load_state(run.checkpoint("last"))
+        if Run.open(run.folder).kind == "gan" and not {"epoch", "step", "rows", "troubles"} <= found.keys():
+            raise checkpoints.damaged(run.checkpoint("last"), "its state is not a GAN's")
     # An autoencoder's state knows no steps; `Run.check` refuses its folder.
     return found if "step" in found else {"epoch": 0, "step": 0, "rows": [], "troubles": []}
 
@@ -138,27 +139,28 @@ class Training:
             checkpoints.load(folder.checkpoint("last"), self.networks.groups())
         self.step = make_step(config, self.networks)
         self.watcher = Watcher(config, real)
-        self._drawn = 0.0
+        self.recorder: Recorder
         noise = np.random.default_rng(0).integers(0, 256, real.shape, dtype=np.uint8)
         # The distance of like sets grows as they get smaller: only sets of one size can stand beside each other.
         self.known = {"swd_real": self._distance(others), "swd_noise": self._distance(noise)}
 
     def go(self, steps: Iterator[dict[str, Any]], steps_of_an_epoch: int) -> None:
         """All epochs that are left, and the record of one that was cut short; nothing is written before."""
-        self.events = EventFile(self.folder.folder / "events")
+        state, epochs = self.state, self.config.epochs
+        self.recorder = Recorder(self.folder, epochs, "samples", self._grid, self._plots)
         self._describe(steps_of_an_epoch)
-        if not self.state["epoch"]:
+        if not state["epoch"]:
             # The first row tells where it started from.
-            self.state["rows"] = [{"epoch": 0, "step": 0, **self._compare(0)}]
-            self._draw_grid(0)
-        elif self.folder.logged_epochs() < self.state["epoch"]:
-            self._record(self.state["epoch"])
-        for epoch in range(self.state["epoch"], self.config.epochs):
-            began = time.perf_counter()
-            measures = self._one_epoch(epoch, steps, steps_of_an_epoch)
-            row = {"epoch": epoch + 1, "step": self.state["step"], **measures}
-            row["images_per_s"] = steps_of_an_epoch * self.config.batch_size / (time.perf_counter() - began)
-            self._finish(row)
+            state["rows"] = [{"epoch": 0, "step": 0, **self._compare(0)}]
+            self.recorder.draw_grid(0, 0)
+        self.recorder.catch_up(state["rows"], state["step"])
+        with Bar(epochs, steps_of_an_epoch, state["epoch"], self.say) as bar:
+            for epoch in range(state["epoch"], epochs):
+                began = time.perf_counter()
+                measures = self._one_epoch(epoch, steps, steps_of_an_epoch, bar)
+                row = {"epoch": epoch + 1, "step": state["step"], **measures}
+                row["images_per_s"] = steps_of_an_epoch * self.config.batch_size / (time.perf_counter() - began)
+                self._finish(row)
 
     def _describe(self, steps_of_an_epoch: int) -> None:
         from train.gan.assembly import parameters
@@ -173,14 +175,11 @@ class Training:
             f"{parameters(nets.discriminator):,}{labels}; {length}"
         )
 
-    def _one_epoch(self, epoch: int, steps: Iterator[dict[str, Any]], count: int) -> dict[str, float]:
+    def _one_epoch(self, epoch: int, steps: Iterator[dict[str, Any]], count: int, bar: Bar) -> dict[str, float]:
         """Means of all measures; troubles are named as they happen."""
-        import keras
-
-        self.say(f"Epoch {epoch + 1}/{self.config.epochs}")
-        bar = keras.utils.Progbar(count, stateful_metrics=(), verbose=1 if sys.stdout.isatty() else 2)
         rows: list[dict[str, float]] = []
         waiting: list[dict[str, Any]] = []
+        bar.at(epoch, 0)
         for number in range(count):
             waiting.append(self.step(next(steps)))
             if len(waiting) == LOOK or number + 1 == count:
@@ -188,8 +187,7 @@ class Training:
                 self._look(looked)
                 rows += looked
                 waiting = []
-                shown = [(name, looked[-1][name]) for name in ("d_loss", "g_loss", "d_real", "d_fake")]
-                bar.update(number + 1, shown, finalize=number + 1 == count)
+                bar.at(epoch, number + 1, {name: looked[-1][name] for name in ("d_loss", "g_loss", "d_real", "d_fake")})
         return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
     def _look(self, looked: list[dict[str, float]]) -> None:
@@ -197,7 +195,8 @@ class Training:
             self._name(self.watcher.see_step(self.state["step"], measures))
             self.state["step"] += 1
         means = {name: float(np.mean([measures[name] for measures in looked])) for name in looked[0]}
-        self.events.scalars(means, self.state["step"])
+        self.recorder.by_step |= means.keys()
+        self.recorder.events.scalars(means, self.state["step"])
 
     def _name(self, troubles: list[Trouble]) -> None:
         """Into the log; a run whose numbers are none ends."""
@@ -215,25 +214,16 @@ class Training:
         self.state["epoch"] = epoch
         self.state["rows"].append(row)
         self._save(row)
-        self._record(epoch)
+        self.recorder.record(self.state["rows"], self.state["step"])
         beside = f"real against real {row['swd_real']:.1f}, noise {row['swd_noise']:.1f}"
         self.say(f"sliced Wasserstein distance {row['swd']:.1f} ({beside})")
-
-    def _record(self, epoch: int) -> None:
-        """The log comes last: what it tells of has its pictures."""
-        self._draw_grid(epoch)
-        if epoch >= self.config.epochs or time.perf_counter() - self._drawn > DRAW_EVERY_S:
-            self._draw_whole_run()
-        self.folder.write_log(self.state["rows"])
 
     def _compare(self, epoch: int) -> dict[str, float]:
         """Samples beside real faces: their variety and their distance; a collapse is named."""
         samples = self._samples(self.config.measured, 5)
         troubles, variety = self.watcher.see_samples(self.state["step"], epoch, samples)
         self._name(troubles)
-        compared = variety | {"swd": self._distance(samples), **self.known}
-        self.events.scalars(compared, self.state["step"])
-        return compared
+        return variety | {"swd": self._distance(samples), **self.known}
 
     def _save(self, row: dict[str, float]) -> None:
         groups = self.networks.groups()
@@ -245,9 +235,8 @@ class Training:
         state = {**self.state, "seed": self.config.seed}
         # Row 0 is the untrained generator's, which no checkpoint holds.
         nearer = any(r["swd"] < row["swd"] for r in self.state["rows"] if r["epoch"])
-        if not nearer or not self.folder.checkpoint("best").exists():
-            checkpoints.save(self.folder.checkpoint("best"), groups, state)
-        checkpoints.save(self.folder.checkpoint("last"), groups, state)
+        best = not nearer or not self.folder.checkpoint("best").exists()
+        self.recorder.save(groups, state, groups if best else None)
 
     def _samples(self, count: int, stream: int) -> NDArray[np.uint8]:
         """Faces of the averaged generator from latents that are the same at every call."""
@@ -255,17 +244,19 @@ class Training:
         network = self.networks.average or self.networks.generator
         return generate(network, z, spread_classes(self.config, count))
 
-    def _draw_grid(self, epoch: int) -> None:
-        sheet = pictures.tile(self._samples(self.config.samples, 2))
-        png = pictures.as_png(sheet)
-        self.folder.write(f"grids/epoch-{epoch:04d}.png", png)
-        self.events.image("samples", png, *sheet.shape[:2], self.state["step"])
+    def _grid(self) -> NDArray[np.uint8]:
+        return tile(self._samples(self.config.samples, 2))
 
-    def _draw_whole_run(self) -> None:
-        self.folder.write("loss.png", pictures.plot(self.state["rows"]))
+    def _plots(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
+        """The losses, the discriminator's scores and the distance over the epochs; the grids' animation."""
+        panels = {
+            "loss": {"d_loss": "discriminator", "g_loss": "generator"},
+            "discriminator's score": {"d_real": "on real faces", "d_fake": "on generated faces"},
+            "SW distance x 1000": {"swd": "samples", "swd_real": "real against real"},
+        }
         grids = sorted((self.folder.folder / "grids").glob("epoch-*.png"))
-        self.folder.write("grids.gif", pictures.animate(grids))
-        self._drawn = time.perf_counter()
+        drawn = plot({title: curves_of(rows, names) for title, names in panels.items()}, {}, self.config.preset)
+        return {"loss.png": drawn, "grids.gif": animate(grids)}
 
     def _distance(self, images: NDArray[np.uint8]) -> float:
         """From the real faces, the mean over the levels."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from train.metrics.diversity import mean_ms_ssim, pairwise_distance
+from train.metrics.images import mean_ms_ssim, pairwise_distance
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

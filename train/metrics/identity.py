@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from train.metrics.reconstruction import UNKNOWN, band_names
+from train.metrics.images import UNKNOWN, band_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +75,7 @@ def identification(
         likeness: (p, g), from `similarities`.
         probes: (p,) identities.
         gallery: (g,) identities, each once.
-        bands: (p,) from `reconstruction.bands_of`.
+        bands: (p,) from `images.bands_of`.
 
     Returns:
         name -> probes, rank1 (the share whose most alike gallery image is their own person's) and auc.

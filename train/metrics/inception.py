@@ -26,6 +26,12 @@ SIDE = 299
 BATCH = 32
 
 
+def check_file(path: str) -> None:
+    """Raises a `WeightsError` for a path that is given and no file."""
+    if path and not os.path.isfile(path):
+        raise WeightsError(f"--inception {path} is no file; give Inception-v3 as .onnx, .keras or .h5")
+
+
 def file_features(path: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The features of a network in a file.
 
@@ -39,8 +45,7 @@ def file_features(path: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     Raises:
         WeightsError: The file is missing, no network, or does not take such pictures.
     """
-    if not os.path.isfile(path):
-        raise WeightsError(f"--inception {path} is no file; give Inception-v3 as .onnx, .keras or .h5")
+    check_file(path)
     try:
         network, side, first = _onnx(path) if path.lower().endswith(".onnx") else _keras(path)
         batches = [network(_prepared(images[i : i + BATCH], side, first)) for i in range(0, len(images), BATCH)]

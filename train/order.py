@@ -1,12 +1,13 @@
-"""Other faces of the same person in the place of a training pair's target.
+"""Which examples the batch of a step holds, decided by the seed and the step alone; and whose face is the target.
 
-A target is one photograph out of many that could have been it, in that day's light. Where another nearly frontal,
-noiseless face of the person takes its place now and then, a network learns what those have in common.
+A pair's target is one photograph out of many that could have been it, in that day's light. Where another nearly
+frontal, noiseless face of the person takes its place now and then, a network learns what those have in common.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,3 +66,31 @@ def find_companions(
     first = np.searchsorted(people[able], people, "left")
     held = np.searchsorted(people[able], people, "right") - first
     return Companions(share, seed, able, first, held)
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which examples the batch of a global step holds: each pass is a new permutation, incomplete batches left out."""
+
+    count: int
+    batch_size: int
+    seed: int
+    mirror: bool = False
+    companions: Companions | None = None
+
+    def batch(self, step: int) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+        """Of a step, each (n,): its examples, whether they are mirrored, whose feature is the target (-1: none's)."""
+        per_pass = max(1, self.count // self.batch_size)
+        number, at = divmod(int(step), per_pass)
+        indices, mirrored = _permutation(self.count, self.seed, number)
+        part = slice(at * self.batch_size, (at + 1) * self.batch_size)
+        # A copy: TensorFlow takes arrays as they lie and may compute in their memory, and the permutation is kept.
+        chosen = indices[part].copy()
+        others = np.full(len(chosen), -1) if self.companions is None else self.companions.choose(step, chosen)
+        return chosen, mirrored[part] & self.mirror, others
+
+
+@lru_cache(maxsize=4)
+def _permutation(count: int, seed: int, number: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    rng = np.random.default_rng((seed, number))
+    return rng.permutation(count), rng.random(count) < 0.5

@@ -1,14 +1,17 @@
-"""How close a reconstructed face is to the target: MSE, MAE, PSNR, SSIM. Numpy and OpenCV alone.
+"""How close a reconstructed face is to its target, by how far the feature is turned; how much pictures of a set differ.
 
-Images are (n, h, w, c) float32 of 0..1; every measure gives (n,) float64.
+Images are (n, h, w, c): float32 of 0..1, or uint8 where it says so.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
+from keras import ops
+
+from facepipe.errors import InputError
+from train.losses import ms_ssim, ssim
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +21,6 @@ if TYPE_CHECKING:
     Images = NDArray[np.float32]
     Values = NDArray[np.float64]
 
-WINDOW, SIGMA = 11, 1.5
-"""px, of the Gaussian of SSIM (Wang, Bovik, Sheikh and Simoncelli 2004)."""
-C1, C2 = 0.01**2, 0.03**2
 BANDS = ((0, 15), (15, 30), (30, 45), (45, 60), (60, 90))
 """Degrees of |yaw|; the lower end belongs to a band, and 90 to the last."""
 UNKNOWN = "unknown"
@@ -29,32 +29,15 @@ LEAST_MSE = 1e-10
 
 
 def measures(target: Images, output: Images) -> dict[str, Values]:
-    """mse, mae, psnr (dB) and ssim of each image."""
+    """mse, mae, psnr (dB) and ssim of each image: (n,) float64."""
     difference = output.astype(np.float64) - target
     mse = np.mean(difference**2, axis=(1, 2, 3))
     return {
         "mse": mse,
         "mae": np.mean(np.abs(difference), axis=(1, 2, 3)),
         "psnr": -10 * np.log10(np.maximum(mse, LEAST_MSE)),
-        "ssim": np.array([ssim(t, o) for t, o in zip(target, output, strict=True)]),
+        "ssim": ops.convert_to_numpy(ssim(target, output)).astype(np.float64),
     }
-
-
-def ssim(target: NDArray[np.float32], output: NDArray[np.float32]) -> float:
-    """The mean SSIM of two images (h, w, c) where the whole window fits, over all channels; the window is at most h."""
-    window = min(WINDOW, target.shape[0] - (target.shape[0] + 1) % 2)
-    edge = window // 2
-
-    def smooth(image: NDArray[np.float64]) -> NDArray[np.float64]:
-        blurred = cv2.GaussianBlur(image, (window, window), SIGMA).reshape(image.shape)
-        return blurred[edge : len(image) - edge, edge : image.shape[1] - edge]
-
-    a, b = target.astype(np.float64), output.astype(np.float64)
-    mean_a, mean_b = smooth(a), smooth(b)
-    var_a, var_b = smooth(a * a) - mean_a**2, smooth(b * b) - mean_b**2
-    both = smooth(a * b) - mean_a * mean_b
-    top = (2 * mean_a * mean_b + C1) * (2 * both + C2)
-    return float(np.mean(top / ((mean_a**2 + mean_b**2 + C1) * (var_a + var_b + C2))))
 
 
 def band_names() -> list[str]:
@@ -83,3 +66,29 @@ def by_band(values: Mapping[str, Values], bands: NDArray[np.str_]) -> dict[str, 
 def _means(values: Mapping[str, Values], chosen: NDArray[np.bool_]) -> dict[str, float]:
     means = {name: float(np.mean(numbers[chosen])) for name, numbers in values.items()}
     return {"images": int(chosen.sum()), **means}
+
+
+def random_pairs(count: int, pairs: int, seed: int) -> NDArray[np.int64]:
+    """(pairs, 2) places of different pictures."""
+    rng = np.random.default_rng([seed, count])
+    first = rng.integers(0, count, pairs)
+    return np.stack([first, (first + rng.integers(1, count, pairs)) % count], axis=1)
+
+
+def pairwise_distance(images: NDArray[np.uint8], *, pairs: int = 512, seed: int = 0) -> float:
+    """The mean over random pairs of the root mean squared difference, of values in 0..1; 0: all the same."""
+    first, second = _pair_up(images, pairs, seed)
+    return float(np.sqrt(np.square(first - second).mean(axis=(1, 2, 3))).mean())
+
+
+def mean_ms_ssim(images: NDArray[np.uint8], *, pairs: int = 128, seed: int = 0) -> float:
+    """The mean MS-SSIM of random pairs: how alike they are (Odena et al. 2017, arXiv:1610.09585); 1: all the same."""
+    return float(np.mean(ops.convert_to_numpy(ms_ssim(*_pair_up(images, pairs, seed)))))
+
+
+def _pair_up(images: NDArray[np.uint8], pairs: int, seed: int) -> tuple[Images, Images]:
+    if len(images) < 2:
+        raise InputError("variety needs 2 pictures or more")
+    places = random_pairs(len(images), pairs, seed)
+    scaled = images.astype(np.float32) / 255
+    return scaled[places[:, 0]], scaled[places[:, 1]]

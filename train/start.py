@@ -1,0 +1,71 @@
+"""What a command checks before a framework is loaded, so that a mistake is told at once; then the backend is chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from facepipe.errors import UsageError
+from facepipe.storage import place
+from train.arguments import NOT_FIELDS, extra_fields
+from train.config import FOUND
+
+if TYPE_CHECKING:
+    from train.config import TrainConfig
+    from train.runs import Run
+
+
+def train(kind: type[TrainConfig], section: str, preset: str, context: typer.Context, given: dict[str, Any]) -> None:
+    """Puts the configuration together, refuses what can't be before a framework is loaded, and trains."""
+    from train.presets import resolve
+
+    fields = {name: value for name, value in given.items() if name not in NOT_FIELDS}
+    name, data = given["preset"] or preset, place(given["data"])
+    fields["shards"] = given["shards"] or data.join("shards").uri
+    fields["output"] = given["output"] or data.join("runs", name).uri
+    config: Any = resolve(kind, section, name, fields, [*extra_fields(context.args), *(given["settings"] or [])])
+
+    from train.data import view_of
+    from train.runs import Run
+    from train.shards import find_shards, need
+
+    shards = find_shards(config.shards, "faces" if section == "gan" else "pairs")
+    need(shards, "train")
+    shards.check_fits(view_of(config))
+    Run.of(config, section).check(config, ignoring=tuple(FOUND))
+
+    from train import backend
+
+    backend.prepare(config)
+    if section == "gan":
+        from train.gan.trainer import train as teach
+    else:
+        from train.autoencoder import train as teach
+    teach(config, typer.echo)
+
+
+def opened(folder: str, kind: str = "", checkpoint: str = "") -> Run:
+    """A run that has what a command takes; no framework is loaded."""
+    from train.checkpoints import check_there
+    from train.runs import Run
+
+    run = Run.open(folder)
+    if kind and run.kind != kind:
+        raise UsageError(f"{folder} is a run of kind {run.kind}; this command takes one of kind {kind}")
+    if checkpoint:
+        check_there(run.checkpoint(checkpoint))
+    return run
+
+
+def choose(run: Run, backend: str = "") -> None:
+    """Keras on the backend that trained the run, unless another one is named."""
+    from train import backend as backends
+
+    backends.choose(backend or run.settings["backend"])
+
+
+def workspace(run: Run) -> str:
+    """The folder above the shards that a run was trained on."""
+    before, _, after = str(run.settings["shards"]).rstrip("/").rpartition("shards")
+    return before.rstrip("/") or ("/" if before else ".") if after in {"", "/pairs"} or "/" in after else "data"
