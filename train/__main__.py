@@ -58,7 +58,7 @@ EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 @app.command(context_settings=EXTRA, epilog=tell_fields(AutoencoderConfig, "autoencoder", AUTOENCODER))
-@training_options(AUTOENCODER)
+@training_options(AutoencoderConfig, AUTOENCODER)
 def autoencoder(context: typer.Context, **given: Any) -> None:
     """Teach an autoencoder on pairs: a side face in, the same person's frontal face out.
 
@@ -70,7 +70,7 @@ def autoencoder(context: typer.Context, **given: Any) -> None:
 
 @app.command("gan", context_settings=EXTRA, epilog=tell_fields(GanConfig, "gan", GAN))
 @app.command("dcgan", context_settings=EXTRA, epilog=tell_fields(GanConfig, "gan", GAN), hidden=True)
-@training_options(GAN, without=("legacy-output",))
+@training_options(GanConfig, GAN)
 def gan(context: typer.Context, **given: Any) -> None:
     """Teach a GAN on single faces: pictures of people who do not exist.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import Field, fields
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -20,31 +20,6 @@ if TYPE_CHECKING:
 Texts = list[str]
 NOT_FIELDS = ("data", "preset", "settings")
 """Options that set no field by their own name."""
-TRAINING: tuple[tuple[str, Any, str, str], ...] = (
-    ("preset", str, "NAME", "One of `python -m train presets`."),
-    ("shards", str, "DIR", "What `facepipe shard` wrote. [DATA/shards]"),
-    ("output", str, "DIR", "The run's folder. [DATA/runs/PRESET]"),
-    ("epochs", int, "N", "At most so many; the preset's own unless given."),
-    ("steps-per-epoch", int, "N", "Steps an epoch. [one pass over the training subset]"),
-    ("batch-size", int, "N", "Images a step, over all devices together."),
-    ("learning-rate", float, "F", "Of the optimizer."),
-    (
-        "loss",
-        str,
-        "NAME",
-        "Of the model: mse, mae, bce, ms-ssim-l1, ms-ssim-mse; of GANs: bce, hinge, least-squares, wasserstein-gp.",
-    ),
-    ("seed", int, "N", "Of weights, order and dropout. [0]"),
-    ("backend", str, "NAME", "tensorflow or jax. [tensorflow]"),
-    ("precision", str, "NAME", "float32 or bfloat16 (mixed). [float32]"),
-    ("jit", bool, "", "Compile the step with XLA."),
-    ("devices", int, "N", "Local GPUs to use. [all]"),
-    ("steps-per-execution", int, "N", "Steps between two returns to Python. [1]"),
-    ("deterministic", bool, "", "The same bits on every run on this machine."),
-    ("resume", bool, "", "Go on where the run in the output folder stopped."),
-    ("overwrite", bool, "", "Drop the run in the output folder."),
-    ("legacy-output", bool, "", "Autoencoders: the original's output bug, no pixel below 0.5."),
-)
 SHORT = {"output": "-o", "epochs": "-e"}
 DATA = typer.Option(
     "--data", envvar="FACEPIPE_DATA", metavar="DIR", help="The workspace: every default path lies in it."
@@ -87,20 +62,23 @@ InceptionOption = _option(str, "--inception", "PATH", "GANs: also FID, by Incept
 FormatOption = Annotated[str, typer.Option("--format", help="keras, saved-model, tflite or onnx.")]
 
 
-def training_options(
-    preset: str, *, without: Sequence[str] = ()
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command that takes `context` and `**given` the options above, less those named.
+def told(kind: type[TrainConfig]) -> list[Field[Any]]:
+    """The fields that have a line of their own in --help."""
+    return [each for each in fields(kind) if each.metadata.get("told")]
 
-    `preset` is what the help says of the preset's default.
-    """
+
+def training_options(kind: type[TrainConfig], preset: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command that takes `context` and `**given` an option for each field of `kind` that --help tells of."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        entries = [entry for entry in TRAINING if entry[0] not in without]
-        names = [(*entry[:3], f"{entry[3]} [{preset}]") if entry[0] == "preset" else entry for entry in entries]
+        hints = get_type_hints(kind)
         every = [
             _parameter("context", typer.Context, None, inspect.Parameter.empty),
-            *(_training_parameter(*entry) for entry in names),
+            *(
+                _training_parameter(each, hints[each.name], preset)
+                for each in fields(kind)
+                if each.metadata.get("told")
+            ),
             _parameter("settings", Texts | None, SET),
             _parameter("data", str, DATA, "data"),
         ]
@@ -111,11 +89,13 @@ def training_options(
     return decorate
 
 
-def _training_parameter(name: str, kind: Any, metavar: str, text: str) -> inspect.Parameter:
-    flag = f"--{name}" + (f"/--no-{name}" if name in {"jit", "deterministic", "legacy-output"} else "")
-    shown = {"metavar": metavar} if metavar else {}
-    declared = typer.Option(flag, *([SHORT[name]] if name in SHORT else []), help=text, show_default=False, **shown)
-    return _parameter(name.replace("-", "_"), kind | None, declared)
+def _training_parameter(each: Field[Any], kind: Any, preset: str) -> inspect.Parameter:
+    name, text = each.name.replace("_", "-"), each.metadata["told"] + f" [{preset}]" * (each.name == "preset")
+    flag = f"--{name}" + f"/--no-{name}" * (kind is bool and not each.metadata["how"])
+    metavar = {int: "N", float: "F", bool: None}.get(kind, "DIR" if each.name in {"shards", "output"} else "NAME")
+    short = [SHORT[name]] if name in SHORT else []
+    declared = typer.Option(flag, *short, help=text, show_default=False, metavar=metavar)
+    return _parameter(each.name, kind | None, declared)
 
 
 def _parameter(name: str, kind: Any, option: Any, default: Any = None) -> inspect.Parameter:
@@ -129,14 +109,14 @@ def tell_fields(kind: type[TrainConfig], section: str, preset: str) -> str:
 
     # Presets differ in these although they have a row; the labels of a GAN's classes are found in the shards.
     of_the_preset = {"epochs", "batch_size", "learning_rate", "loss"}
-    shared = {name.replace("-", "_") for name, *_ in TRAINING} - of_the_preset | {"class_labels"}
+    shared = {each.name for each in told(kind)} - of_the_preset | {"class_labels"}
     table = table_of(section, preset)
-    told = [
+    listed = [
         f"--{field.name.replace('_', '-')}\xa0{word(table.get(field.name, field.default))}"
         for field in fields(kind)
         if field.name not in shared
     ]
-    text = f"Values in {preset}, each an option: {', '.join(told)}."
+    text = f"Values in {preset}, each an option: {', '.join(listed)}."
     # An option and its value stay on one line, and click leaves the lines after \b as they are.
     lines = textwrap.wrap(text, 76, break_on_hyphens=False, break_long_words=False)
     return "\n".join(["\b", *lines]).replace("\xa0", " ")

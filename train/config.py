@@ -19,64 +19,56 @@ SCHEDULES = ("plateau", "cosine")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "adadelta")
 FAMILIES = ("original", "archived-map", "archived-strided", "residual")
 DROPOUTS = ("every", "alternate", "none")
-SCALES = ("unit", "bytes", "signed")
-HOW = {"how": True}
 FOUND = {"class_labels": "the faces' labels"}
 """Fields that no option sets, for a line."""
 MOST_SEED = 2**32 - 1
 """numpy's global generator takes no larger one."""
 
 
-def choice(option: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuses a value that is none of `allowed`."""
-    if value not in allowed:
-        raise UsageError(f"{option} is {value!r}; it can be {', '.join(allowed)}")
+def option(
+    default: Any,
+    told: str = "",
+    *,
+    how: bool = False,
+    among: tuple[str, ...] = (),
+    least: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """A field and its rule: the words it can be, its least value, the value it stays below.
 
-
-def at_least(option: str, value: float, low: float) -> None:
-    """Refuses a value below `low` (and NaN)."""
-    if not value >= low:
-        raise UsageError(f"{option} is {value:g}; give {low:g} or more")
+    `told` is its line in --help; fields without one are listed there with their values. `how`: see above.
+    """
+    return field(default=default, metadata={"told": told, "how": how, "among": among, "least": least, "below": below})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """What every run has, whatever it trains."""
 
-    preset: str = ""
-    shards: str = field(default="data/shards", metadata=HOW)
-    output: str = field(default="", metadata=HOW)
-    """The run folder; empty: data/runs/<preset>."""
-    epochs: int = field(default=50, metadata=HOW)
-    steps_per_epoch: int = 0
-    """0: one pass over the training subset."""
-    batch_size: int = 64
-    """Images a step, over all devices together."""
-    learning_rate: float = 1e-3
+    preset: str = option("", "One of `python -m train presets`.")
+    shards: str = option("data/shards", "What `facepipe shard` wrote. [DATA/shards]", how=True)
+    output: str = option("", "The run's folder. [DATA/runs/PRESET]", how=True)
+    epochs: int = option(50, "At most so many; the preset's own unless given.", how=True, least=1)
+    steps_per_epoch: int = option(0, "Steps an epoch. [one pass over the training subset]", least=0)
+    batch_size: int = option(64, "Images a step, over all devices together.", least=1)
+    learning_rate: float = option(1e-3, "Of the optimizer.")
     loss: str = "mse"
-    seed: int = 0
-    backend: str = "tensorflow"
-    precision: str = "float32"
-    jit: bool = False
-    """XLA on TensorFlow; JAX always compiles."""
-    devices: int = field(default=0, metadata=HOW)
-    """Local GPUs to spread a batch over; 0: all there are."""
-    steps_per_execution: int = field(default=1, metadata=HOW)
-    deterministic: bool = False
-    """Bit-equal reruns on the same machine; slower on GPUs."""
-    cache_bytes: int = 2**31
+    seed: int = option(0, "Of weights, order and dropout. [0]", least=0)
+    backend: str = option("tensorflow", "tensorflow or jax. [tensorflow]", among=BACKENDS)
+    precision: str = option("float32", "float32 or bfloat16 (mixed). [float32]", among=PRECISIONS)
+    jit: bool = option(False, "Compile the step with XLA; JAX always does.")
+    devices: int = option(0, "Local GPUs to use. [all]", how=True, least=0)
+    steps_per_execution: int = option(1, "Steps between two returns to Python. [1]", how=True, least=1)
+    deterministic: bool = option(False, "The same bits on every run on this machine; slower on GPUs.")
+    cache_bytes: int = option(2**31, least=0)
     """Subsets smaller than this, decoded, are held in memory as uint8."""
-    resume: bool = field(default=False, metadata=HOW)
-    overwrite: bool = field(default=False, metadata=HOW)
+    resume: bool = option(False, "Go on where the run in the output folder stopped.", how=True)
+    overwrite: bool = option(False, "Drop the run in the output folder.", how=True)
 
     def __post_init__(self) -> None:
-        """Checks every option."""
-        choice("--backend", self.backend, BACKENDS)
-        choice("--precision", self.precision, PRECISIONS)
-        for option in ("epochs", "batch_size", "steps_per_execution"):
-            at_least(f"--{option.replace('_', '-')}", getattr(self, option), 1)
-        for option in ("steps_per_epoch", "devices", "seed", "cache_bytes"):
-            at_least(f"--{option.replace('_', '-')}", getattr(self, option), 0)
+        """Checks every field's rule, then what they mean together."""
+        for each in fields(self):
+            _check(f"--{each.name.replace('_', '-')}", getattr(self, each.name), **each.metadata)
         if "://" in self.output:
             raise UsageError(f"the run would go to {self.output}; a run is written to a local disk: give -o FOLDER")
         if self.seed > MOST_SEED:
@@ -97,6 +89,24 @@ class TrainConfig:
         return self.output or f"data/runs/{self.preset}"
 
 
+def _check(
+    name: str,
+    given: Any,
+    among: tuple[str, ...] = (),
+    least: float | None = None,
+    below: float | None = None,
+    **_: object,
+) -> None:
+    """Refuses a value, or one of several, that breaks its field's rule (NaN does)."""
+    for value in given if isinstance(given, tuple) else (given,):
+        if among and value not in among:
+            raise UsageError(f"{name} is {value!r}; it can be {', '.join(among)}")
+        if least is not None and not (least <= value and (below is None or value < below)):
+            raise UsageError(
+                f"{name} is {value:g}; give {least:g} " + ("or more" if below is None else f"to below {below:g}")
+            )
+
+
 Config = TypeVar("Config", bound=TrainConfig)
 
 
@@ -104,33 +114,33 @@ Config = TypeVar("Config", bound=TrainConfig)
 class AutoencoderConfig(TrainConfig):
     """A side face in, a frontal face out. Sizes in px; filters outermost first."""
 
-    family: str = "original"
+    loss: str = option("mse", f"Of the model: {', '.join(LOSSES)}.", among=LOSSES)
+    family: str = option("original", among=FAMILIES)
     input_size: int = 64
     output_size: int = 64
     channels: int = 1
-    encoder: tuple[int, ...] = (128, 64, 32)
-    decoder: tuple[int, ...] = ()
+    encoder: tuple[int, ...] = option((128, 64, 32), least=1)
+    decoder: tuple[int, ...] = option((), least=1)
     """Empty: the encoder's reversed."""
-    latent: int = 256
-    dropout: str = "every"
+    latent: int = option(256, least=1)
+    dropout: str = option("every", among=DROPOUTS)
     """`every`: 0.1 after each block and 0.2 after Flatten; `alternate`: 0.2 after every other block."""
     dropout_rate: float = -1.0
     """-1: the rule's own rates; else this rate in every place the rule names."""
-    optimizer: str = "adam"
-    weight_decay: float = 0.0
-    input_scale: str = "unit"
+    optimizer: str = option("adam", among=OPTIMIZERS)
+    weight_decay: float = option(0.0, least=0)
+    input_scale: str = option("unit", among=("unit", "bytes"))
     """`unit` 0..1, or `bytes` 0..255."""
-    legacy_output: bool = False
-    """The original's output bug: a ReLU before the last sigmoid, so no pixel falls below 0.5."""
+    legacy_output: bool = option(False, "The original's output bug, a ReLU before the sigmoid: no pixel below 0.5.")
     mirror: bool = False
     """Mirror half of the training pairs, feature and target together."""
     swap: float = 0.0
     """Share of the training pairs whose target is another nearly frontal face of the person: see `order`."""
-    patience: int = 10
+    patience: int = option(10, least=0)
     """Epochs without a better validation loss before the run stops; 0: never."""
-    schedule: str = "plateau"
+    schedule: str = option("plateau", among=SCHEDULES)
     """`plateau`: cut where the validation loss stays; `cosine`: down to nothing along half a cosine over `epochs`."""
-    plateau: int = 4
+    plateau: int = option(4, least=0)
     """Epochs without a better validation loss before the learning rate is cut; 0: never."""
     plateau_factor: float = 0.5
     minimum_learning_rate: float = 1e-6
@@ -138,19 +148,10 @@ class AutoencoderConfig(TrainConfig):
     def __post_init__(self) -> None:
         """Checks every option."""
         super().__post_init__()
-        choice("--loss", self.loss, LOSSES)
-        choice("optimizer", self.optimizer, OPTIMIZERS)
-        choice("schedule", self.schedule, SCHEDULES)
-        choice("family", self.family, FAMILIES)
-        choice("dropout", self.dropout, DROPOUTS)
-        choice("input_scale", self.input_scale, ("unit", "bytes"))
         if self.channels not in {1, 3}:
             raise UsageError(f"channels is {self.channels}; it can be 1 (gray) or 3 (RGB)")
-        if not self.encoder or min((*self.encoder, *self.decoder)) < 1:
-            raise UsageError("encoder and decoder take one or more filter counts, such as --set encoder=[128,64,32]")
-        for option in ("patience", "plateau", "weight_decay"):
-            at_least(option, getattr(self, option), 0)
-        at_least("latent", self.latent, 1)
+        if not self.encoder:
+            raise UsageError("encoder takes one or more filter counts, such as --set encoder=[128,64,32]")
         if self.dropout_rate != -1 and not 0 <= self.dropout_rate < 1:
             raise UsageError(f"dropout_rate is {self.dropout_rate:g}; give 0 to below 1, or -1 for the preset's own")
         if not 0 < self.plateau_factor < 1:

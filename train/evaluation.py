@@ -64,13 +64,9 @@ def evaluate(run: Run, folder: str, subset: str, checkpoint: str, say: Callable[
         "identity": _identity(trained, faces, angles, known, bands),
     }
     name = run.report(folder, subset, checkpoint)
-    for line in lines_of(report):  # before anything is written: a full disk must not cost what was measured
-        say(line)
-    run.write_json(name, report)
+    run.write_report(name, report, lines_of(report), say)
     if name == REPORT:
         write_summary(run)
-    if name != REPORT:
-        say(f"written to {run.folder / name}; {REPORT} is that of the run's own validation by its best checkpoint")
     return report
 
 

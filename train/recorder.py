@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from train.runs import Run
 
 PLOT_EVERY_S = 20.0
-LINE_EVERY_S = 60.0
+FIRST_LINE_S, LINE_EVERY_S = 10.0, 60.0
 """Where no terminal shows the bar."""
 
 
@@ -135,7 +135,7 @@ class Bar:
         console = Console()
         self._epochs, self._steps, self._first, self._say = epochs, steps, done * steps, say
         self._terminal, self._began = console.is_terminal, time.monotonic()
-        self._said, self._measures = self._began, ""
+        self._next_line, self._measures = self._began + FIRST_LINE_S, ""
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} steps"))
         times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[measures]}"))
         self._bar = Progress(*columns, *times, console=console, disable=not self._terminal, speed_estimate_period=600)
@@ -158,10 +158,10 @@ class Bar:
         described = f"epoch {epoch + 1}/{self._epochs}"
         self._bar.update(self._task, completed=done, description=described, measures=self._measures)
         now = time.monotonic()
-        if self._terminal or (step < self._steps and now - self._said < LINE_EVERY_S):
+        if self._terminal or now < self._next_line or done == self._first:
             return
-        self._said = now
-        left = (now - self._began) / max(1, done - self._first) * (self._epochs * self._steps - done)
+        self._next_line = now + LINE_EVERY_S
+        left = (now - self._began) / (done - self._first) * (self._epochs * self._steps - done)
         self._say(f"{described}: step {step:,} of {self._steps:,}, {self._measures}, {_length(left)} left at most")
 
 

@@ -25,7 +25,7 @@ from train.config import to_json, what_differs
 from train.files import NotWritten, reading_back, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from train.config import TrainConfig
 
@@ -200,6 +200,16 @@ class Run:
             what.append(re.sub(r"[^\w.]+", "-", shards).strip("-.")[-LONGEST:])
         what += [subset] * (subset != "validation") + [checkpoint] * (checkpoint != "best")
         return f"{'-'.join(['evaluation', *what])}.json"
+
+    def write_report(
+        self, name: str, report: Mapping[str, Any], lines: Iterable[str], say: Callable[[str], None]
+    ) -> None:
+        """Says an evaluation's lines, then writes it: a full disk must not cost what was measured."""
+        for line in lines:
+            say(line)
+        self.write_json(name, report)
+        if name != REPORT:
+            say(f"written to {self.folder / name}; {REPORT} is that of the run's own validation by its best checkpoint")
 
     def checkpoint(self, name: str) -> Path:
         """The path of a checkpoint: `best` or `last`, else a `UsageError`."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from facepipe.errors import UsageError
-from train.gan.config import GanConfig, NetworkOptions
+from train.gan.config import GanConfig
 from train.presets import FACTS, resolve, tables
 
 pytestmark = pytest.mark.tensorflow
@@ -29,7 +29,7 @@ def built():
 
     def get(preset):
         if preset not in made:
-            made[preset] = build_networks(resolve(GanConfig, "gan", preset, {}).networks())
+            made[preset] = build_networks(resolve(GanConfig, "gan", preset, {}))
         return made[preset]
 
     return get
@@ -73,7 +73,7 @@ def test_first_weights_come_from_the_seed():
     from train.models.gan import build_networks
 
     first, again, other = (
-        build_networks(NetworkOptions(image_size=32, seed=seed))[1].get_weights()[1] for seed in (1, 1, 2)
+        build_networks(GanConfig(image_size=32, seed=seed))[1].get_weights()[1] for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, other)

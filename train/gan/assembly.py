@@ -21,10 +21,10 @@ def assemble(config: GanConfig) -> Networks:
 
     Each network has its own learning rate (two time-scale update rule: Heusel et al. 2017, arXiv:1706.08500).
     """
-    generator, discriminator = build_networks(config.networks())
+    generator, discriminator = build_networks(config)
     average = None
     if config.ema:
-        average = build_networks(config.networks())[0]
+        average = build_networks(config)[0]
         average.set_weights(generator.get_weights())
     g_rate, d_rate = config.learning_rates
     g_optimizer = keras.optimizers.Adam(g_rate, config.beta_1, config.beta_2)

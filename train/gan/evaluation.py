@@ -16,7 +16,7 @@ from train.metrics.distribution import frechet, precision_recall, sliced_wassers
 from train.metrics.images import mean_ms_ssim, pairwise_distance
 from train.metrics.inception import file_features
 from train.presets import from_json
-from train.runs import REPORT, Run
+from train.runs import Run
 from train.shards import need_subset, shards_to_measure
 
 if TYPE_CHECKING:
@@ -75,11 +75,7 @@ def evaluate(
     }
     for title, features in _feature_kinds(encoder, inception):
         report[title] = _on_features(features, reference, sets, title)
-    for line in lines_of(report):  # before anything is written: a full disk must not cost what was measured
-        say(line)
-    run.write_json(name, report)
-    if name != REPORT:
-        say(f"written to {run.folder / name}; {REPORT} is that of the run's own validation by its best checkpoint")
+    run.write_report(name, report, lines_of(report), say)
     return report
 
 

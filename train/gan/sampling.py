@@ -43,7 +43,7 @@ def load_generator(run: Run, config: GanConfig, checkpoint: str = "last") -> ker
     backend.prepare(replace(config, backend=running.backend.backend()) if running else config)
     from train.models.gan import build_networks
 
-    generator = build_networks(config.networks())[0]
+    generator = build_networks(config)[0]
     checkpoints.load(run.checkpoint(checkpoint), {"average" if config.ema else "generator": generator.variables})
     return generator
 

@@ -14,6 +14,7 @@ from train import backend, checkpoints
 from train.data import view_of
 from train.feeds import open_feed
 from train.gan import batches
+from train.gan.assembly import assemble, make_step, parameters
 from train.gan.draws import draw_latents, generator_for
 from train.gan.sampling import generate, spread_classes
 from train.gan.watcher import Watcher
@@ -79,7 +80,14 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
 
 def _tell_end(run: Run, said: str, say: Callable[[str], None]) -> None:
     say(f"{said}; everything is in {run.folder}")
-    for line in where_to_look(_places(run)):
+    folder = shlex.quote(str(run.folder))
+    places = [
+        ("look at", f"{run.folder}/grids.gif: faces of the same latents, epoch by epoch (single ones in grids/)"),
+        ("losses, scores, distance", f"{run.folder}/loss.png"),
+        ("more faces", f"python -m train sample {folder} --count 64 --grid"),
+        ("how near to real ones", f"python -m train evaluate {folder}"),
+    ]
+    for line in where_to_look(places):
         say(line)
 
 
@@ -98,16 +106,6 @@ def _state_of(run: Run, config: GanConfig) -> dict[str, Any]:
             raise checkpoints.damaged(run.checkpoint("last"), "its state is not a GAN's")
     # An autoencoder's state knows no steps; `Run.check` refuses its folder.
     return found if "step" in found else {"epoch": 0, "step": 0, "rows": [], "troubles": []}
-
-
-def _places(run: Run) -> list[tuple[str, str]]:
-    folder = shlex.quote(str(run.folder))
-    return [
-        ("look at", f"{run.folder}/grids.gif: faces of the same latents, epoch by epoch (single ones in grids/)"),
-        ("losses, scores, distance", f"{run.folder}/loss.png"),
-        ("more faces", f"python -m train sample {folder} --count 64 --grid"),
-        ("how near to real ones", f"python -m train evaluate {folder}"),
-    ]
 
 
 class Training:
@@ -131,8 +129,6 @@ class Training:
         state: dict[str, Any],
         say: Callable[[str], None] = print,
     ) -> None:
-        from train.gan.assembly import assemble, make_step
-
         self.config, self.folder, self.real, self.state, self.say = config, folder, real, state, say
         self.networks = assemble(config)
         if state["epoch"]:
@@ -163,8 +159,6 @@ class Training:
                 self._finish(row)
 
     def _describe(self, steps_of_an_epoch: int) -> None:
-        from train.gan.assembly import parameters
-
         nets = self.networks
         self.folder.write("model.json", nets.generator.to_json(indent=2))
         self.folder.write("discriminator.json", nets.discriminator.to_json(indent=2))
@@ -215,8 +209,11 @@ class Training:
         self.state["rows"].append(row)
         self._save(row)
         self.recorder.record(self.state["rows"], self.state["step"])
-        beside = f"real against real {row['swd_real']:.1f}, noise {row['swd_noise']:.1f}"
-        self.say(f"sliced Wasserstein distance {row['swd']:.1f} ({beside})")
+        self.say(
+            f"epoch {epoch}/{self.config.epochs}: d_loss {row['d_loss']:.4g}, g_loss {row['g_loss']:.4g}, sliced "
+            f"Wasserstein distance {row['swd']:.1f} (real against real {row['swd_real']:.1f}, noise "
+            f"{row['swd_noise']:.1f})"
+        )
 
     def _compare(self, epoch: int) -> dict[str, float]:
         """Samples beside real faces: their variety and their distance; a collapse is named."""

@@ -38,12 +38,8 @@ def principal_components(vectors: Vectors, count: int) -> Principal:
     """The first `count` components, or as many as the vectors (n, d) span: at most n - 1."""
     mean = vectors.mean(axis=0, dtype=np.float64)
     centred = vectors - mean
-    # n is far below d: the eigenvectors of the (n, n) products give the same axes.
-    strengths, mixes = np.linalg.eigh(centred @ centred.T)
-    strengths, mixes = strengths[::-1], mixes[:, ::-1]
-    kept = min(count, int(np.sum(strengths > strengths[0] * 1e-9)))
-    axes = (mixes[:, :kept].T @ centred) / np.sqrt(strengths[:kept, None])
-    return Principal(mean, axes)
+    _, widths, axes = np.linalg.svd(centred, full_matrices=False)
+    return Principal(mean, axes[: min(count, int(np.sum(widths > widths[0] * 3e-5)))])
 
 
 def similarities(probes: Vectors, gallery: Vectors, mean: NDArray[Any]) -> NDArray[np.float64]:

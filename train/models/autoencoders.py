@@ -15,13 +15,13 @@ Of archived-1 and 2 the activations were not recorded: ReLU here, the sigmoid at
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 
 import keras
 from keras import layers
 
-from train.models.parts import Parts, join, to_pixels
+from train.models import frontal
+from train.models.parts import Parts, join, model_name, to_pixels
 
 if TYPE_CHECKING:
     from train.config import AutoencoderConfig
@@ -39,9 +39,7 @@ def build_model(config: AutoencoderConfig) -> keras.Model:
     (n, output_size, output_size, channels) float32, 0..1. Its layers `encoder` and `decoder` are models too.
     """
     if config.family == "residual":
-        from train.models.frontal import build
-
-        return build(config)
+        return frontal.build(config)
     feature = (config.input_size, config.input_size, config.channels)
     parts = Parts(config.seed)
     if config.family == "archived-map":
@@ -50,11 +48,6 @@ def build_model(config: AutoencoderConfig) -> keras.Model:
     encoder, shape = (_encoder if original else _strided_encoder)(config, parts, feature)
     decoder = (_decoder if original else _strided_decoder)(config, parts, shape)
     return join(model_name(config), feature, encoder, decoder)
-
-
-def model_name(config: AutoencoderConfig) -> str:
-    """The preset's name as Keras allows it."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", config.preset or "autoencoder")
 
 
 def block_rate(config: AutoencoderConfig, block: int, *, decoder: bool = False) -> float:

@@ -20,8 +20,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from train.models.autoencoders import model_name
-from train.models.parts import PACKAGE, Parts, SeededGlorot, half, join, to_pixels
+from train.models.parts import PACKAGE, Parts, SeededGlorot, half, join, model_name, to_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

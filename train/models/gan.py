@@ -22,7 +22,7 @@ from train.models.blocks import Blocks, latent_inputs, leaky, norm, scored
 from train.models.layers import MinibatchStddev, SumOverPlaces
 
 if TYPE_CHECKING:
-    from train.gan.config import NetworkOptions
+    from train.gan.config import GanConfig
 
 STDDEV, GLOROT = 0.02, 0.0
 WIDEST = 16
@@ -30,86 +30,86 @@ WIDEST = 16
 KERNEL = 4
 
 
-def build_networks(options: NetworkOptions) -> tuple[keras.Model, keras.Model]:
+def build_networks(config: GanConfig) -> tuple[keras.Model, keras.Model]:
     """The generator and the discriminator.
 
     The generator takes z (batch, z_size) float32 and, with classes, labels (batch,) int32; it gives images
     (batch, size, size, channels) float32 in [-1, 1]. The discriminator takes such images (and labels) and gives a
     linear score (batch, 1) and the features under it, flattened.
     """
-    if options.residual:
-        return _residual_generator(options), _residual_discriminator(options)
-    return build_generator(options), build_discriminator(options)
+    if config.residual:
+        return _residual_generator(config), _residual_discriminator(config)
+    return build_generator(config), build_discriminator(config)
 
 
-def build_generator(options: NetworkOptions) -> keras.Model:
+def build_generator(config: GanConfig) -> keras.Model:
     """See `build_networks`."""
-    blocks = Blocks(spectral=options.g_spectral, stddev=STDDEV, seed=(options.seed, 1))
-    inputs, x = latent_inputs(blocks, options.z_size, options.classes)
-    width = options.g_conv_dim << (options.levels - 1)
+    blocks = Blocks(spectral=config.spectral_norm == "both", stddev=STDDEV, seed=(config.seed, 1))
+    inputs, x = latent_inputs(blocks, config.z_size, config.classes)
+    width = config.g_conv_dim << (config.levels - 1)
     x = blocks.dense(BASE * BASE * width)(x)
     x = layers.Reshape((BASE, BASE, width))(x)
-    x = norm(options.g_norm)(x) if options.project_norm else x
+    x = norm(config.g_norm)(x) if config.project_norm else x
     x = leaky(x)
-    for _ in range(options.levels - 1):
-        x = _attended(blocks, x, options)
+    for _ in range(config.levels - 1):
+        x = _attended(blocks, x, config)
         width //= 2
-        x = leaky(norm(options.g_norm)(blocks.conv_transpose(width, KERNEL, 2)(x)))
-    x = _attended(blocks, x, options)
-    x = blocks.conv_transpose(options.channels, KERNEL, 2)(x)
+        x = leaky(norm(config.g_norm)(blocks.conv_transpose(width, KERNEL, 2)(x)))
+    x = _attended(blocks, x, config)
+    x = blocks.conv_transpose(config.channels, KERNEL, 2)(x)
     return keras.Model(inputs, layers.Activation("tanh", dtype="float32", name="image")(x), name="generator")
 
 
-def build_discriminator(options: NetworkOptions) -> keras.Model:
+def build_discriminator(config: GanConfig) -> keras.Model:
     """See `build_networks`."""
-    blocks = Blocks(spectral=options.d_spectral, stddev=STDDEV, seed=(options.seed, 2))
-    inputs = keras.Input((options.image_size, options.image_size, options.channels), name="image")
-    x = leaky(blocks.conv(options.d_conv_dim, KERNEL, 2)(inputs))
-    for level in range(1, options.levels):
-        x = _attended(blocks, x, options)
-        x = leaky(norm(options.norm)(blocks.conv(options.d_conv_dim << level, KERNEL, 2)(x)))
-    x = _attended(blocks, x, options)
-    if options.minibatch_stddev:
+    blocks = Blocks(spectral=config.spectral_norm != "none", stddev=STDDEV, seed=(config.seed, 2))
+    inputs = keras.Input((config.image_size, config.image_size, config.channels), name="image")
+    x = leaky(blocks.conv(config.d_conv_dim, KERNEL, 2)(inputs))
+    for level in range(1, config.levels):
+        x = _attended(blocks, x, config)
+        x = leaky(norm(config.d_norm)(blocks.conv(config.d_conv_dim << level, KERNEL, 2)(x)))
+    x = _attended(blocks, x, config)
+    if config.minibatch_stddev:
         # The convolution lets the score depend on the statistic in more than a straight line, as Karras et al. do.
         x = leaky(blocks.conv(x.shape[-1], 3)(MinibatchStddev()(x)))
     score = blocks.dense(1)(layers.Flatten()(x))
-    return scored(blocks, inputs, x, score, options.classes, "discriminator")
+    return scored(blocks, inputs, x, score, config.classes, "discriminator")
 
 
-def _attended(blocks: Blocks, x: keras.KerasTensor, options: NetworkOptions) -> keras.KerasTensor:
-    return blocks.attend(x) if x.shape[1] in options.attention else x
+def _attended(blocks: Blocks, x: keras.KerasTensor, config: GanConfig) -> keras.KerasTensor:
+    return blocks.attend(x) if x.shape[1] in config.attention else x
 
 
-def _residual_generator(options: NetworkOptions) -> keras.Model:
+def _residual_generator(config: GanConfig) -> keras.Model:
     """From z (batch, z_size)[, labels] to images (batch, size, size, channels) float32 in [-1, 1]."""
-    blocks = Blocks(spectral=options.g_spectral, stddev=GLOROT, seed=(options.seed, 1))
-    inputs, x = latent_inputs(blocks, options.z_size, options.classes)
-    widths = [options.g_conv_dim * min(1 << level, WIDEST) for level in range(options.levels)][::-1]
+    blocks = Blocks(spectral=config.spectral_norm == "both", stddev=GLOROT, seed=(config.seed, 1))
+    inputs, x = latent_inputs(blocks, config.z_size, config.classes)
+    widths = [config.g_conv_dim * min(1 << level, WIDEST) for level in range(config.levels)][::-1]
     x = blocks.dense(BASE * BASE * widths[0])(x)
     x = layers.Reshape((BASE, BASE, widths[0]))(x)
-    x = norm(options.g_norm)(x) if options.project_norm else x
+    x = norm(config.g_norm)(x) if config.project_norm else x
     for width in widths:
-        x = blocks.attend(x) if x.shape[1] in options.attention else x
-        x = _up(blocks, x, width, options.g_norm)
-    x = layers.ReLU()(norm(options.g_norm)(x))
-    x = blocks.conv(options.channels, 3, bias=True)(x)
+        x = blocks.attend(x) if x.shape[1] in config.attention else x
+        x = _up(blocks, x, width, config.g_norm)
+    x = layers.ReLU()(norm(config.g_norm)(x))
+    x = blocks.conv(config.channels, 3, bias=True)(x)
     return keras.Model(inputs, layers.Activation("tanh", dtype="float32", name="image")(x), name="generator")
 
 
-def _residual_discriminator(options: NetworkOptions) -> keras.Model:
+def _residual_discriminator(config: GanConfig) -> keras.Model:
     """Images (batch, size, size, channels)[, labels] -> linear score (batch, 1), features under it."""
-    blocks = Blocks(spectral=options.d_spectral, stddev=GLOROT, seed=(options.seed, 2))
-    inputs = keras.Input((options.image_size, options.image_size, options.channels), name="image")
-    x = _down(blocks, inputs, options.d_conv_dim, "none", first=True)
-    for level in range(1, options.levels):
-        x = blocks.attend(x) if x.shape[1] in options.attention else x
-        x = _down(blocks, x, options.d_conv_dim * min(1 << level, WIDEST), options.norm)
-    x = blocks.attend(x) if x.shape[1] in options.attention else x
-    if options.minibatch_stddev:
+    blocks = Blocks(spectral=config.spectral_norm != "none", stddev=GLOROT, seed=(config.seed, 2))
+    inputs = keras.Input((config.image_size, config.image_size, config.channels), name="image")
+    x = _down(blocks, inputs, config.d_conv_dim, "none", first=True)
+    for level in range(1, config.levels):
+        x = blocks.attend(x) if x.shape[1] in config.attention else x
+        x = _down(blocks, x, config.d_conv_dim * min(1 << level, WIDEST), config.d_norm)
+    x = blocks.attend(x) if x.shape[1] in config.attention else x
+    if config.minibatch_stddev:
         x = blocks.conv(x.shape[-1], 3, bias=True)(MinibatchStddev()(x))
     x = layers.ReLU()(x)
     score = blocks.dense(1)(SumOverPlaces()(x))
-    return scored(blocks, inputs, x, score, options.classes, "discriminator")
+    return scored(blocks, inputs, x, score, config.classes, "discriminator")
 
 
 def _up(blocks: Blocks, x: keras.KerasTensor, width: int, kind: str) -> keras.KerasTensor:

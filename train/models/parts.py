@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import layers, ops
+
+if TYPE_CHECKING:
+    from train.config import AutoencoderConfig
 
 PACKAGE = "facepipe"
 
@@ -60,6 +64,11 @@ class Parts:
         """Dropout; at rate 0 it does nothing."""
         seed, count = self._next()
         return layers.Dropout(rate, seed=(seed * 1009 + count) % 2**31)
+
+
+def model_name(config: AutoencoderConfig) -> str:
+    """The preset's name as Keras allows it."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", config.preset or "autoencoder")
 
 
 def to_pixels(inputs: Any, *, legacy: bool) -> Any:
