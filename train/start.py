@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -33,7 +34,8 @@ def train(kind: type[TrainConfig], section: str, preset: str, context: typer.Con
     shards = find_shards(config.shards, "faces" if section == "gan" else "pairs")
     need(shards, "train")
     shards.check_fits(view_of(config))
-    Run.of(config, section).check(config, ignoring=tuple(FOUND))
+    # A GAN's labels are found in the shards, and its batch is no larger than they are.
+    Run.of(config, section).check(config, ignoring=(*FOUND, "batch_size") if section == "gan" else ())
 
     from train import backend
 
@@ -66,6 +68,6 @@ def choose(run: Run, backend: str = "") -> None:
 
 
 def workspace(run: Run) -> str:
-    """The folder above the shards that a run was trained on."""
-    before, _, after = str(run.settings["shards"]).rstrip("/").rpartition("shards")
-    return before.rstrip("/") or ("/" if before else ".") if after in {"", "/pairs"} or "/" in after else "data"
+    """The workspace that holds the shards that a run was trained on; `data` where their folder has another name."""
+    found = re.match(r"(.*?/|)shards(/pairs(/[\d.]+)?)?/*$", run.settings["shards"])
+    return (found[1].rstrip("/") or found[1] or ".") if found else "data"

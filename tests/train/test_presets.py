@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from facepipe.errors import UsageError
+from train import start
 from train.arguments import extra_fields
 from train.config import AutoencoderConfig, to_json, what_differs
 from train.gan.config import GanConfig
 from train.presets import from_json, lines, resolve, tables
+from train.runs import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [f"v{n}" for n in range(1, 13)] + [f"archived-{n}" for n in range(1, 8)]
@@ -247,3 +249,18 @@ def test_exit_codes(arguments, code, said, tmp_path):
     assert done.returncode == code
     assert said in " ".join(told)
     assert not {"keras", "tensorflow", "jax"} & {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("shards", "workspace"),
+    [
+        ("data/shards", "data"),
+        ("/mnt/a/shards/pairs/1.0.0", "/mnt/a"),
+        ("s3://bucket/data/shards/", "s3://bucket/data"),
+        ("shards", "."),
+        ("elsewhere/mine", "data"),
+    ],
+)
+def test_a_run_knows_its_workspace(shards, workspace):
+    """`fingerprint RUN` takes the faces beside the run's shards."""
+    assert start.workspace(Run("run", "autoencoder", {"shards": shards})) == workspace
