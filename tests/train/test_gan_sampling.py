@@ -82,8 +82,8 @@ def test_grid_holds_the_same_faces(folder, tmp_path):
 
     alone = pixels(sample(folder, count=5, output=str(tmp_path))[4])
     (path,) = sample(folder, count=5, grid=True, output=str(tmp_path))
-    assert pixels(path).shape == (2 * 18 - 2, 3 * 18 - 2, 3)
-    np.testing.assert_array_equal(pixels(path)[18:34, 18:34], alone)
+    assert pixels(path).shape == (2 * 18 + 2, 3 * 18 + 2, 3)
+    np.testing.assert_array_equal(pixels(path)[20:36, 20:36], alone)
 
 
 def test_truncation_makes_faces_alike(folder, tmp_path):
@@ -135,11 +135,12 @@ def test_interpolation_starts_and_ends_at_faces(folder, tmp_path):
 
     (path,) = interpolate(folder, steps=5, count=2, seed=4, output=str(tmp_path))
     sheet = pixels(path)
-    assert sheet.shape == (2 * 18 - 2, 5 * 18 - 2, 3)
+    assert sheet.shape == (2 * 18 + 2, 5 * 18 + 2, 3)
     run, config = open_run(folder)
     ends = draw_latents(generator_for(4, 4), "uniform", (2, 2, 8))
     expected = generate(load_generator(run, config), ends.reshape(4, 8), None)
-    actual = [sheet[row * 18 : row * 18 + 16, column * 18 : column * 18 + 16] for column in (0, 4) for row in (0, 1)]
+    cells = [(2 + row * 18, 2 + column * 18) for column in (0, 4) for row in (0, 1)]
+    actual = [sheet[y : y + 16, x : x + 16] for y, x in cells]
     np.testing.assert_array_equal(np.stack(actual), expected)
 
 

@@ -93,7 +93,7 @@ def test_folder_of_a_run(finished):
     kept = {"config.json", "model.json", "discriminator.json", "log.csv", "loss.png", "grids.gif"}
     assert kept | grids | {"checkpoints/last.npz", "checkpoints/best.npz"} <= names
     with Image.open(finished / "grids.gif") as gif:
-        assert (gif.n_frames, gif.size) == (4, (3 * 18 - 2, 3 * 18 - 2))
+        assert (gif.n_frames, gif.size) == (4, (3 * 18 + 2, 3 * 18 + 2))
     rows = rows_of(finished)
     assert [(row["epoch"], row["step"]) for row in rows] == [("0", "0"), ("1", "3"), ("2", "6"), ("3", "9")]
     for name in ("d_loss", "g_loss", "d_real", "d_fake"):
