@@ -28,7 +28,7 @@ def near(rows):
 
 @pytest.fixture(scope="module")
 def shards(lfw_faces, tmp_path_factory):
-    from conftest import pair_rows, write_shards
+    from pairs_of_faces import pair_rows, write_shards
 
     rows = {"train": near(pair_rows(lfw_faces, 40, 16, 1)), "validation": pair_rows(lfw_faces, 8, 16, 1, 10)}
     return find_shards(str(write_shards(tmp_path_factory.mktemp("shards"), "pairs", rows)), "pairs")
