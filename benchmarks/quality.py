@@ -441,7 +441,7 @@ def print_poses(labels: Labels, faces: dict[str, dict[str, Faces]]) -> None:
         each(score_aside, labels.aside, "reference"),
     )
     print_table(
-        f"{len(labels.single)} photographs of LFW, upright and turned three ways",
+        f"{len(labels.single)} photographs of LFW (facepipe's network learned from these people), upright and turned three ways",
         {name: score_turned(len(labels.single), found["turned"]) for name, found in faces.items()},
     )
     print_table("What it costs to tell a face's orientation", {"the network": score_look(labels)})

@@ -24,14 +24,15 @@ def plain(portrait, side=240, **angles):
 
 
 def test_the_packaged_models_are_those_that_are_described():
-    """Each file's SHA-256 stands beside its name, with origin and licence, and they are small."""
+    """Each file's SHA-256 stands beside its name, with origin and licence; head and orientation take under a megabyte."""
     folder = render.HEAD.parent
     told = (folder / "MODELS.md").read_text(encoding="utf-8")
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "MODELS.md"}
-    assert set(files) == {render.HEAD.name, orientation.WEIGHTS.name}
+    own = {render.HEAD.name, orientation.WEIGHTS.name}
+    assert own <= set(files)
     for name, content in files.items():
         assert re.search(rf"`{re.escape(name)}`[^#]*{hashlib.sha256(content).hexdigest()}", told), name
-    assert sum(map(len, files.values())) < 2**20
+    assert sum(len(files[name]) for name in own) < 2**20
 
 
 def test_the_head_is_whole_and_symmetric():
