@@ -99,7 +99,7 @@ class Run:
                 f"{self.folder} holds a run already; add --resume to go on with it, --overwrite, or -o FOLDER"
             )
         old = self.open(self.folder)
-        known = {name: getattr(config, name) for name in ignoring if hasattr(config, name)}
+        known = {name: value for name, value in to_json(config).items() if name in ignoring}
         changed = what_differs({**old.settings, **known}, config)
         if old.kind != self.kind:
             changed = [f"kind: {old.kind} -> {self.kind}"]

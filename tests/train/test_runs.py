@@ -15,6 +15,7 @@ from facepipe.errors import DamagedFile, InputError, OutputError, SettingsChange
 from train.checkpoints import load_state, save
 from train.config import AutoencoderConfig
 from train.files import whole_file
+from train.gan.config import GanConfig
 from train.pictures import grid, plot, png, whole_epochs
 from train.recorder import Events
 from train.runs import CHECKPOINTS, Run
@@ -118,6 +119,25 @@ def test_a_run_is_not_overwritten_by_chance(tmp_path):
     assert (tmp_path / "log.csv").exists()
     started(tmp_path, seed=1, overwrite=True)
     assert not (tmp_path / "log.csv").exists()
+
+
+def test_what_only_the_shards_tell_is_compared_later(tmp_path):
+    """A GAN's labels and batch size, before its shards are read: other settings count at once."""
+    unknown = ("class_labels", "batch_size")
+
+    def wanted(**options):
+        return GanConfig(preset="dcgan", output=str(tmp_path), resume=True, **options)
+
+    for found in ((), (0, 1)):
+        run = Run.of(wanted(class_labels=found, batch_size=48), "gan")
+        run.begin(wanted())
+        run.write_log([{"epoch": 1}])
+        run.write("checkpoints/last.npz", b"")
+        run.check(wanted(), ignoring=unknown)
+        with pytest.raises(SettingsChanged, match=r"other settings \(--seed 0 -> 1\)"):
+            run.check(wanted(seed=1), ignoring=unknown)
+    with pytest.raises(SettingsChanged, match="the faces' labels 0,1 -> none"):
+        run.check(wanted(batch_size=48))
 
 
 def test_a_run_that_ended_before_its_first_epoch_is_in_nobodys_way(tmp_path):
