@@ -17,8 +17,8 @@ from pathlib import Path
 
 import cv2
 
-from facepipe.cropping import cut_crop, encode_crop
 from facepipe.detection import make_detector
+from facepipe.face.crop import cut_crop, encode_crop
 from facepipe.media.image import decode
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -28,8 +28,7 @@ IMAGES_A_PERSON, IMAGES_A_VIDEO, PART_ROWS = 389, 181, 512
 def load_pictures(folder: str) -> list[np.ndarray]:
     """Crops of 128 px, BGR: those of an extract's output, or scikit-image's faces."""
     if folder:
-        from facepipe import parquet
-        from facepipe.storage import place
+        from facepipe.storage import parquet, place
 
         tables = [table for _, table in parquet.iterate_parts(place(folder), ["status", "crop.bytes"])]
         rows = [row for table in tables for row in table.to_pylist() if row["status"] == "ok"]
@@ -56,11 +55,10 @@ def encode_person(person: int, pictures: list[np.ndarray]) -> list[bytes]:
 
 def make_faces(output: str, images: int, pictures: list[np.ndarray]) -> None:
     """Writes the parts. Each crop ends in a few bytes of its own, so that no two are equal."""
-    from facepipe import parquet
     from facepipe.records import FaceRow
-    from facepipe.settings import write_settings
     from facepipe.stages.partlist import describe, write_list
-    from facepipe.storage import place
+    from facepipe.storage import parquet, place
+    from facepipe.storage.settings import write_settings
 
     out, rng = place(output), np.random.default_rng(0)
     parts = range(0, images, PART_ROWS)

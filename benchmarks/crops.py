@@ -19,8 +19,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facepipe import cropping
 from facepipe.detection import make_detector
+from facepipe.face import crop
 from facepipe.face.orientation import make_orientation
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,7 +51,7 @@ def small(crop: np.ndarray, *, gray: bool) -> np.ndarray:
     return cv2.resize(cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY) if gray else crop, (64, 64), interpolation=cv2.INTER_AREA)
 
 
-def exact(image: np.ndarray, similarity: cropping.Similarity, size: int) -> np.ndarray:
+def exact(image: np.ndarray, similarity: crop.Similarity, size: int) -> np.ndarray:
     """A crop (size, size, 3) RGB whose every pixel is the mean of 8x8 places in what it covers."""
     dense = np.vstack([similarity.matrix, [0, 0, 1]])
     dense = np.array([[8, 0, 3.5], [0, 8, 3.5]]) @ dense
@@ -66,12 +66,12 @@ def sampling_errors(faces: list[tuple[np.ndarray, np.ndarray, float]]) -> None:
     errors: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for size in (90, 100, 110, 120, 128, 140, 150, 170):
         for image, box, roll in faces:
-            similarity = cropping.crop_similarity(box, roll, size, 0.3)
+            similarity = crop.crop_similarity(box, roll, size, 0.3)
             if 1.2 <= 1 / similarity.scale < 2:
                 wanted, found = exact(image, similarity, size), []
                 for two_from in (2.0, 1.0):
-                    cropping.TWO_SAMPLES_FROM = two_from
-                    found.append(rms(cropping.cut_crop(image, box, roll, size, 0.3).image, wanted))
+                    crop.TWO_SAMPLES_FROM = two_from
+                    found.append(rms(crop.cut_crop(image, box, roll, size, 0.3).image, wanted))
                 errors[int(10 / similarity.scale)].append((found[0], found[1]))
     print("\n| image px per crop px | crops | RMS error of one sample | of two |\n|---|---:|---:|---:|")
     for tenth, pairs in sorted(errors.items()):
@@ -91,7 +91,7 @@ def main() -> None:
         image = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
         [faces] = detector.refine([image], detector.detect([image], 40))
         if faces:
-            crops.append(cv2.cvtColor(cropping.cut_crop(image, faces[0].box, 0.0, 128, 0.3).image, cv2.COLOR_RGB2BGR))
+            crops.append(cv2.cvtColor(crop.cut_crop(image, faces[0].box, 0.0, 128, 0.3).image, cv2.COLOR_RGB2BGR))
             [orientation] = make_orientation().look([image], [faces[0].box])
             cuts.append((image, faces[0].box, orientation.tilt if orientation.known else 0.0))
     print(f"{len(crops)} crops of 128 px\n")

@@ -137,8 +137,8 @@ def parquet_manifest() -> bytes:
 def own_part() -> bytes:
     from pyarrow import parquet
 
-    from facepipe.parquet import rows_to_table
     from facepipe.records import FaceRow
+    from facepipe.storage.parquet import rows_to_table
 
     rows = [
         FaceRow(f"a/{i}.jpg#0", f"a/{i}.jpg", "a", "", 0, 0, "ok", bbox=[1, 2, 3, 4], crop=bytes(500))
@@ -150,7 +150,7 @@ def own_part() -> bytes:
 
 
 def own_records() -> bytes:
-    from facepipe.tfrecord import encode_example, write_records
+    from facepipe.storage.tfrecord import encode_example, write_records
 
     file = io.BytesIO()
     write_records(
@@ -208,7 +208,7 @@ def repaired(kind: str, data: bytes) -> bytes:
     if kind == "png":
         return repaired_png(data)
     if kind == "tfrecord":
-        from facepipe.tfrecord import frame_record
+        from facepipe.storage.tfrecord import frame_record
 
         records, at = [], 0
         while at + 16 <= len(data):
@@ -312,17 +312,17 @@ class Reader:
         elif self.kind in VIDEOS:
             self._read_video(data)
         elif self.kind == "recipe":
-            from facepipe.recipes import read_recipe
+            from facepipe.stages.recipes import read_recipe
 
             read_recipe(self._write("r.toml", data))
         elif self.kind == "part":
-            from facepipe.parquet import read_table
             from facepipe.storage import place
+            from facepipe.storage.parquet import read_table
 
             self._write("part-00000.parquet", data)
             read_table(place(self.folder), "part-00000.parquet").to_pylist()
         elif self.kind == "tfrecord":
-            from facepipe.tfrecord import decode_example, read_records
+            from facepipe.storage.tfrecord import decode_example, read_records
 
             for record in read_records(io.BytesIO(data)):
                 decode_example(record)

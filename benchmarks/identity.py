@@ -22,10 +22,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facepipe import parquet, tables
 from facepipe.face.identity import IdentityNetwork
 from facepipe.stages.embed import read_crops, read_usable
-from facepipe.storage import place
+from facepipe.storage import parquet, place, tables
 
 SETS = ("lfw", "lfw_people", "ytf")
 FALSE_ACCEPTS, FALSE_ALARMS = 1e-3, 0.01

@@ -110,9 +110,9 @@ def linear(folder, swap=0.0, mirror=False):
 
     How much it is held down is chosen on a fifth of the people trained on. `swap` and `mirror` as in `AutoencoderConfig`.
     """
-    from train.data import ImageView, View, load_arrays, read_columns
+    from train.data import load_arrays, read_columns
     from train.metrics.images import bands_of, by_band, measures
-    from train.shards import find_shards
+    from train.shards import ImageView, View, find_shards
 
     shards = find_shards(str(folder), "pairs")
     view = View((ImageView("feature", 64, 1), ImageView("target", 64, 1)))

@@ -54,13 +54,12 @@ def make_parts(images: str, output: str) -> None:
     import numpy as np
     import pyarrow as pa
 
-    from facepipe import parquet
     from facepipe.config import ExtractConfig
     from facepipe.inputs import list_sources
     from facepipe.stages import extract
     from facepipe.stages.extract_output import finish, prepare
     from facepipe.stages.partlist import describe
-    from facepipe.storage import place
+    from facepipe.storage import parquet, place
 
     with tempfile.TemporaryDirectory() as small:
         extract.run(ExtractConfig(input=images, output=small, limit=1), extract_progress())
@@ -92,7 +91,7 @@ def extract_progress() -> object:
 
 def reading_ms(output: str) -> float:
     """CPU milliseconds to read one part of the plan, in a process that reads many."""
-    from facepipe.sources.plan import read_part
+    from facepipe.inputs.plan import read_part
     from facepipe.storage import place
 
     taken = []

@@ -64,12 +64,11 @@ def crops() -> list[bytes]:
 
 def make_workspace(folder: str, frames: int) -> None:
     """Faces of 20 frames a person in parts of 512, targets and pairs."""
-    from facepipe import parquet
     from facepipe.api import select, split
     from facepipe.records import FaceRow
-    from facepipe.settings import write_settings
     from facepipe.stages.partlist import describe, write_list
-    from facepipe.storage import place
+    from facepipe.storage import parquet, place
+    from facepipe.storage.settings import write_settings
 
     pictures, faces = crops(), place(f"{folder}/faces")
     starts = range(0, frames, 512)

@@ -35,7 +35,7 @@ def make_plan_table(images: int) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from facepipe import parquet
+    from facepipe.storage import parquet
 
     chunks = []
     for start in range(0, images, CHUNK_ROWS):
@@ -65,7 +65,7 @@ def make_plan_table(images: int) -> Any:
 
 def prepare_plan(images: int) -> Callable[[], None]:
     """Cutting into parts, a fingerprint each, the file, and one part read back."""
-    from facepipe.sources.plan import make_plan, read_part, write_plan
+    from facepipe.inputs.plan import make_plan, read_part, write_plan
     from facepipe.storage import place
 
     table = make_plan_table(images)
@@ -84,7 +84,7 @@ def prepare_plan(images: int) -> Callable[[], None]:
 
 def prepare_subsets(images: int) -> Callable[[], None]:
     """Every person's subset."""
-    from facepipe.splitting import choose_subset
+    from facepipe.dataset.splitting import choose_subset
 
     names = [f"Person_{number:08d}" for number in range(max(images // IMAGES_A_PERSON, 1))]
 
@@ -97,7 +97,7 @@ def prepare_subsets(images: int) -> Callable[[], None]:
 
 def prepare_duplicates(images: int) -> Callable[[], None]:
     """Duplicates left out, by a 64-bit hash of each crop; one crop in a thousand lies there twice."""
-    from facepipe.splitting import keep_distinct
+    from facepipe.dataset.splitting import keep_distinct
 
     rng = np.random.default_rng(0)
     groups = np.arange(images, dtype=np.int64) // IMAGES_A_PERSON
@@ -114,7 +114,7 @@ def prepare_duplicates(images: int) -> Callable[[], None]:
 
 def prepare_choose(images: int) -> Callable[[], None]:
     """All frames ranked within their person."""
-    from facepipe.selection import Frames, rank_frames
+    from facepipe.dataset.selection import Frames, rank_frames
 
     rng = np.random.default_rng(0)
     frames = Frames(

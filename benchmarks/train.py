@@ -40,7 +40,7 @@ def random_pairs(folder, count, size, channels):
     """Shards of random pictures, as `facepipe shard` writes pairs."""
     import numpy as np
 
-    from facepipe.tfrecord import encode_example, write_records
+    from facepipe.storage.tfrecord import encode_example, write_records
 
     where = Path(folder) / "pairs" / "1.0.0"
     where.mkdir(parents=True)

@@ -141,7 +141,7 @@ def random_shards(folder, count, size):
     """Shards of random pictures, as `facepipe shard --examples faces` writes them."""
     import numpy as np
 
-    from facepipe.tfrecord import encode_example, write_records
+    from facepipe.storage.tfrecord import encode_example, write_records
 
     where = Path(folder) / "faces" / "1.0.0"
     where.mkdir(parents=True)

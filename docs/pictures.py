@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image, ImageDraw, ImageFont
 
-from facepipe.noise import Noise, add_noise
+from facepipe.dataset.noise import Noise, add_noise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

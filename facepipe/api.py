@@ -79,8 +79,8 @@ def detect(
     """
     import numpy as np
 
-    from facepipe.choosing import size_of
-    from facepipe.cropping import cut_crop
+    from facepipe.face.association import size_of
+    from facepipe.face.crop import cut_crop
     from facepipe.face.orientation import make_orientation
 
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
@@ -187,7 +187,7 @@ def open_faces(path: str | os.PathLike[str] = "data/faces") -> Any:
         InputError: there are no parts.
         UsageError: it is neither a text nor a path.
     """
-    from facepipe.sources.dataset import open_parts
     from facepipe.storage import place
+    from facepipe.storage.dataset import open_parts
 
     return open_parts(place(path))

@@ -23,8 +23,8 @@ from facepipe.config import (
     paths_of,
 )
 from facepipe.execution.progress import make_progress, say
+from facepipe.execution.startup import leave_out_pandas
 from facepipe.options import EVERYDAY, Checked, option, options_of
-from facepipe.startup import leave_out_pandas
 
 app = make_app(
     "facepipe",
@@ -57,7 +57,7 @@ def _tell_retired(given: dict[str, Any], *kinds: type) -> None:
 def _add_stage(stage: str, kind: Any) -> None:
     def go(common: Common, given: dict[str, Any]) -> None:
         from facepipe.stages import pipeline
-        from facepipe.summary import print_report
+        from facepipe.stages.summary import print_report
 
         _tell_retired(given, kind)
         corrections = pipeline.corrections_of(common.data) if stage == SELECT and not given["input"] else {}
@@ -104,10 +104,10 @@ class Run(Checked):
 
     def go(self, common: Common, given: dict[str, Any]) -> None:
         """Runs every stage with the options given."""
-        from facepipe.recipes import read_recipe
         from facepipe.stages import pipeline
         from facepipe.stages.outcome import tell_outcome
-        from facepipe.summary import print_report
+        from facepipe.stages.recipes import read_recipe
+        from facepipe.stages.summary import print_report
 
         _tell_retired(given, *CONFIGS.values())
         data, images, reports = self.output or common.data, self.input or join(common.data, "images"), []
@@ -135,7 +135,7 @@ class Verify(Checked):
     def go(self, common: Common) -> None:
         """Checks a workspace."""
         from facepipe.stages import verify
-        from facepipe.summary import print_problems
+        from facepipe.stages.summary import print_problems
 
         where = self.input or common.data
         problems = verify.run(where, make_progress(quiet=common.quiet))
@@ -161,7 +161,7 @@ class Demo(Checked):
     def go(self, common: Common) -> None:
         """Makes the demo's data set."""
         from facepipe.stages import pipeline
-        from facepipe.summary import print_demo, print_report
+        from facepipe.stages.summary import print_demo, print_report
 
         output, progress = self.output or "demo-data", make_progress(quiet=common.quiet)
         for report in pipeline.run_demo(output, self.seed, self.identities, self.execution.workers, progress):
@@ -186,7 +186,7 @@ class Bench(Checked):
     def go(self, _common: Common) -> None:
         """Times extract."""
         from facepipe.stages import bench
-        from facepipe.summary import print_bench
+        from facepipe.stages.summary import print_bench
 
         print_bench(bench.run(self.folder, self.images or None, self.execution.workers or None), self.count)
 
@@ -258,7 +258,7 @@ class Version(Checked):
 
     def go(self, _common: Common) -> None:
         """Prints them."""
-        from facepipe.summary import print_versions
+        from facepipe.stages.summary import print_versions
 
         print_versions()
 

@@ -198,7 +198,7 @@ class ShardConfig(Checked):
 
     def __post_init__(self) -> None:
         """Checks every option."""
-        from facepipe.noise import parse_noise
+        from facepipe.dataset.noise import parse_noise
 
         super().__post_init__()
         if not parse_noise(self.resolved_noise) and not self.keep_clean:

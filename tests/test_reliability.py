@@ -17,11 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig
 from facepipe.execution.progress import QuietProgress
 from facepipe.stages import extract
-from facepipe.storage import place, share_lock
+from facepipe.storage import parquet, place, share_lock
 
 JOBS = str(Path(__file__).parent / "jobs")
 sys.path.insert(0, JOBS)

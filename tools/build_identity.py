@@ -20,11 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from facepipe import parquet
 from facepipe.face import identity
 from facepipe.face.identity import cut_chip
 from facepipe.stages import embed
-from facepipe.storage import place
+from facepipe.storage import parquet, place
 
 ARCHIVE = "0d77fffeef362ef9c0939cf6c567f3a2e8e177f114fa257a3270cbd2e509b031"
 MADE = "9493192474ce8b1e15c2a217c1d7059a06817887786712245c8ccca74aaea974"

@@ -77,7 +77,7 @@ class FaceMesh:
             box: x1, y1, x2, y2, px.
             roll: degrees that the face is turned clockwise in the image.
         """
-        from facepipe.cropping import crop_similarity
+        from facepipe.face.crop import crop_similarity
 
         matrix = crop_similarity(np.asarray(box, np.float32), roll, SIDE, MARGIN).matrix
         shown = cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)

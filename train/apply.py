@@ -21,11 +21,11 @@ import pyarrow.parquet as pq
 import facepipe
 from facepipe.errors import AS_BEFORE, InputError, UsageError
 from facepipe.storage import file_at
-from train.data import ImageView, fit_image, read_examples, read_image
+from train.data import fit_image, read_examples, read_image
 from train.files import file_in, reading_back, whole_file
 from train.pictures import png, to_uint8
 from train.runs import CROPS
-from train.shards import find_shards
+from train.shards import ImageView, find_shards
 from train.trained import Trained
 
 if TYPE_CHECKING:

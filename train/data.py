@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from facepipe.errors import DamagedFile
-from facepipe.tfrecord import decode_example, read_records
+from facepipe.storage.tfrecord import decode_example, read_records
 from train.config import AutoencoderConfig
+from train.shards import ImageView, Shards, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from train.gan.config import GanConfig
-    from train.shards import Shards
 
 GRAY = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R BT.601."""
@@ -28,29 +28,6 @@ HALF = 0.501
 """Rounds up what is a half but for the last bits of a mean."""
 SCALES = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0), "bytes": (1.0, 0.0)}
 """Factor and offset from 0..255: to 0..1, to -1..1, and left alone (all float32)."""
-
-
-@dataclass(frozen=True)
-class ImageView:
-    """How a model wants one image: its side in px, its channels, its range (`raw` stays uint8)."""
-
-    name: str
-    size: int
-    channels: int
-    scale: str = "unit"
-
-
-@dataclass(frozen=True)
-class View:
-    """What a batch holds: one array (n, size, size, channels) an image, then `label` (n,) int64 where asked."""
-
-    images: tuple[ImageView, ...]
-    label: bool = False
-    mirror: bool = False
-    """Mirrors half of the training examples, all images of an example together."""
-    swap: float = 0.0
-    """Share of the training examples whose second image becomes the first of another example of that person: see
-    `order`. Only where the subset is held in memory."""
 
 
 def view_of(config: AutoencoderConfig | GanConfig) -> View:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from train.data import ImageView, View, fit_image, load_arrays, read_columns, read_examples, read_image
+from train.data import fit_image, load_arrays, read_columns, read_examples, read_image
 from train.metrics.identity import MOST_TARGETS, identification, principal_components, similarities
 from train.metrics.images import bands_of, by_band, measures
 from train.runs import REPORT
-from train.shards import NoShards, find_shards, need, need_subset, shards_to_measure
+from train.shards import ImageView, NoShards, View, find_shards, need, need_subset, shards_to_measure
 from train.summary import verdict, write_summary
 from train.trained import Trained
 from train.trained_people import count_trained, people_taught, read_people, tell_trained

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from facepipe.tfrecord import decode_example
+from facepipe.storage.tfrecord import decode_example
 from train.backend import devices_in_use, filled
-from train.data import Arrays, View, load_arrays, open_records, read_columns, read_image, scaled
+from train.data import Arrays, load_arrays, open_records, read_columns, read_image, scaled
 from train.order import Order, find_companions
-from train.shards import check_disjoint, need, parts_of_a_pass
+from train.shards import View, check_disjoint, need, parts_of_a_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,10 +14,32 @@ from train.files import reading_back
 
 if TYPE_CHECKING:
     from facepipe.storage import Place
-    from train.data import View
     from train.runs import Run
 
 SHARD = re.compile(r"^(?P<name>[a-z]+)-(?P<subset>[a-z]+)\.tfrecord-(?P<number>\d{5})-of-(?P<total>\d{5})$")
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """How a model wants one image: its side in px, its channels, its range (`raw` stays uint8)."""
+
+    name: str
+    size: int
+    channels: int
+    scale: str = "unit"
+
+
+@dataclass(frozen=True)
+class View:
+    """What a batch holds: one array (n, size, size, channels) an image, then `label` (n,) int64 where asked."""
+
+    images: tuple[ImageView, ...]
+    label: bool = False
+    mirror: bool = False
+    """Mirrors half of the training examples, all images of an example together."""
+    swap: float = 0.0
+    """Share of the training examples whose second image becomes the first of another example of that person: see
+    `order`. Only where the subset is held in memory."""
 
 
 class NoShards(InputError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from facepipe.choosing import MIN_OVERLAP, overlap
+from facepipe.face.association import MIN_OVERLAP, overlap
 from facepipe.records import Face
 
 if TYPE_CHECKING:

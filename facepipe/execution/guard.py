@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from facepipe.errors import FacepipeError
-from facepipe.startup import leave_out_pandas
+from facepipe.execution.startup import leave_out_pandas
 
 NO_ITEM = -1
 STATE_BYTES = mmap.PAGESIZE

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
-from facepipe.cropping import Similarity, warp
 from facepipe.detection.networks import Graph, bytes_of, floats
 from facepipe.detection.runtime import open_session
 from facepipe.errors import WeightsError
+from facepipe.face.crop import Similarity, warp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

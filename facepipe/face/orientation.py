@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from facepipe.cropping import crop_similarity, window
 from facepipe.detection import runtime
 from facepipe.errors import WeightsError
+from facepipe.face.crop import crop_similarity, window
 from facepipe.records import SURE_DEG, Pose
 
 if TYPE_CHECKING:

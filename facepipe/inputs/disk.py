@@ -11,8 +11,8 @@ from facepipe.errors import InputError
 from facepipe.inputs.names import IMAGE, KINDS, VIDEO, extension, natural_key
 from facepipe.inputs.tree import Folder, Level, Tree, each, is_skipped
 from facepipe.media.signatures import START_BYTES
-from facepipe.schemas import UNKNOWN_SIZE
 from facepipe.storage.places import OWN_PREFIX
+from facepipe.storage.schemas import UNKNOWN_SIZE
 from facepipe.text import printable
 
 if TYPE_CHECKING:

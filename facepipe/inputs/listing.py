@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from facepipe.parquet import PLAN, table_to_sources
-from facepipe.schemas import UNKNOWN_SIZE
-from facepipe.sources.cuts import cut
+from facepipe.inputs.cuts import cut
+from facepipe.storage.parquet import PLAN, table_to_sources
+from facepipe.storage.schemas import UNKNOWN_SIZE
 from facepipe.text import to_unicode
 
 if TYPE_CHECKING:

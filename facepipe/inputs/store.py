@@ -9,7 +9,7 @@ from facepipe.errors import InputError, StorageDown
 from facepipe.inputs.names import natural_key
 from facepipe.inputs.tree import Folder, Level, Tree, is_skipped
 from facepipe.media.signatures import START_BYTES
-from facepipe.schemas import UNKNOWN_SIZE
+from facepipe.storage.schemas import UNKNOWN_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,12 +7,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from facepipe import settings
-from facepipe.checksums import CHECKSUMS
 from facepipe.errors import DamagedFile, InputError
 from facepipe.inputs.names import IMAGE, KINDS, OTHER, SKIPPED_FOLDERS, VIDEO, extension, kind_of, natural_key
 from facepipe.inputs.notes import LOCKED, LeftOut
-from facepipe.storage import in_order
+from facepipe.storage import in_order, settings
+from facepipe.storage.checksums import CHECKSUMS
 from facepipe.text import printable
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from facepipe import parquet, tables
-from facepipe.settings import read_settings
-from facepipe.storage import place
+from facepipe.storage import parquet, place, tables
+from facepipe.storage.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe import parquet, tfrecord
 from facepipe.report.people import decode_crop
 from facepipe.report.thumbnails import make_thumbnails
-from facepipe.storage import place
+from facepipe.storage import parquet, place, tfrecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet, tables
 from facepipe.errors import InputError
 from facepipe.records import Status
 from facepipe.report.people import read_targets
-from facepipe.settings import settings_or_none
 from facepipe.stages.faces import Missing, find_missing
 from facepipe.stages.runfile import read_run_file
-from facepipe.storage import place
+from facepipe.storage import parquet, place, tables
+from facepipe.storage.settings import settings_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

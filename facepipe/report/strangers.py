@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facepipe import parquet, tables
+from facepipe.inputs.fingerprints import Fingerprints, read_fingerprints
 from facepipe.records import Status
 from facepipe.report.embedding import Embedder
 from facepipe.report.people import decode_crop
-from facepipe.sources.fingerprints import Fingerprints, read_fingerprints
-from facepipe.storage import place
+from facepipe.storage import parquet, place, tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe.choosing import best_overlap, choose_face, size_of
-from facepipe.cropping import crop_similarity, cut_crop, encode_crop
 from facepipe.errors import ImageError
+from facepipe.face.association import best_overlap, choose_face, size_of
+from facepipe.face.crop import crop_similarity, cut_crop, encode_crop, sharpness
 from facepipe.face.orientation import UNKNOWN
-from facepipe.quality import sharpness
 from facepipe.records import Face, Status
 from facepipe.stages.facerows import face_row, failure_row, key_of
 from facepipe.stages.photo import whole_view

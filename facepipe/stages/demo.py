@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facepipe.config import Execution
+from facepipe.dataset.seeding import digest_names
 from facepipe.errors import OutputError, SettingsChanged, UsageError
 from facepipe.execution import PartReport, run_parts
 from facepipe.execution.progress import QuietProgress
 from facepipe.photographs import load_photographs
 from facepipe.records import StageReport
 from facepipe.scenery import draw_light, encode_jpeg
-from facepipe.seeding import digest_names
-from facepipe.settings import check_settings, write_settings
 from facepipe.storage import Place, place
+from facepipe.storage.settings import check_settings, write_settings
 from facepipe.synthesis import Scene, Sitter, Turn, draw_scene, plan_turns
 
 if TYPE_CHECKING:

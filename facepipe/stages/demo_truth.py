@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facepipe.errors import DamagedFile
-from facepipe.parquet import iterate_parts
 from facepipe.records import Status
 from facepipe.storage import file_at, place
+from facepipe.storage.parquet import iterate_parts
 from facepipe.synthesis import Turn
 
 if TYPE_CHECKING:

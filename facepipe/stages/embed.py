@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe import parquet, tables
 from facepipe.config import EMBED
 from facepipe.errors import AS_BEFORE, DamagedFile
 from facepipe.execution import Guard, PartReport, run_parts
@@ -22,7 +21,7 @@ from facepipe.records import StageReport, Status
 from facepipe.stages.faces import open_faces
 from facepipe.stages.output import foresee, open_output
 from facepipe.stages.runfile import write_run_file
-from facepipe.storage import place
+from facepipe.storage import parquet, place, tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,8 @@ from facepipe.config import settings_of
 from facepipe.errors import InputError
 from facepipe.execution import run_parts
 from facepipe.inputs import describe, list_sources
+from facepipe.inputs.plan import Plan, make_plan, settings_hash
 from facepipe.records import StageReport, Status
-from facepipe.sources.plan import Plan, make_plan, settings_hash
 from facepipe.stages.extract_output import finish, finished_parts, foresee, listed_parts, prepare, unfinish
 from facepipe.stages.extract_part import ExtractJob
 from facepipe.stages.partlist import IMAGES, Part

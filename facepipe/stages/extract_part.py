@@ -6,13 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facepipe import parquet
 from facepipe.execution import PartReport
 from facepipe.execution.stopwatch import Stopwatch
-from facepipe.sources.plan import read_part
+from facepipe.inputs.plan import read_part
 from facepipe.stages.extract_rows import PartExtractor
 from facepipe.stages.partlist import IMAGES
-from facepipe.storage import place
+from facepipe.storage import parquet, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

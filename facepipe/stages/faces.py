@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet, tables
 from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError
-from facepipe.settings import NAME, settings_or_none
-from facepipe.sources.plan import planned_names
+from facepipe.inputs.plan import planned_names
 from facepipe.stages.partlist import Part, read_list
-from facepipe.storage import place
+from facepipe.storage import parquet, place, tables
+from facepipe.storage.settings import NAME, settings_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from facepipe.choosing import best_overlap, choose_face, size_of
 from facepipe.errors import ImageError
+from facepipe.face.association import best_overlap, choose_face, size_of
 from facepipe.stages.facerows import failure_row
 
 if TYPE_CHECKING:

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from facepipe import parquet, tables
 from facepipe.config import SUBSETS
+from facepipe.dataset.splitting import name_file, name_folders
 from facepipe.execution import Guard, PartReport, run_parts
 from facepipe.media.image import decode
-from facepipe.splitting import name_file, name_folders
 from facepipe.stages.output import open_output
-from facepipe.storage import place
+from facepipe.storage import parquet, place, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

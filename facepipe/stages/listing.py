@@ -6,12 +6,11 @@ import csv
 import sys
 from typing import TYPE_CHECKING, Any
 
-from facepipe import schemas
 from facepipe.errors import UsageError
 from facepipe.execution.progress import say
 from facepipe.records import Status
-from facepipe.sources.dataset import open_parts, select_rows
-from facepipe.storage import place
+from facepipe.storage import place, schemas
+from facepipe.storage.dataset import open_parts, select_rows
 from facepipe.text import nearest, printable
 
 if TYPE_CHECKING:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from facepipe import parquet
 from facepipe.config import join
 from facepipe.errors import InputError
 from facepipe.records import Status
-from facepipe.settings import read_settings
 from facepipe.stages.select import TARGETS
 from facepipe.stages.targets import tell_refusals
-from facepipe.storage import place
+from facepipe.storage import parquet, place
+from facepipe.storage.settings import read_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

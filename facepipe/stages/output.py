@@ -7,11 +7,11 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from facepipe.checksums import CHECKSUMS, file_sha256, read_checksums, write_checksums
 from facepipe.errors import DamagedFile, OutputError
-from facepipe.settings import NAME, check_settings, digest_settings, read_settings, write_settings
 from facepipe.stages.runfile import RUN_FILE
 from facepipe.storage import place, share_lock
+from facepipe.storage.checksums import CHECKSUMS, file_sha256, read_checksums, write_checksums
+from facepipe.storage.settings import NAME, check_settings, digest_settings, read_settings, write_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

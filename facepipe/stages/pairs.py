@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet, tables
 from facepipe.config import SUBSETS
+from facepipe.dataset.splitting import keep_distinct
 from facepipe.errors import AS_BEFORE, Incomplete
 from facepipe.records import Status
-from facepipe.splitting import keep_distinct
+from facepipe.storage import parquet, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from facepipe.splitting import SubsetRule
+    from facepipe.dataset.splitting import SubsetRule
     from facepipe.stages.faces import FaceColumns
 
 COLUMNS = ("key", "identity", "video", "status", "frontal_angle", "yaw", "label")

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facepipe import parquet, tables
-from facepipe.checksums import file_sha256
 from facepipe.errors import DamagedFile
 from facepipe.records import FAILED, Status
+from facepipe.storage import parquet, tables
+from facepipe.storage.checksums import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -103,7 +103,7 @@ def run_all(
     remembered = {**recipe, SELECT: {**corrections_of(workspace), **recipe.get(SELECT, {})}}
     configs = plan_run(images, workspace, remembered, given)
     if save_recipe:
-        from facepipe.recipes import write_recipe
+        from facepipe.stages.recipes import write_recipe
 
         write_recipe(save_recipe, configs)
     if given.get("dry_run"):
@@ -144,8 +144,8 @@ def corrections_of(workspace: str) -> dict[str, str]:
 
 def run_demo(folder: str, seed: int, identities: int, workers: int, progress: Progress) -> Iterator[StageReport]:
     """Makes the demo's images below `folder`, then a whole run over them by the recipe `demo`."""
-    from facepipe.recipes import read_recipe
     from facepipe.stages import demo
+    from facepipe.stages.recipes import read_recipe
 
     yield demo.write_images(folder, seed, identities, workers, progress)
     yield from run_all(join(folder, "images"), folder, read_recipe("demo"), {"workers": workers or None}, progress)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from facepipe import parquet
 from facepipe.config import join
 from facepipe.errors import InputError, UsageError
 from facepipe.records import Status
-from facepipe.settings import settings_or_none
 from facepipe.stages.overrides import DROP, NAME, TARGET, encode_overrides, read_entries
-from facepipe.storage import file_at, place
+from facepipe.storage import file_at, parquet, place
+from facepipe.storage.settings import settings_or_none
 
 if TYPE_CHECKING:
     from facepipe.storage import Place

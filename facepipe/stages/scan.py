@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe import parquet
+from facepipe.dataset.duplicates import FINGERPRINT, SIDE, fingerprint
 from facepipe.errors import DamagedFile
 from facepipe.execution import Guard, PartReport, run_parts
 from facepipe.execution.stopwatch import Stopwatch
-from facepipe.likeness import FINGERPRINT, SIDE, fingerprint
 from facepipe.records import Status
 from facepipe.stages.scratch import load, store
-from facepipe.storage import place
+from facepipe.storage import parquet, place
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe.choosing import size_of
+from facepipe.face.association import size_of
 from facepipe.records import Face
 
 if TYPE_CHECKING:

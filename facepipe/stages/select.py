@@ -6,18 +6,17 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from facepipe import parquet
 from facepipe.config import settings_of
 from facepipe.errors import SettingsChanged
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.records import StageReport
-from facepipe.settings import settings_or_none
 from facepipe.stages import overrides as corrections
 from facepipe.stages.faces import open_faces, read_columns
 from facepipe.stages.output import INPUTS, foresee, open_output
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.targets import COLUMNS, count_targets, make_groups, make_targets
-from facepipe.storage import place
+from facepipe.storage import parquet, place
+from facepipe.storage.settings import settings_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,24 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import tables
 from facepipe.config import SUBSETS, join, settings_of
-from facepipe.datacard import CARD, encode_card
 from facepipe.errors import AS_BEFORE, DamagedFile
 from facepipe.execution import PartReport, run_parts
 from facepipe.records import StageReport, Status
-from facepipe.settings import settings_or_none
 from facepipe.stages.faces import read_columns
 from facepipe.stages.output import INPUTS, Output, foresee, open_output
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.scratch import store
+from facepipe.stages.sharding.datacard import CARD, encode_card
 from facepipe.stages.sharding.inputs import Inputs, open_inputs
 from facepipe.stages.sharding.order import Examples
 from facepipe.stages.sharding.pixels import NEEDED, PixelsJob, is_whole
 from facepipe.stages.sharding.plan import ShardPlan, make_plan
 from facepipe.stages.sharding.records import RecordsJob
-from facepipe.storage import place
-from facepipe.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, is_shard, shard_name
+from facepipe.storage import place, tables
+from facepipe.storage.settings import settings_or_none
+from facepipe.storage.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, is_shard, shard_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,16 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet, tables
-from facepipe.checksums import file_sha256
 from facepipe.config import SUBSETS, settings_of
+from facepipe.dataset.duplicates import find_alike
+from facepipe.dataset.splitting import SubsetRule
 from facepipe.errors import AS_BEFORE, Incomplete, InputError, UsageError
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.inputs.names import published_subset
-from facepipe.likeness import find_alike
 from facepipe.records import StageReport
-from facepipe.settings import read_settings
-from facepipe.splitting import SubsetRule
 from facepipe.stages import overrides
 from facepipe.stages.faces import open_faces, read_columns
 from facepipe.stages.images import write_images
@@ -28,7 +25,9 @@ from facepipe.stages.pairs import COLUMNS, Pairs, make_pairs, pair_tables
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.scan import scan
 from facepipe.stages.select import TARGETS
-from facepipe.storage import place
+from facepipe.storage import parquet, place, tables
+from facepipe.storage.checksums import file_sha256
+from facepipe.storage.settings import read_settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

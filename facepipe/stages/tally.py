@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from facepipe import parquet
 from facepipe.errors import TooManyFailed
 from facepipe.records import FAILED
-from facepipe.storage import place
+from facepipe.storage import parquet, place
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from facepipe.config import ExtractConfig
-    from facepipe.sources.plan import Plan
+    from facepipe.inputs.plan import Plan
     from facepipe.stages.partlist import Part
 
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet, tables
+from facepipe.dataset.selection import NEAR_DEG, Frames, first_of_groups, rank_frames
 from facepipe.errors import UsageError
 from facepipe.records import SURE_DEG, Status
-from facepipe.selection import NEAR_DEG, Frames, first_of_groups, rank_frames
 from facepipe.stages.overrides import DROP, TARGET
+from facepipe.storage import parquet, tables
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

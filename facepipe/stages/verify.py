@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facepipe import parquet
 from facepipe.errors import FacepipeError, InputError
-from facepipe.settings import settings_or_none, stage_of
-from facepipe.sources.plan import PLAN_FILE
+from facepipe.inputs.plan import PLAN_FILE
 from facepipe.stages.checking.chain import check_chain
 from facepipe.stages.checking.choices import SUMMARY, TARGETS, check_pairs, check_targets, read_faces
 from facepipe.stages.checking.embeddings import check_embeddings
 from facepipe.stages.checking.faces import check_faces
 from facepipe.stages.checking.folder import Problem
 from facepipe.stages.checking.shards import check_shards
-from facepipe.storage import place
-from facepipe.tfds import FEATURES, INFO, VERSION, is_shard
+from facepipe.storage import parquet, place
+from facepipe.storage.settings import settings_or_none, stage_of
+from facepipe.storage.tfds import FEATURES, INFO, VERSION, is_shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from facepipe.choosing import overlap
 from facepipe.detection import make_detector, make_refiner
 from facepipe.detection.tracking import LIMIT_BYTES, SPAN, Tracker, frames_held
+from facepipe.face.association import overlap
 from facepipe.media.video import iter_frames
 
 MIN_FACE, MIN_SCORE = 40.0, 0.7

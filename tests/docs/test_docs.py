@@ -106,7 +106,7 @@ def test_relative_links_lead_to_files(page):
 )
 def test_formats_describe_every_column(anchor, schema):
     """docs/formats.md lists the columns of each table, in order, with their types."""
-    from facepipe import schemas
+    from facepipe.storage import schemas
 
     expected = [(name, kind.replace("image", "struct<bytes, path>")) for name, kind in getattr(schemas, schema).items()]
     assert expected == [(row[0], row[1]) for row in pages.sections("docs/formats.md")[anchor]]
@@ -121,7 +121,7 @@ def test_formats_describe_every_status():
 
 def test_every_kind_of_noise_is_described():
     """docs/how/shard.md lists the kinds that --noise takes."""
-    from facepipe.noise import KINDS
+    from facepipe.dataset.noise import KINDS
 
     assert set(KINDS) == {row[0] for row in pages.sections("docs/how/shard.md")["Noise"]}
 

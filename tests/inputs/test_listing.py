@@ -17,11 +17,11 @@ from facepipe.errors import InputError, UsageError
 from facepipe.inputs import list_sources, tree
 from facepipe.inputs.disk import LocalTree
 from facepipe.inputs.listing import VIDEO_WEIGHT, Group, ListingBuilder
+from facepipe.inputs.plan import make_plan
 from facepipe.inputs.store import StoreTree
-from facepipe.parquet import PLAN
-from facepipe.schemas import UNKNOWN_SIZE
-from facepipe.sources.plan import make_plan
 from facepipe.storage import place
+from facepipe.storage.parquet import PLAN
+from facepipe.storage.schemas import UNKNOWN_SIZE
 
 PEOPLE = ["Zoe", "ann", "Ann", "Émile", "9", "10", "J. R. Smith"]
 

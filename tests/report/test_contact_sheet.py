@@ -59,7 +59,7 @@ def test_the_demo_says_how_many_people_its_picture_shows(workspace, tmp_path, ca
     """As many as there are, not as many as there may be."""
     import shutil
 
-    from facepipe.summary import print_demo
+    from facepipe.stages.summary import print_demo
 
     shutil.copytree(workspace, tmp_path / "demo")
     print_demo(str(tmp_path / "demo"))

@@ -21,12 +21,12 @@ import pytest
 from facepipe import open_faces
 from facepipe.config import ExtractConfig
 from facepipe.errors import InputError
-from facepipe.parquet import part_name
 from facepipe.records import StageReport
 from facepipe.report import page, readings, sections, thumbnails
 from facepipe.report.doubts import find_doubts
 from facepipe.stages.runfile import write_run_file
 from facepipe.storage import place
+from facepipe.storage.parquet import part_name
 
 VOID = {"meta", "link", "img", "br"}
 
@@ -246,7 +246,7 @@ def test_shares_are_of_the_inputs(workspace):
 
 def test_what_is_empty_is_left_out(workspace, tmp_path):
     """Of a workspace that holds no usable face and no run file there are neither headings nor links to them."""
-    from facepipe import parquet, tables
+    from facepipe.storage import parquet, tables
 
     faces = place(str(workspace / "faces"))
     everything = tables.concatenate([table for _, table in parquet.iterate_parts(faces)])
@@ -371,7 +371,7 @@ def test_a_browser_has_nothing_to_complain_about(chromium, written, tmp_path):
 @pytest.mark.slow
 def test_the_size_of_youtube_faces_takes_seconds(workspace, tmp_path):
     """1,213 parts of 512 rows: under 30 s of CPU (the parts are copies of one, which costs the same to read)."""
-    from facepipe import parquet, tables
+    from facepipe.storage import parquet, tables
 
     faces = place(str(workspace / "faces"))
     everything = tables.concatenate([table for _, table in parquet.iterate_parts(faces)])

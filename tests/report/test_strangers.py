@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from facepipe.errors import InputError
+from facepipe.inputs.fingerprints import Fingerprints, read_fingerprints
 from facepipe.report.strangers import find_strangers, show_strangers, thin_out
-from facepipe.sources.fingerprints import Fingerprints, read_fingerprints
 
 
 def made_up(people=6, each=8, seed=0):

@@ -8,12 +8,11 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from facepipe import parquet
-from facepipe.checksums import write_checksums
 from facepipe.records import FaceRow
-from facepipe.settings import write_settings
 from facepipe.stages.partlist import describe, write_list
-from facepipe.storage import place
+from facepipe.storage import parquet, place
+from facepipe.storage.checksums import write_checksums
+from facepipe.storage.settings import write_settings
 
 
 @lru_cache(maxsize=1)

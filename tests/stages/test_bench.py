@@ -6,7 +6,7 @@ import pytest
 
 from facepipe.records import StageReport
 from facepipe.stages import bench, demo
-from facepipe.summary import print_bench
+from facepipe.stages.summary import print_bench
 
 
 def report(images: int, wall_s: float, busy_s: float) -> StageReport:

@@ -14,12 +14,12 @@ import pytest
 from facepipe.config import Execution, ExtractConfig
 from facepipe.errors import DamagedFile, InputError, SettingsChanged, UsageError
 from facepipe.execution.progress import QuietProgress
-from facepipe.parquet import FACES, part_name, write_table
 from facepipe.photographs import load_photographs
 from facepipe.stages import demo, extract
 from facepipe.stages.demo_truth import compare_with_truth
 from facepipe.storage import place
-from facepipe.tables import make_table
+from facepipe.storage.parquet import FACES, part_name, write_table
+from facepipe.storage.tables import make_table
 
 PEOPLE = 5
 

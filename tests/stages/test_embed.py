@@ -6,12 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from facepipe import parquet
 from facepipe.config import EmbedConfig, Execution, ExtractConfig
 from facepipe.errors import InputError, SettingsChanged
 from facepipe.execution.progress import QuietProgress
 from facepipe.stages import embed, extract, verify
-from facepipe.storage import place
+from facepipe.storage import parquet, place
 
 ONE = Execution(workers=1)
 

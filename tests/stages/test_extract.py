@@ -14,13 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig, PartOf
 from facepipe.errors import Incomplete, InputError, OutputError, SettingsChanged, TooManyFailed, UsageError
 from facepipe.execution.progress import QuietProgress
 from facepipe.stages import extract
 from facepipe.stages.faces import open_faces
-from facepipe.storage import place
+from facepipe.storage import parquet, place
 
 ONE = Execution(workers=1)
 

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from facepipe import parquet
 from facepipe.cli import app
 from facepipe.errors import InputError, SettingsChanged
 from facepipe.execution.progress import QuietProgress
 from facepipe.stages import demo, pipeline
 from facepipe.stages.outcome import tell_outcome
-from facepipe.storage import place
+from facepipe.storage import parquet, place
 
 
 def dry_run(folder, **given):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 from facesets import make_rows, write_faces
 
-from facepipe import parquet
 from facepipe.config import SelectConfig
 from facepipe.errors import InputError, UsageError
 from facepipe.execution.progress import QuietProgress
 from facepipe.stages import review, select
-from facepipe.storage import place
+from facepipe.storage import parquet, place
 
 
 @pytest.fixture

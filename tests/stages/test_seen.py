@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from skimage import data
 
-from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig
 from facepipe.execution.progress import QuietProgress
 from facepipe.stages import extract
 from facepipe.stages.photo import whole_view
 from facepipe.stages.seen import Seen
-from facepipe.storage import place
+from facepipe.storage import parquet, place
 
 LEFT, MIDDLE = (20, 120, 380), (230, 10, 520)
 """Left, top and side of a picture of the astronaut: her face has 80 px and 110 px."""

@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 from facesets import hash_folder, make_failure, make_row, make_rows, write_faces
 
-from facepipe import parquet
 from facepipe.config import Execution, ExtractConfig, SelectConfig
 from facepipe.errors import DamagedFile, Incomplete, InputError, SettingsChanged, UsageError
 from facepipe.execution.progress import QuietProgress
 from facepipe.records import SURE_DEG
 from facepipe.stages import extract, select
-from facepipe.storage import place
+from facepipe.storage import parquet, place
 
 
 @pytest.fixture

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from facesets import Guard, encode_crop, hash_folder, make_row, make_rows, write_faces
 
-from facepipe.checksums import read_checksums
 from facepipe.config import Execution, SelectConfig, ShardConfig, SplitConfig
+from facepipe.dataset.noise import Noise, add_noise
+from facepipe.dataset.seeding import Draws
 from facepipe.errors import DamagedFile, Incomplete, InputError, SettingsChanged, UsageError
 from facepipe.execution.progress import QuietProgress
-from facepipe.noise import Noise, add_noise
-from facepipe.seeding import Draws
 from facepipe.stages import scratch, select, shard, split, verify
 from facepipe.stages.sharding import order, pixels, plan, records
 from facepipe.storage import place
-from facepipe.tfds import VERSION
-from facepipe.tfrecord import decode_example, read_records
+from facepipe.storage.checksums import read_checksums
+from facepipe.storage.tfds import VERSION
+from facepipe.storage.tfrecord import decode_example, read_records
 
 QUIET = QuietProgress()
 

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from facesets import encode_crop, hash_folder, make_failure, make_row, make_rows, write_faces
 
-from facepipe import parquet
 from facepipe.config import Execution, SelectConfig, ShardConfig, SplitConfig
 from facepipe.errors import Incomplete, InputError, SettingsChanged, UsageError
 from facepipe.execution.progress import QuietProgress
 from facepipe.media.image import decode
 from facepipe.stages import pairs, select, shard, split, verify
-from facepipe.storage import place
+from facepipe.storage import parquet, place
 
 
 @pytest.fixture

@@ -10,15 +10,14 @@ import shutil
 import pytest
 from facesets import make_failure, make_row, make_rows, run_in_process, write_faces
 
-from facepipe import parquet, tables
 from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
 from facepipe.errors import InputError
 from facepipe.execution.progress import QuietProgress
 from facepipe.records import Source, StageReport
 from facepipe.stages import scan, select, shard, split, verify
 from facepipe.stages.runfile import write_run_file
-from facepipe.storage import place
-from facepipe.tfrecord import decode_example, encode_example, read_records, write_records
+from facepipe.storage import parquet, place, tables
+from facepipe.storage.tfrecord import decode_example, encode_example, read_records, write_records
 
 QUIET = QuietProgress()
 STAGES = {

@@ -25,7 +25,7 @@ def encoded(image, encoding):
 
 def write_shards(folder, examples, subsets, size=16, channels=1, encoding="raw", files=2):
     """Writes `subsets` {name: [{feature: value, images as arrays}]} and what describes them; gives the folder."""
-    from facepipe.tfrecord import encode_example, write_records
+    from facepipe.storage.tfrecord import encode_example, write_records
 
     where = folder / examples / "1.0.0"
     where.mkdir(parents=True)

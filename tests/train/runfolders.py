@@ -23,7 +23,7 @@ def rows_of(folder):
 
 def without_records(shards, folder, subset, kept):
     """A copy of shards in `folder` whose files of a subset hold their first `kept` records together, each file whole."""
-    from facepipe.tfrecord import read_records, write_records
+    from facepipe.storage.tfrecord import read_records, write_records
 
     shutil.copytree(shards, folder, dirs_exist_ok=True)
     for path in sorted(folder.rglob(f"*-{subset}.tfrecord-*")):

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from train.config import TrainConfig
-from train.data import ImageView, View, load_arrays, read_columns
+from train.data import load_arrays, read_columns
 from train.feeds import open_feed
 from train.order import FRONTAL, find_companions
-from train.shards import find_shards
+from train.shards import ImageView, View, find_shards
 
 VIEW = View((ImageView("feature", 16, 1, "raw"), ImageView("target", 16, 1, "raw")))
 SWAPPED = View(VIEW.images, mirror=True, swap=0.5)

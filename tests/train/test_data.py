@@ -11,10 +11,10 @@ from runfolders import without_records
 
 from facepipe.errors import DamagedFile, InputError
 from train.config import TrainConfig
-from train.data import Arrays, ImageView, View, load_arrays, read_columns
+from train.data import Arrays, load_arrays, read_columns
 from train.feeds import check_apart, open_feed
 from train.order import Order
-from train.shards import find_shards
+from train.shards import ImageView, View, find_shards
 
 
 def view(size=16, channels=1, **options):

@@ -86,7 +86,7 @@ def test_the_end_says_where_the_results_are(shards, tmp_path):
 
 def test_folder_of_a_run(finished):
     """Configuration, both architectures, checkpoints, a grid an epoch and before the first, animation, plot, log, events."""
-    from facepipe.tfrecord import read_records
+    from facepipe.storage.tfrecord import read_records
 
     names = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     grids = {f"grids/epoch-{epoch:04d}.png" for epoch in range(4)}

@@ -8,8 +8,7 @@ import shutil
 import pytest
 
 from facepipe.errors import DamagedFile, InputError
-from train.data import ImageView, View
-from train.shards import find_shards
+from train.shards import ImageView, View, find_shards
 
 
 def view(size=16, channels=1):

@@ -242,8 +242,8 @@ def test_files_go_into_a_folder_under_their_usual_names(runs, pairs, tmp_path, t
 def test_fingerprints_of_shards(runs, pairs, tmp_path):
     """A row a feature: its key, its person, its yaw in degrees, and as many finite numbers as the latent has."""
     from train.apply import write_fingerprints
-    from train.data import ImageView, View, load_arrays, read_columns
-    from train.shards import find_shards
+    from train.data import load_arrays, read_columns
+    from train.shards import ImageView, View, find_shards
     from train.trained import Trained
 
     path = tmp_path / "prints.parquet"
@@ -432,8 +432,8 @@ def test_the_page_shows_evaluation_json(pairs, make_pairs, tmp_path):
 
 def test_the_mean_target(runs, pairs):
     """The baseline is the pixelwise mean of the training targets, measured on the people held back."""
-    from train.data import ImageView, View, load_arrays
-    from train.shards import find_shards
+    from train.data import load_arrays
+    from train.shards import ImageView, View, find_shards
 
     shards = find_shards(str(pairs), "pairs")
     view = View((ImageView("target", 16, 1),))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from train.config import AutoencoderConfig
-from train.data import ImageView, View, load_arrays
+from train.data import load_arrays
 from train.feeds import open_feed
 from train.presets import resolve
-from train.shards import find_shards
+from train.shards import ImageView, View, find_shards
 
 pytestmark = pytest.mark.tensorflow
 SMALL = ("input_size=16", "output_size=16", "encoder=[8,8]", "batch_size=8")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from facepipe.checksums import file_sha256
 from facepipe.errors import AS_BEFORE, FacepipeError
-from facepipe.settings import settings_or_none
 from facepipe.stages import overrides
 from facepipe.stages.checking.folder import Problem, problem
 from facepipe.stages.faces import open_faces
 from facepipe.stages.output import INPUTS
 from facepipe.stages.select import TARGETS
 from facepipe.stages.sharding.inputs import open_inputs_of
+from facepipe.storage.checksums import file_sha256
+from facepipe.storage.settings import settings_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet, tables
 from facepipe.config import SUBSETS
+from facepipe.dataset.splitting import SubsetRule
 from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.records import Status
-from facepipe.splitting import SubsetRule
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
 from facepipe.stages.faces import FaceColumns, open_faces, read_columns
+from facepipe.storage import parquet, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facepipe import parquet, tables
 from facepipe.config import EMBED
 from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.face.identity import SIZE
 from facepipe.stages import embed
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell
 from facepipe.stages.faces import open_faces
+from facepipe.storage import parquet, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from facepipe import parquet
 from facepipe.errors import AS_BEFORE, FacepipeError
+from facepipe.inputs.plan import PLAN_FILE, planned_names
 from facepipe.records import Status
-from facepipe.sources.plan import PLAN_FILE, planned_names
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
 from facepipe.stages.partlist import read_list
 from facepipe.stages.runfile import run_or_empty
+from facepipe.storage import parquet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

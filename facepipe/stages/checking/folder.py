@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from facepipe import parquet
-from facepipe.checksums import CHECKSUMS, read_checksums, verify_files
 from facepipe.errors import AS_BEFORE, DamagedFile, FacepipeError
-from facepipe.settings import NAME as SETTINGS
-from facepipe.settings import read_settings, settings_or_none
 from facepipe.stages.runfile import RUN_FILE, read_run_file
+from facepipe.storage import parquet
+from facepipe.storage.checksums import CHECKSUMS, read_checksums, verify_files
+from facepipe.storage.settings import NAME as SETTINGS
+from facepipe.storage.settings import read_settings, settings_or_none
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facepipe import parquet, tables
 from facepipe.errors import FacepipeError
 from facepipe.records import Status
 from facepipe.stages.sharding.pixels import decode_crop
 from facepipe.stages.sharding.records import make_encoder
+from facepipe.storage import parquet, tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facepipe.config import SUBSETS, ShardConfig
-from facepipe.datacard import CARD
+from facepipe.dataset.seeding import order_numbers
 from facepipe.errors import AS_BEFORE, FacepipeError
-from facepipe.seeding import order_numbers
 from facepipe.stages.checking.folder import Problem, check_folder, problem, settings_or_none
 from facepipe.stages.checking.pictures import CleanHashes, TargetHashes, hash_picture
 from facepipe.stages.output import INPUTS
 from facepipe.stages.runfile import run_or_empty
 from facepipe.stages.shard import read_splits
+from facepipe.stages.sharding.datacard import CARD
 from facepipe.stages.sharding.inputs import open_inputs_of
 from facepipe.stages.sharding.order import Examples
 from facepipe.stages.sharding.plan import ShardPlan, make_plan
-from facepipe.tfds import FEATURES, FLOATS, IMAGES, INFO, INTEGERS, TEXTS, encode_features, is_shard, shard_name
-from facepipe.tfrecord import decode_example, read_records
+from facepipe.storage.tfds import FEATURES, FLOATS, IMAGES, INFO, INTEGERS, TEXTS, encode_features, is_shard, shard_name
+from facepipe.storage.tfrecord import decode_example, read_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -7,15 +7,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from facepipe import parquet
-from facepipe.checksums import file_sha256
+from facepipe.dataset.splitting import SubsetRule
 from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError
-from facepipe.settings import read_settings
-from facepipe.splitting import SubsetRule
 from facepipe.stages.faces import Faces, open_faces
 from facepipe.stages.output import INPUTS
 from facepipe.stages.overrides import read_dropped
-from facepipe.storage import place
+from facepipe.storage import parquet, place
+from facepipe.storage.checksums import file_sha256
+from facepipe.storage.settings import read_settings
 
 if TYPE_CHECKING:
     from facepipe.config import ShardConfig

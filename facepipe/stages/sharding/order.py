@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe import parquet, tables
 from facepipe.config import SUBSETS
+from facepipe.dataset.seeding import mix_numbers, order_numbers
 from facepipe.records import Status
-from facepipe.seeding import mix_numbers, order_numbers
 from facepipe.stages.sharding.plan import TRAIN
-from facepipe.storage import place
-from facepipe.tfds import shard_name
+from facepipe.storage import parquet, place, tables
+from facepipe.storage.tfds import shard_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

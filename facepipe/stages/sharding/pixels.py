@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe import parquet
 from facepipe.errors import AS_BEFORE, DamagedFile
 from facepipe.execution import Guard, PartReport
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.records import Status
 from facepipe.stages.scratch import load
-from facepipe.storage import place
+from facepipe.storage import parquet, place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from facepipe.config import SUBSETS, ShardConfig
-from facepipe.noise import Noise, parse_noise
+from facepipe.dataset.noise import Noise, parse_noise
 
 TRAIN = SUBSETS.index("train")
 SHARD_BYTES = 128_000_000

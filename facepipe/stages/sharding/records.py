@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from facepipe.dataset.noise import Draw, Noise, add_noise
+from facepipe.dataset.seeding import Draws
 from facepipe.errors import DamagedFile
 from facepipe.execution import Guard, PartReport
 from facepipe.execution.stopwatch import Stopwatch
-from facepipe.noise import Draw, Noise, add_noise
-from facepipe.seeding import Draws
 from facepipe.stages.sharding.order import iterate_blocks
 from facepipe.stages.sharding.pixels import PixelReader
 from facepipe.storage import place
-from facepipe.tfrecord import encode_example, frame_record
+from facepipe.storage.tfrecord import encode_example, frame_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,506 @@
+"""Against moto's S3 server on loopback, with faults put in by a proxy."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from facepipe.errors import DamagedFile, FacepipeError, InputError, OutputError, StorageDown
+from facepipe.storage import Entry, cloud, parquet, place, read_ahead, transfer
+from facepipe.storage.checksums import file_sha256, read_checksums, verify_files, write_checksums
+from facepipe.storage.tfrecord import read_records, write_records
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
+
+from faulty_proxy import FaultyProxy
+
+SECRETS = ("AKIAEXAMPLE", "a-secret-that-stays-one")
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    """The retries' own pauses, shortened: what is tested is that they come, not how long they are."""
+    monkeypatch.setattr(cloud, "_PAUSES_S", (0.02, 0.05, 0.1))
+
+
+@pytest.fixture
+def proxy(s3_port):
+    """A proxy before the S3 server."""
+    with contextlib.closing(FaultyProxy(s3_port)) as made:
+        yield made
+
+
+@pytest.fixture
+def root(proxy, s3_bucket):
+    """An empty folder of a new bucket, reached through the proxy."""
+    return place(f"s3://{s3_bucket}/data?endpoint_override=127.0.0.1:{proxy.port}&scheme=http")
+
+
+def raw_keys(port: int, bucket: str) -> str:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.request("GET", f"/{bucket}?list-type=2")
+    return connection.getresponse().read().decode()
+
+
+def test_what_is_put_is_read(root):
+    """Whole objects, ranges, sizes, listings, existence and deletion agree, odd keys included."""
+    contents = {
+        "a/z": b"1",
+        "a-b/x": b"22",
+        "a.txt": b"",
+        "a/b/c d?é%20&=+#": b"0123456789",
+        "big": os.urandom(7_000_000),
+    }
+    for path, data in contents.items():
+        root.write(path, data)
+    assert {path: root.read(path) for path in contents} == contents
+    assert root.read_range("a/b/c d?é%20&=+#", 7, 100) == b"789"
+    assert root.read_range("a/z", 5, 5) == b""
+    assert list(root.list()) == [Entry(path, len(contents[path])) for path in sorted(contents)]
+    assert [entry.path for entry in root.list("a")] == ["a/b/c d?é%20&=+#", "a/z"]
+    assert list(root.list("nothing")) == []
+    assert (root.exists("big"), root.exists("a"), root.exists(), root.exists("b"), root.size("big")) == (
+        True, True, True, False, 7_000_000,
+    )  # fmt: skip
+    with root.open_input("big") as file:
+        assert file.read_at(5, 6_000_000) == contents["big"][6_000_000:6_000_005]
+    root.delete("a/z")
+    root.delete("a/z")
+    assert not root.exists("a/z")
+
+
+def test_a_small_object_is_one_put(root, proxy):
+    """No request is spent on asking what is there, or on an upload in parts."""
+    root.write("part", b"x" * 1_000_000)
+    assert dict(proxy.seen) == {"PUT": 1}
+
+
+@pytest.mark.parametrize("size", [10, 40_000_000], ids=["small", "large"])
+def test_an_output_appears_when_its_block_ends_well(root, size):
+    """A block that ends with an exception puts nothing; what was there stays."""
+    root.write("shard", b"old")
+    with pytest.raises(ZeroDivisionError), root.open_output("shard") as file:
+        file.write(b"x" * size)
+        1 / 0  # noqa: B018
+    assert root.read("shard") == b"old"
+    with root.open_output("shard") as file:
+        for _ in range(10):
+            file.write(b"y" * (size // 10))
+    assert root.read("shard") == b"y" * size
+
+
+def test_a_killed_writer_leaves_no_object(root, s3_port, s3_bucket):
+    """`kill -9` in the middle of a large write: nothing of it is seen."""
+    code = (
+        "import sys, time; from facepipe.storage import place\n"
+        "with place(sys.argv[1]).open_output('shard') as file:\n"
+        "    file.write(b'x' * 40_000_000); print('half', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, root.uri], stdout=subprocess.PIPE) as writer:
+        writer.stdout.readline()
+        writer.kill()
+    assert "<Key>" not in raw_keys(s3_port, s3_bucket)
+
+
+@pytest.mark.parametrize("verb", ["HEAD", "GET"])
+@pytest.mark.parametrize("fault", ["500", "503", "reset"])
+def test_a_fault_while_reading_is_tried_again(verb, fault, root, proxy):
+    """Errors of the server and broken connections, also in the middle of an object, end in the right bytes."""
+    data = os.urandom(300_000)
+    root.write("f", data)
+    proxy.verb, proxy.plan = verb, [fault, fault]
+    assert root.read("f") == data
+    assert proxy.plan == []
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "reset"])
+def test_a_fault_while_writing_is_tried_again(fault, root, proxy):
+    """The put comes again, whole."""
+    data = os.urandom(300_000)
+    proxy.verb, proxy.plan = "PUT", [fault, fault]
+    root.write("f", data)
+    assert proxy.plan == []
+    assert root.read("f") == data
+
+
+@pytest.mark.parametrize("fault", ["500", "503"])
+def test_a_fault_while_listing_is_tried_again(fault, root, proxy):
+    """A listing is whole or an error."""
+    root.write("f", b"1")
+    proxy.verb, proxy.plan = "GET", [fault, fault]
+    assert [entry.path for entry in root.list()] == ["f"]
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["MD5", "no MD5"])
+def test_a_byte_that_changes_on_its_way_is_noticed(encrypted, root, proxy, s3_port, s3_bucket):
+    """Such an object is asked for again, by each way to read it; so is one whose ETag is none of its own MD5."""
+    data = os.urandom(300_000)
+    root.write("f", data)
+    proxy.verb = "GET"
+    if encrypted:
+        proxy.plan = ["alter", "alter"]
+        assert root.read("f") == data[:-1] + bytes([data[-1] ^ 1])  # what comes twice alike is what lies there
+    reads = (root.read, lambda path: root.open_input(path).read(), lambda path: next(read_ahead(root, [path]))[1])
+    for read in reads:
+        proxy.plan = ["alter"]
+        assert (read("f"), proxy.plan) == (data, [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["HEAD", "GET", "PUT"])
+def test_a_store_that_falls_silent_is_asked_again(verb, root, proxy):
+    """A transfer that stalls is given up after some seconds, not waited for until the end."""
+    data = os.urandom(300_000)
+    root.write("f", data)
+    proxy.verb, proxy.plan, proxy.stall_s = verb, ["stall"], 120
+    started = time.monotonic()
+    root.write("f", data)
+    assert root.read("f") == data
+    assert time.monotonic() - started < 40
+
+
+def test_a_store_that_stays_broken_is_a_line(root, proxy, monkeypatch):
+    """After the last try: what the store answered, and no secret."""
+    root.write("f", b"1")
+    proxy.verb, proxy.plan = "HEAD", ["503"] * 100
+    with pytest.raises(
+        InputError,
+        match=r"can't read s3://bucket-.*/data/f: HTTP status 503; check the network and the address, or try again later",
+    ):
+        root.read("f")
+    assert len(proxy.plan) == 100 - 4
+
+
+def test_who_waits_for_a_store_knows_for_what(root, proxy, monkeypatch, capfd):
+    """The second failure is a line on stderr, once, while it is tried again."""
+    monkeypatch.setattr(transfer, "_told", set())
+    root.write("f", b"1")
+    capfd.readouterr()
+    proxy.verb, proxy.plan = "HEAD", ["503"] * 2
+    assert root.read("f") == b"1"
+    assert capfd.readouterr().err == f"facepipe: {root}: HTTP status 503; trying again\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_a_signal_ends_the_waiting_for_a_store(scheme, number, proxy, tmp_path):
+    """While the store's client tries again by itself, for many seconds, in the main thread."""
+    proxy.plan = ["503"] * 10_000
+    images = f"{scheme}://bucket/images?endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
+    images += "&anonymous=true" if scheme == "gs" else ""
+    command = [sys.executable, "-m", "facepipe", "extract", "-i", images, "-o", str(tmp_path / "faces")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run:
+        while not proxy.seen:
+            assert run.poll() is None
+            time.sleep(0.05)
+        time.sleep(0.5)
+        run.send_signal(number)
+        started = time.monotonic()
+        assert run.wait(30) == 130
+        assert time.monotonic() - started < 5
+        assert f"stopped by {number.name}" in run.stderr.read()
+
+
+def denied(root, proxy, verb, action) -> str:
+    proxy.verb, proxy.plan = verb, ["403"] * 10
+    with pytest.raises(FacepipeError) as raised:
+        action(root)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("verb", "action"),
+    [
+        ("HEAD", lambda root: root.read("f")),
+        ("GET", lambda root: root.read("f")),
+        ("PUT", lambda root: root.write("f", b"")),
+        ("GET", lambda root: list(root.list())),
+        ("HEAD", lambda root: root.open_input("f")),
+        ("HEAD", lambda root: root.exists("f")),
+    ],
+    ids=["head", "get", "put", "list", "open", "exists"],
+)
+def test_denied_access_is_a_line_at_once(verb, action, root, proxy):
+    """A 403 isn't tried again, says where to look, and holds no secret."""
+    root.write("f", b"1")
+    before = sum(proxy.seen.values())
+    said = denied(root, proxy, verb, action)
+    assert "access denied; check the credentials in the environment or the profile" in said
+    assert not any(secret in said for secret in SECRETS)
+    assert sum(proxy.seen.values()) - before <= 2
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        (
+            "400",
+            "refuses the request .HTTP status 400.; renew credentials that may have expired, or set AWS_REGION",
+        ),
+        ("301", "the bucket is in another region; set AWS_REGION to it"),
+    ],
+)
+def test_what_waiting_does_not_help_is_said_at_once(status, meaning, root, proxy):
+    """S3 answers so where credentials have expired, and where the bucket is elsewhere."""
+    root.write("f", b"1")
+    proxy.verb, proxy.plan = "HEAD", [status] * 10
+    with pytest.raises(StorageDown, match=meaning):
+        root.read("f")
+    assert len(proxy.plan) >= 8
+
+
+def test_a_key_s_words_are_not_the_store_s(root, proxy, monkeypatch):
+    """A folder by the name of an error: what fails for a while is tried again there as well."""
+    root.write("ACCESS_DENIED/TOKEN_NOT_FOUND.jpg", b"1")
+    proxy.verb, proxy.plan = "HEAD", ["503"] * 2
+    assert root.read("ACCESS_DENIED/TOKEN_NOT_FOUND.jpg") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [
+        (lambda root: root.read("f"), InputError),
+        (lambda root: list(root.list()), InputError),
+        (lambda root: root.write("f", b""), OutputError),
+    ],
+    ids=["read", "list", "write"],
+)
+def test_a_missing_bucket_is_a_line(action, error, proxy):
+    """It names the bucket."""
+    root = place(f"s3://no-such-bucket/x?endpoint_override=127.0.0.1:{proxy.port}&scheme=http")
+    with pytest.raises(error, match="there is no bucket 'no-such-bucket'"):
+        action(root)
+
+
+def test_a_missing_object_is_a_line(root):
+    """It names the object."""
+    with pytest.raises(InputError, match=r"can't read s3://bucket-.*/data/f: there is no such object"):
+        root.read("f")
+
+
+def test_a_file_that_is_too_large_is_not_fetched(root, proxy):
+    """Its size is asked for first."""
+    root.write("f", b"x" * 1000)
+    proxy.seen.clear()
+    with pytest.raises(InputError, match="it has 1,000 bytes, 999 are allowed"):
+        root.read("f", max_bytes=999)
+    assert dict(proxy.seen) == {"HEAD": 1}
+
+
+def test_the_endpoint_comes_from_the_environment_too(s3_port, s3_bucket, monkeypatch):
+    """`AWS_ENDPOINT_URL` is what other tools take."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{s3_port}")
+    root = place(f"s3://{s3_bucket}/data")
+    root.write("f", b"1")
+    assert root.read("f") == b"1"
+
+
+def test_a_process_connects_once(s3_port, s3_bucket, monkeypatch):
+    """Places in one bucket share a client; other options or credentials make another."""
+    uri = f"s3://{s3_bucket}/one?endpoint_override=127.0.0.1:{s3_port}&scheme=http"
+    first = place(uri).client
+    assert place(uri.replace("/one", "/two")).client is first
+    assert place(uri + "&anonymous=true").client is not first
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    assert place(uri).client is not first
+
+
+def test_files_are_read_ahead_in_order(root):
+    """Each path comes once, in order, with its bytes or its error."""
+    contents = {f"n/{number:03d}": b"%d" % number * number for number in range(60)}
+    for path, data in contents.items():
+        root.write(path, data)
+    paths = [*contents, "missing", "n/000"]
+    found = list(read_ahead(root, paths, ahead=8))
+    assert [path for path, _ in found] == paths
+    assert dict(found[:60]) == contents
+    assert isinstance(found[60][1], InputError)
+    assert found[61][1] == b""
+
+
+def test_read_ahead_is_bounded(root, proxy):
+    """Never more than `ahead` requests at once, never more bytes than allowed, whatever the reader does."""
+    paths = [f"n/{number:02d}" for number in range(30)]
+    for path in paths:
+        root.write(path, b"x" * 10_000)
+    proxy.delay_s, proxy.at_once = 0.02, 0
+    reading = read_ahead(root, paths, ahead=6, bound_bytes=25_000)
+    proxy.seen.clear()
+    next(reading)
+    time.sleep(0.5)
+    assert proxy.at_once <= 6
+    assert proxy.seen["GET"] <= 2  # 25,000 bytes are two files of 10,000
+    assert len(list(reading)) == 29
+
+
+def test_enough_files_are_under_way_for_a_store_that_is_far_away(root, proxy):
+    """Each takes two calls: a worker of a thousand images a second behind calls of 50 ms needs a hundred at once."""
+    paths = [f"n/{number:03d}" for number in range(150)]
+    for path in paths:
+        root.write(path, b"x" * 100)
+    proxy.delay_s, proxy.at_once = 0.5, 0
+    assert [path for path, _ in read_ahead(root, paths)] == paths
+    assert proxy.at_once >= 100
+
+
+def test_a_file_larger_than_the_bound_is_read_alone(root):
+    """The bound slows reading down, it never stops it."""
+    for number in range(5):
+        root.write(f"{number}", b"x" * 1000)
+    assert [len(data) for _, data in read_ahead(root, [str(n) for n in range(5)], ahead=4, bound_bytes=10)] == [
+        1000
+    ] * 5
+
+
+def test_a_reader_that_stops_early_stops_reading_ahead(root, proxy):
+    """Closing the iterator ends its threads, those that wait for room included."""
+    paths = [f"{number:02d}" for number in range(40)]
+    for path in paths:
+        root.write(path, b"x" * 1000)
+    reading = read_ahead(root, paths, ahead=8, bound_bytes=2000)
+    next(reading)
+    started = time.monotonic()
+    reading.close()
+    assert time.monotonic() - started < 10
+
+
+def test_read_ahead_hides_latency(root, proxy):
+    """50 ms more on each call cost less than a tenth of the throughput of a reader that works 10 ms an image."""
+    paths = [f"{number:03d}" for number in range(150)]
+    for path in paths:
+        root.write(path, b"x" * 20_000)
+
+    def rate(delay_s: float) -> float:
+        proxy.delay_s = delay_s
+        started = time.monotonic()
+        for _ in read_ahead(root, paths):
+            time.sleep(0.01)
+        return len(paths) / (time.monotonic() - started)
+
+    rate(0)
+    # Other work on the machine slows one of a pair or the other: the latency is hidden where it is so in any pair.
+    assert any(rate(0.05) >= 0.9 * rate(0) for _ in range(5))
+
+
+def test_parts_are_fetched_some_at_once(root, proxy):
+    """A table of each part, in order, several under way together: not two calls' time a part; a damaged one is told."""
+    for number in range(24):
+        parquet.write_table(root, parquet.part_name(number), pa.table({"n": [number, -number], "other": ["x", "y"]}))
+    proxy.delay_s, proxy.at_once = 0.1, 0
+    started = time.monotonic()
+    read = [(number, table.to_pydict()) for number, table in parquet.iterate_parts(root, ["n"])]
+    assert read == [(number, {"n": [number, -number]}) for number in range(24)]
+    assert time.monotonic() - started < 24 * 0.2 / 2
+    assert 1 < proxy.at_once <= 8
+    proxy.delay_s = 0
+    root.delete(parquet.part_name(20))
+    parts = parquet.iterate_parts(root, ["n"], [parquet.part_name(number) for number in range(24)])
+    assert [next(parts)[0] for _ in range(20)] == list(range(20))
+    with pytest.raises(DamagedFile, match=r"part-00020.parquet is missing"):
+        next(parts)
+
+
+def test_a_small_file_is_opened_by_one_request(root, proxy):
+    """Reads here and there of a file up to eight megabytes cost nothing more; of a larger one, a piece comes for each."""
+    root.write("small", bytes(range(256)) * 4)
+    root.write("large", bytes(9_000_000) + b"end")
+    for name, size, requests in (("small", 1024, 1), ("large", 9_000_003, 2)):
+        proxy.seen.clear()
+        with root.open_input(name) as file:
+            assert file.size() == size
+            assert [len(file.read_at(3, offset)) for offset in (0, 7, size - 3)] == [3, 3, 3]
+        assert (name, proxy.seen["GET"]) == (name, requests)
+
+
+def test_a_large_part_that_can_t_be_read_now_is_not_taken_for_damaged(root, proxy):
+    """Else it would be made again, or deleted: a store that answers no more is waited for, and one that refuses named."""
+    table = pa.table({"crop": [os.urandom(100_000) for _ in range(120)]})
+    digest = parquet.write_table(root, "part-00000.parquet", table)
+    reads = {
+        "table": lambda: parquet.read_table(root, "part-00000.parquet").equals(table),
+        "hash": lambda: file_sha256(root, "part-00000.parquet") == digest,
+    }
+    proxy.verb = "GET"
+    for read in reads.values():
+        proxy.plan = ["ok"] + ["503"] * 3
+        assert read()
+        assert proxy.plan == []
+        proxy.plan = ["ok"] + ["403"] * 10
+        with pytest.raises(StorageDown, match="access denied; check the credentials"):
+            read()
+        proxy.plan = []
+
+
+def test_a_large_shard_is_read_in_pieces(root, proxy):
+    """Not by a request for each of a record's three pieces: a store answers some dozens a second."""
+    payloads = [os.urandom(20_000) for _ in range(600)]
+    with root.open_output("shard") as file:
+        write_records(file, payloads)
+    proxy.seen.clear()
+    with root.open_input("shard") as file:
+        assert list(read_records(file)) == payloads
+    assert proxy.seen["GET"] <= 8
+
+
+@pytest.mark.parametrize("name", ["Eve//double.jpg", "Eve/./dot.jpg"])
+def test_a_key_that_can_t_be_asked_for_is_named_as_it_is(root, s3_port, s3_bucket, name):
+    """Nor is another object read in its place; what lies beside it is read."""
+    root.write(name.replace("//", "/").replace("./", ""), b"another")
+    connection = http.client.HTTPConnection("127.0.0.1", s3_port)
+    connection.request("PUT", f"/{s3_bucket}/data/{name}", b"odd")
+    assert connection.getresponse().status == 200
+    assert name in [entry.path for entry in root.list()]
+    for reads in (root.read, root.open_input, lambda path: next(read_ahead(root, [path]))[1]):
+        try:
+            outcome = reads(name)
+        except InputError as error:
+            outcome = error
+        assert isinstance(outcome, InputError)
+        assert f"can't read s3://{s3_bucket}/data/{name}: a key with `//`" in str(outcome)
+
+
+def test_checksums_are_kept_on_object_stores(root):
+    """Damage is found."""
+    root.write("part", b"data")
+    write_checksums(root, {"part": "3a6eb0790f39ac87c94f3856b2dd2c5d110e6811602261a9a923d3bb23adc8b7"})
+    assert list(read_checksums(root)) == ["part"]
+    assert list(verify_files(root)) == []
+    root.write("part", b"date")
+    assert [str(error) for error in verify_files(root)] == [
+        f"{root}/part is damaged: its checksum differs; run its stage again with the options it was made with"
+    ]
+
+
+def list_many(root, server, bucket: str, keys: int) -> tuple[int, float, int]:
+    """Lists a bucket of `keys` objects: how many came, seconds of processor time, and kB of memory."""
+    server.fill(bucket, "data/identity-", keys)
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    paths = [entry.path for entry in root.list()]
+    spent = time.process_time() - started
+    assert paths == sorted(f"identity-{number % 97:02d}/{number:06d}.jpg" for number in range(keys))
+    return len(paths), spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+
+def test_a_listing_comes_in_pages(root, proxy, s3_server, s3_bucket):
+    """2,500 keys: three requests, every key once, in order."""
+    count, _, _ = list_many(root, s3_server, s3_bucket, 2_500)
+    assert (count, dict(proxy.seen)) == (2_500, {"GET": 3})
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_keys_are_listed(root, proxy, s3_server, s3_bucket):
+    """A hundred pages, in little memory; faults in the middle change nothing."""
+    proxy.verb, proxy.plan = "GET", ["ok"] * 50 + ["503", "reset"]
+    count, spent_s, grown_kb = list_many(root, s3_server, s3_bucket, 100_000)
+    assert (count, proxy.plan) == (100_000, [])
+    assert (spent_s < 20, grown_kb < 200_000) == (True, True)
