@@ -31,7 +31,10 @@ ONLY_IN = {
     "jax": (),
     "train": (),
 }
-FOR_TRAIN = {"facepipe", *(f"facepipe.{name}" for name in ("errors", "media.stderr", "storage", "text", "storage.tfrecord"))}
+FOR_TRAIN = {
+    "facepipe",
+    *(f"facepipe.{name}" for name in ("errors", "media.stderr", "storage", "text", "storage.tfrecord")),
+}
 
 
 def imported(path: Path) -> set[str]:
