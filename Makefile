@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do "$$name" -c "$(FITS)" 2> /dev/nu
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test test-all lint docs dist docker-test locks setup clean
+.PHONY: demo test test-all browser lint docs dist docker-test locks setup clean
 
 setup: .venv/.installed
 
@@ -25,10 +25,14 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
+# Chromium, for the tests of pages; without it they are skipped.
+browser:
+	@tests/browser.sh
+
+test: lint browser
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
 
-test-all: lint
+test-all: lint browser
 	$(BIN)/python -m pytest -n $(JOBS)
 
 # The whole way on embedded faces: a data set, a page about it, and two epochs of a small network.

@@ -49,6 +49,23 @@ def find_faces():
     return find
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window, driven by Playwright; the test is skipped, saying so, where it is missing."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    chromium = next(filter(None, map(shutil.which, names)), None)
+    if chromium is None:
+        pytest.skip("no Chromium to look at pages with; `make browser` installs it")
+    quiet = ("background-networking", "component-update", "gpu", "sync")
+    options = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=options)
+        yield opened
+        opened.close()
+
+
 class NoGuard:
     """Nothing is blamed, nobody is told."""
 

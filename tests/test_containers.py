@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 LOCKS = sorted((ROOT / "docker").glob("*.lock"))
-SCRIPTS = sorted([*(ROOT / "docker").glob("*.sh"), *(ROOT / "docs").rglob("*.sh")])
+SCRIPTS = sorted([*(ROOT / "docker").glob("*.sh"), *(ROOT / "docs").rglob("*.sh"), ROOT / "tests" / "browser.sh"])
 
 
 def tool(name: str) -> str:
