@@ -57,7 +57,7 @@ def encode_card(
         *front,
         f"# {examples}",
         "",
-        f"{ABOUT[examples]} Made by [facepipe](https://pypi.org/project/facepipe/); no person is in two subsets.",
+        f"{ABOUT[examples]} Made by facepipe; no person is in two subsets.",
         "",
         "| subset | people | examples | shards |",
         "|---|---|---|---|",
