@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import cv2
 import numpy as np
 
-from facepipe.detection import networks, runtime, tflite, weights
+from facepipe.detection import runtime
+from facepipe.detection.weights import read_packaged
 from facepipe.records import Face
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
+MODEL = "landmarks.tflite"
+"""`tools/build_landmarks.py` makes it from the weights in the package `mtcnn`."""
 SIDE = 48
 """px, O-Net's input."""
 SHARE = 0.85
@@ -49,11 +52,11 @@ class Refiner:
     """O-Net on given boxes. Not thread-safe; one a thread.
 
     Raises:
-        WeightsError: the weights are missing or not the expected ones.
+        WeightsError: the packaged weights are missing, or can't be run.
     """
 
     def __init__(self) -> None:
-        self._network = runtime.Network(build(weights.read_arrays(weights.O_NET)), "O-Net")
+        self._network = runtime.Network(read_packaged(MODEL), MODEL)
 
     def look(self, images: Sequence[Image], boxes: Sequence[Sequence[float]]) -> list[Look]:
         """What O-Net sees in the squares around boxes. It does not depend on their company, to the last bit.
@@ -139,55 +142,3 @@ def read(out: Sequence[float], left: float, top: float, side: float) -> Look:
     for x, y in zip(out[4:9], out[9:14], strict=True):
         landmarks += (left + x * side, top + y * side)
     return Look(landmarks, 1 / (1 + math.exp(min(out[14] - out[15], 700.0))))
-
-
-def for_pairs(kernel: Array) -> Array:
-    """A convolution of single pixels as one of pairs of neighbours in a row, of which it gives pairs.
-
-    Kernels for 8 bits take the channels of a pixel by the eight: three of them leave more of it idle than six do, which
-    costs the first layer a third of its time.
-
-    Args:
-        kernel: (3, 3, channels, outputs).
-
-    Returns:
-        (3, 2, 2 * channels, 2 * outputs), half of a pair after the other.
-    """
-    rows, columns, channels, outputs = kernel.shape
-    pairs = np.zeros((rows, 2, 2, channels, 2, outputs), np.float32)
-    for half in range(2):
-        for column in range(columns):
-            pairs[:, (half + column) // 2, (half + column) % 2, :, half] = kernel[:, column]
-    return pairs.reshape(rows, 2, 2 * channels, 2 * outputs)
-
-
-def build(arrays: Sequence[Array]) -> bytes:
-    """O-Net as a TFLite file.
-
-    The last layer stays exact: rounding its weights alone moves the landmarks by twice what all the others' does.
-
-    Args:
-        arrays: its 21 arrays, in the order of the Keras layers.
-
-    Returns:
-        A model from (n, 48, 48, 3) float32 RGB in 0..255 to (n, 16): what `networks.o_net` gives. Each square is turned
-        into 8 bits by its own values, so they don't change each other.
-    """
-    graph = tflite.Graph()
-    pixels = graph.value(1, SIDE, SIDE, 3)
-    kernel, bias = networks.first_layer(arrays)
-    value = graph.reshape(pixels, SIDE, SIDE // 2, 6)
-    value = graph.convolve(value, for_pairs(kernel.transpose(2, 3, 1, 0)), np.tile(bias, 2))
-    value = graph.prelu(value, np.tile(arrays[2].reshape(-1), 2))
-    value = graph.pool(graph.reshape(value, SIDE - 2, SIDE - 2, 32), 3, same=True)
-    value = graph.prelu(graph.convolve(value, arrays[3], arrays[4]), arrays[5])
-    value = graph.pool(value, 3)
-    value = graph.prelu(graph.convolve(value, arrays[6], arrays[7]), arrays[8])
-    value = graph.pool(value, 2)
-    value = graph.prelu(graph.convolve(value, arrays[9], arrays[10]), arrays[11])
-    hidden, bias, slope, *heads = arrays[12:]
-    # The package flattens (width, height, channels): its networks were trained on transposed images.
-    hidden = hidden.reshape(3, 3, 128, -1).swapaxes(0, 1).reshape(hidden.shape)
-    value = graph.prelu(graph.dense(graph.reshape(value, len(hidden)), hidden, bias), slope)
-    ends = np.concatenate(heads[0::2], axis=1), np.concatenate(heads[1::2])
-    return graph.serialize(pixels, graph.dense(value, *ends, exact=True))

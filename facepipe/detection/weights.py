@@ -97,6 +97,20 @@ def read_model(path: str) -> bytes:
         raise WeightsError(f"the model {path} can't be read: {error.strerror or error}") from error
 
 
+def read_packaged(name: str) -> bytes:
+    """The bytes of a network that comes with facepipe; `models/MODELS.md` says where from.
+
+    Raises:
+        WeightsError: the file is missing.
+    """
+    path = os.path.join(os.path.dirname(os.path.dirname(__file__)), "models", name)
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise WeightsError(f"{name} is missing from the package: install facepipe again") from error
+
+
 def read_arrays(weights: Weights) -> list[NDArray[np.float32]]:
     """The arrays of one of MTCNN's networks, in the order of its Keras layers.
 

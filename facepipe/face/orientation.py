@@ -13,14 +13,13 @@ import math
 import os
 import threading
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
 from facepipe.detection import runtime
-from facepipe.errors import WeightsError
+from facepipe.detection.weights import read_packaged
 from facepipe.face.crop import crop_similarity, window
 from facepipe.records import SURE_DEG, Pose
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 Vector = tuple[float, float, float]
 
-WEIGHTS = Path(__file__).parent.parent / "models" / "orientation.tflite"
+MODEL = "orientation.tflite"
 SIDE = 64
 """px, the network's input."""
 MARGIN = 0.15
@@ -119,11 +118,7 @@ class OrientationNetwork:
     """
 
     def __init__(self) -> None:
-        try:
-            model = WEIGHTS.read_bytes()
-        except OSError as error:
-            raise WeightsError(f"{WEIGHTS.name} is missing from the package: install facepipe again") from error
-        self._network = runtime.Network(model, WEIGHTS.name)
+        self._network = runtime.Network(read_packaged(MODEL), MODEL)
 
     def look(self, images: Sequence[Image], boxes: Sequence[NDArray[np.float32]]) -> list[Orientation]:
         """Where faces look.

@@ -10,18 +10,17 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from facepipe.detection import make_detector, make_refiner
-from facepipe.detection.tracking import MOST_EVERY, SPAN, Tracker, frames_held
+from facepipe.detection import make_detector
 from facepipe.errors import ImageError, InputError, OutputError, StorageDown
 from facepipe.face.orientation import make_orientation
 from facepipe.media.signatures import VIDEO, sniff
-from facepipe.media.video import iter_frames
 from facepipe.records import Status
 from facepipe.stages.cutting import RowMaker
+from facepipe.stages.extract_frames import FrameReader
 from facepipe.stages.facerows import failure_row
-from facepipe.stages.finding import QUARTERS, FaceFinder, Picture
-from facepipe.stages.photo import Photo, whole_view
-from facepipe.stages.searching import Found, Search
+from facepipe.stages.finding import FaceFinder, Picture
+from facepipe.stages.photo import Photo
+from facepipe.stages.searching import Search
 from facepipe.stages.seen import Seen
 from facepipe.storage import place, read_ahead
 from facepipe.text import printable
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from facepipe.detection import Detector
     from facepipe.execution import Guard
     from facepipe.execution.stopwatch import Stopwatch
-    from facepipe.records import FaceRow, Image, Source
-    from facepipe.stages.photo import View
+    from facepipe.records import FaceRow, Source
 
 MOST_PICTURES = 32
 MOST_BYTES = 8 * 2**20
@@ -67,6 +65,7 @@ class PartExtractor:
         self._detector = _detector(config.detector, config.model, config.min_score, os.getpid())
         self._search = Search(config, self._detector, make_orientation(), watch)
         self._finder = FaceFinder(config, self._search, guard.on)
+        self._frames = FrameReader(config, self._detector, self._search, watch, guard.on)
         self._maker = RowMaker(config, self._finder, self._search, watch, guard.on)
         self._down = 0
 
@@ -160,7 +159,7 @@ class PartExtractor:
         last = -1
         try:
             with self._local_copy(source) as path:
-                for picture in self._frames(source, index, path):
+                for picture in self._frames.frames(source, index, path):
                     last = picture.frame_index
                     yield picture
         except ImageError as error:
@@ -168,77 +167,6 @@ class PartExtractor:
         except InputError as error:
             self._judge(error)
             yield failure_row(source, Status.READ_ERROR, str(error), last + 1)
-
-    def _frames(self, source: Source, index: int, path: str) -> Iterator[Picture]:
-        """The frames, their faces found; the whole video is turned from where one is found to lie on its side."""
-        frames = self._decoded(path, index)
-        seen, tracker, quarters, wanted = Seen(), self._tracker(), 0, 1
-        rest: list[tuple[int, Image]] = []
-        shape: tuple[int, ...] = ()
-        while True:
-            held, error = _take(frames, wanted, rest)
-            if held and held[0][1].shape != shape:
-                shape, tracker = held[0][1].shape, self._tracker()
-            views = [whole_view(image).turned(quarters) for _, image in held]
-            faces = self._tracked(views, tracker)
-            if views and not self._config.cropped and (more := self._turn_of(views, faces)):
-                quarters += more
-                views, tracker = [view.turned(more) for view in views], self._tracker()
-                faces = self._tracked(views, tracker)
-            for (frame, _), view, some in zip(held, views, faces, strict=True):
-                yield Picture(index, source, frame, view, seen, faces=some, refined=tracker is not None)
-            if error is not None:
-                raise error
-            if not held:
-                return
-            wanted = frames_held(held[0][1].nbytes, tracker.span if tracker is not None else MOST_PICTURES)
-
-    def _decoded(self, path: str, index: int) -> Iterator[tuple[int, Image]]:
-        """A video file's frames."""
-        frames = iter_frames(path, self._config.every, self._config.max_pixels)
-        while True:
-            self._guard.on(index)
-            self._watch.turn_to("decode")
-            found = next(frames, None)
-            if found is None:
-                return
-            yield found
-
-    def _tracked(self, views: Sequence[View], tracker: Tracker | None) -> Sequence[list[Found] | None]:
-        """The faces of frames: followed from frame to frame, or each frame's own; None for crops."""
-        if self._config.cropped:
-            return [None] * len(views)
-        if tracker is None:
-            return self._search.find(views, [self._config.min_face] * len(views))
-        self._watch.turn_to("track")
-        return [[Found(face) for face in faces] for faces in tracker.faces([view.image for view in views])]
-
-    def _turn_of(self, views: Sequence[View], faces: Sequence[list[Found] | None]) -> int:
-        """By how many quarters of a circle frames are to be turned so that faces stand upright; 0 where some do.
-
-        Faces are looked at until one stands upright; where none does, the frame in the middle is searched turned.
-        """
-        for view, some in zip(views, faces, strict=True):
-            good = self._search.good(some or [], view)
-            self._search.look([view], [good])
-            if any(one.upright for one in good):
-                return 0
-        best, turn = 0.0, 0
-        for quarters in QUARTERS:
-            view = views[len(views) // 2].turned(quarters)
-            [found] = self._search.find([view], [self._config.min_face])
-            good = self._search.good(found, view)
-            self._search.look([view], [good])
-            score = max((one.face.score for one in good if one.upright), default=0.0)
-            best, turn = (score, quarters) if score > best else (best, turn)
-        return turn
-
-    def _tracker(self) -> Tracker | None:
-        """What follows the faces of one video's frames; None where each frame is searched on its own."""
-        every = self._config.every
-        if not self._config.track or every > MOST_EVERY or self._config.cropped:
-            return None
-        return Tracker(self._detector, make_refiner(), self._config.min_face, self._config.min_score, SPAN // every)
 
     @contextmanager
     def _local_copy(self, source: Source) -> Iterator[str]:
@@ -264,22 +192,3 @@ def _as_video(source: Source) -> Source:
     """A file that was listed as a still."""
     name = posixpath.basename(source.path)
     return source._replace(is_video=True, video=f"{source.video}/{name}" if source.video else name)
-
-
-def _take(
-    frames: Iterator[tuple[int, Image]], count: int, rest: list[tuple[int, Image]]
-) -> tuple[list[tuple[int, Image]], ImageError | InputError | None]:
-    """Up to `count` frames of one size, and the error that came instead of the next one.
-
-    `rest` keeps a frame of another size for the next call.
-    """
-    taken = [rest.pop()] if rest else []
-    try:
-        while len(taken) < count and (frame := next(frames, None)) is not None:
-            if taken and frame[1].shape != taken[0][1].shape:
-                rest.append(frame)
-                break
-            taken.append(frame)
-    except (ImageError, InputError) as error:
-        return taken, error
-    return taken, None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from facepipe.detection import make_refiner, networks, runtime, weights
-from facepipe.detection.landmarks import build, cut, read
+from facepipe.detection.landmarks import MODEL, cut, read
+from facepipe.errors import WeightsError
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +98,30 @@ def test_the_graphs_are_the_network_of_the_weights(face, astronaut):
     patch = cut(astronaut, float(face.box[0]), float(face.box[1]), side)
     expected = _reference(patch.astype(np.float64), arrays)
     exact = runtime.open_session(networks.o_net(arrays)).run(None, {"pixels": cv2.dnn.blobFromImage(patch)})[0]
-    [lean] = runtime.Network(build(arrays), "O-Net").run(patch[None])
+    [lean] = runtime.Network(weights.read_packaged(MODEL), MODEL).run(patch[None])
     assert exact[0] == pytest.approx(expected, abs=1e-4)
     assert lean.shape == (1, 16)
     points, near = (np.reshape(read(out[0].tolist(), 0, 0, 1).landmarks, (5, 2)) for out in (exact, lean))
     assert 0 < np.linalg.norm(near - points, axis=1).max() < 0.003
     assert lean[0, 14:] == pytest.approx(expected[14:], abs=0.5)
+
+
+def test_the_packaged_network_is_what_the_script_makes():
+    """From the weights of the package `mtcnn`, to the last bit."""
+    made = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "build_landmarks.py"))
+    assert made["build"](weights.read_arrays(weights.O_NET)) == weights.read_packaged(MODEL)
+
+
+def test_what_is_no_network_is_refused():
+    """LiteRT's own complaint, in a sentence with the name; a file that is gone as well."""
+    with pytest.raises(WeightsError, match="a text is no TFLite model"):
+        runtime.Network(b"not a network", "a text")
+    with pytest.raises(WeightsError, match=r"none\.tflite is missing from the package: install facepipe again"):
+        weights.read_packaged("none.tflite")
+
+
+def test_without_litert_the_error_names_the_command(monkeypatch):
+    """What an import finds where it is broken or gone."""
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    with pytest.raises(WeightsError, match="pip install --force-reinstall ai-edge-litert"):
+        runtime.Network(b"", "a text")

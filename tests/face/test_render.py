@@ -28,7 +28,7 @@ def test_the_packaged_models_are_those_that_are_described():
     folder = render.HEAD.parent
     told = (folder / "MODELS.md").read_text(encoding="utf-8")
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "MODELS.md"}
-    own = {render.HEAD.name, orientation.WEIGHTS.name}
+    own = {render.HEAD.name, orientation.MODEL}
     assert own <= set(files)
     for name, content in files.items():
         assert re.search(rf"`{re.escape(name)}`[^#]*{hashlib.sha256(content).hexdigest()}", told), name

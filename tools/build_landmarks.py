@@ -1,23 +1,30 @@
-"""TFLite files from arrays, as far as the networks here need them.
+"""Makes `facepipe/models/landmarks.tflite`, O-Net in 8 bits, out of the weights in the package `mtcnn`.
 
-The format is that of `schema.fbs` in google-ai-edge/LiteRT: flatbuffers, whose numbers stand below. LiteRT's own module
-for it takes 150 ms to import, more than all networks together take to load.
+    python tools/build_landmarks.py
+
+The format is that of `schema.fbs` in google-ai-edge/LiteRT: flatbuffers, whose numbers stand below.
 """
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import flatbuffers
 import numpy as np
+from numpy.typing import NDArray
+
+from facepipe.detection import networks, weights
+from facepipe.detection.landmarks import MODEL, SIDE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
+Array = NDArray[np.float32]
 
-    Array = NDArray[np.float32]
-
+MADE = "67d54e210af3a2b632c9884f0dee9c9f83534b35cff2dc2c3dd46e298dc951e7"
+OUTPUT = Path(__file__).parents[1] / "facepipe" / "models" / MODEL
 SCHEMA = 3
 TYPES = {"float32": 0, "int32": 2, "int8": 9}
 CONV, DENSE, MAX_POOL, RESHAPE, PRELU = 3, 9, 17, 22, 54
@@ -163,3 +170,67 @@ class Graph:
         for offset in reversed(offsets):
             self._builder.PrependUOffsetTRelative(offset)
         return int(self._builder.EndVector())
+
+
+def for_pairs(kernel: Array) -> Array:
+    """A convolution of single pixels as one of pairs of neighbours in a row, of which it gives pairs.
+
+    Kernels for 8 bits take the channels of a pixel by the eight: three of them leave more of it idle than six do, which
+    costs the first layer a third of its time.
+
+    Args:
+        kernel: (3, 3, channels, outputs).
+
+    Returns:
+        (3, 2, 2 * channels, 2 * outputs), half of a pair after the other.
+    """
+    rows, columns, channels, outputs = kernel.shape
+    pairs = np.zeros((rows, 2, 2, channels, 2, outputs), np.float32)
+    for half in range(2):
+        for column in range(columns):
+            pairs[:, (half + column) // 2, (half + column) % 2, :, half] = kernel[:, column]
+    return pairs.reshape(rows, 2, 2 * channels, 2 * outputs)
+
+
+def build(arrays: Sequence[Array]) -> bytes:
+    """O-Net as a TFLite file.
+
+    The last layer stays exact: rounding its weights alone moves the landmarks by twice what all the others' does.
+
+    Args:
+        arrays: its 21 arrays, in the order of the Keras layers.
+
+    Returns:
+        A model from (n, 48, 48, 3) float32 RGB in 0..255 to (n, 16): what `networks.o_net` gives. Each square is turned
+        into 8 bits by its own values, so they don't change each other.
+    """
+    graph = Graph()
+    pixels = graph.value(1, SIDE, SIDE, 3)
+    kernel, bias = networks.first_layer(arrays)
+    value = graph.reshape(pixels, SIDE, SIDE // 2, 6)
+    value = graph.convolve(value, for_pairs(kernel.transpose(2, 3, 1, 0)), np.tile(bias, 2))
+    value = graph.prelu(value, np.tile(arrays[2].reshape(-1), 2))
+    value = graph.pool(graph.reshape(value, SIDE - 2, SIDE - 2, 32), 3, same=True)
+    value = graph.prelu(graph.convolve(value, arrays[3], arrays[4]), arrays[5])
+    value = graph.pool(value, 3)
+    value = graph.prelu(graph.convolve(value, arrays[6], arrays[7]), arrays[8])
+    value = graph.pool(value, 2)
+    value = graph.prelu(graph.convolve(value, arrays[9], arrays[10]), arrays[11])
+    hidden, bias, slope, *heads = arrays[12:]
+    # The package flattens (width, height, channels): its networks were trained on transposed images.
+    hidden = hidden.reshape(3, 3, 128, -1).swapaxes(0, 1).reshape(hidden.shape)
+    value = graph.prelu(graph.dense(graph.reshape(value, len(hidden)), hidden, bias), slope)
+    ends = np.concatenate(heads[0::2], axis=1), np.concatenate(heads[1::2])
+    return graph.serialize(pixels, graph.dense(value, *ends, exact=True))
+
+
+def main() -> None:
+    """Writes the file and says its SHA-256."""
+    model = build(weights.read_arrays(weights.O_NET))
+    OUTPUT.write_bytes(model)
+    digest = hashlib.sha256(model).hexdigest()
+    print(OUTPUT, digest, "as before" if digest == MADE else f"not as before: {MADE}")
+
+
+if __name__ == "__main__":
+    main()
