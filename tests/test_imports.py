@@ -33,7 +33,10 @@ ONLY_IN = {
 }
 FOR_TRAIN = {
     "facepipe",
-    *(f"facepipe.{name}" for name in ("errors", "media.stderr", "storage", "text", "storage.tfrecord")),
+    *(
+        f"facepipe.{name}"
+        for name in ("errors", "face.identity", "media.stderr", "storage", "text", "storage.tfrecord")
+    ),
 }
 
 

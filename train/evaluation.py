@@ -10,6 +10,7 @@ import numpy as np
 from train.data import fit_image, load_arrays, read_columns, read_examples, read_image
 from train.metrics.identity import MOST_TARGETS, identification, principal_components, similarities
 from train.metrics.images import bands_of, by_band, measures
+from train.metrics.recognition import embed, face_mask, face_measures, find_frame, find_landmarks
 from train.runs import REPORT
 from train.shards import ImageView, NoShards, View, find_shards, need, need_subset, shards_to_measure
 from train.summary import verdict, write_summary
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
 
 Table = dict[str, dict[str, Any]]
 CHUNK = 512
+MOST_JUDGED = 2000
+"""Pairs whose faces are judged by the identity embedding, which takes 5 ms for each answer."""
 
 
 def evaluate(run: Run, folder: str, subset: str, checkpoint: str, say: Callable[[str], None]) -> dict[str, Any]:
     """Measures a run and writes the report into it, named by `Run.report`; evaluation.json with the page that shows it.
 
     Reconstruction: the model, the mean training target, and the feature itself resized, each against the targets.
+    Recognition: whose face each answer shows, by facepipe's identity embedding.
     Identity: fingerprints, raw pixels, and PCA of the training targets at the same dimension.
 
     Args:
@@ -52,6 +56,7 @@ def evaluate(run: Run, folder: str, subset: str, checkpoint: str, say: Callable[
     columns = read_columns(shards, subset, ("feature_yaw", "target_angle"))
     bands, angles = bands_of(np.array(columns["feature_yaw"])), np.array(columns["target_angle"])
     mean, known = _training_targets(_taught_with(run, shards), view)
+    frame = find_frame(faces.images[2])
     report = {
         "checkpoint": checkpoint,
         "epoch": trained.state["best_epoch"] if checkpoint == "best" else len(trained.state["history"]),
@@ -60,7 +65,8 @@ def evaluate(run: Run, folder: str, subset: str, checkpoint: str, say: Callable[
         "pairs": len(faces),
         "identities": len(set(faces.identities.tolist())),
         "trained_on": count_trained(run, faces.identities.tolist()),
-        "reconstruction": _reconstruction(trained, faces, mean, bands),
+        "reconstruction": _reconstruction(trained, faces, mean, bands, frame),
+        "recognition": _recognition(trained, faces, mean, bands, angles, frame),
         "identity": _identity(trained, faces, angles, known, bands),
     }
     name = run.report(folder, subset, checkpoint)
@@ -109,10 +115,17 @@ def _training_targets(shards: Shards, view: View) -> tuple[NDArray[np.float32], 
     return (total / count / 255).astype(np.float32), np.stack(list(unique.values()))
 
 
-def _reconstruction(trained: Trained, faces: Arrays, mean: NDArray[np.float32], bands: NDArray[np.str_]) -> Table:
+def _reconstruction(
+    trained: Trained,
+    faces: Arrays,
+    mean: NDArray[np.float32],
+    bands: NDArray[np.str_],
+    frame: NDArray[np.float32],
+) -> Table:
     """The model's, the mean target's and the resized feature's measures, by yaw band."""
     features, targets, _ = faces.images
     size, channels = targets.shape[1], targets.shape[3]
+    face = face_mask(frame, size)
     found: dict[str, list[dict[str, NDArray[np.float64]]]] = {"model": [], "mean target": [], "feature resized": []}
     for start in range(0, len(faces), CHUNK):
         part = slice(start, start + CHUNK)
@@ -124,9 +137,35 @@ def _reconstruction(trained: Trained, faces: Arrays, mean: NDArray[np.float32], 
             "feature resized": resized.astype(np.float32) / 255,
         }
         for name, answer in answers.items():
-            found[name].append(measures(wanted, answer))
+            found[name].append(measures(wanted, answer) | face_measures(wanted, answer, face))
     joined = {name: {m: np.concatenate([part[m] for part in parts]) for m in parts[0]} for name, parts in found.items()}
     return {name: by_band(values, bands) for name, values in joined.items()}
+
+
+def _recognition(
+    trained: Trained,
+    faces: Arrays,
+    mean: NDArray[np.float32],
+    bands: NDArray[np.str_],
+    angles: NDArray[np.float64],
+    frame: NDArray[np.float32],
+) -> Table:
+    """Rank-1 and AUC of each answer as the face of its person, each person's most frontal target being the gallery."""
+    judged = np.linspace(0, len(faces) - 1, min(len(faces), MOST_JUDGED)).astype(int)
+    features, _, frontal = (images[judged] for images in faces.images)
+    chosen = _gallery(faces.identities, angles)
+    gallery = embed(faces.images[2][chosen], frame)
+    own = [find_landmarks(image) for image in features]
+    points = np.stack([frame if found is None else found for found in own])
+    vectors = {
+        "model": embed(trained.reconstruct(features), frame),
+        "feature": embed(features, frame),
+        "feature, aligned": embed(features, points),
+        "mean target": np.repeat(embed(mean[None], frame), len(judged), axis=0),
+        "target": embed(frontal, frame),
+    }
+    of, who = faces.identities[judged], faces.identities[chosen]
+    return {name: identification(found @ gallery.T, of, who, bands[judged]) for name, found in vectors.items()}
 
 
 def _identity(
@@ -160,14 +199,16 @@ def lines_of(report: dict[str, Any]) -> Iterator[str]:
     """The report as two tables for a terminal."""
     of = f"{report['pairs']:,} pairs of {tell_trained(report['identities'], report['trained_on'])}"
     yield f"{report['subset']}: {of if report['subset'] != 'train' else 'the training pairs themselves'}"
-    yield f"{'':<16} {'|yaw|':>7} {'images':>7} {'MSE':>8} {'MAE':>8} {'PSNR dB':>8} {'SSIM':>7}"
+    title = f"{'':<16} {'|yaw|':>7} {'images':>7} {'MSE':>8} {'MAE':>8} {'PSNR dB':>8} {'SSIM':>7}"
+    yield title + f" {'sharp':>6} {'no gain':>8}"
     for name, table in report["reconstruction"].items():
         for band, row in table.items():
             figures = f"{row['mse']:8.5f} {row['mae']:8.4f} {row['psnr']:8.2f} {row['ssim']:7.4f}"
+            figures += f" {row['sharpness']:6.2f} {row['gain_free']:8.5f}"
             yield f"{name:<16} {band:>7} {row['images']:>7,} {figures}"
-    yield f"{'':<16} {'|yaw|':>7} {'probes':>7} {'rank-1':>8} {'AUC':>8}"
-    for name, table in report["identity"].items():
-        title = f"{name} ({table['dimension']})"
+    yield f"{'whose face':<16} {'|yaw|':>7} {'probes':>7} {'rank-1':>8} {'AUC':>8}"
+    vectors = {f"{name} ({table['dimension']})": table for name, table in report["identity"].items()}
+    for title, table in (report["recognition"] | vectors).items():
         for band, row in table.items():
             if isinstance(row, dict):
                 yield f"{title:<16} {band:>7} {row['probes']:>7,} {row['rank1']:8.3f} {row['auc']:8.3f}"

@@ -30,6 +30,13 @@ RECONSTRUCTION_TERMS = (
     ("feature resized", "the side face itself, given as the answer"),
     ("MSE, MAE", "mean squared and mean absolute error of a pixel, 0 to 1: lower is better"),
     ("PSNR, SSIM", "the squared error in decibels, and likeness of structure up to 1: higher is better"),
+    ("sharpness", "mean gradient within the face against the target's: 1 is as sharp, a mean face has about 0.5"),
+    ("gain-free", "MSE within the face after the answer's best gain and offset: what light does not explain"),
+)
+RECOGNITION_TERMS = (
+    ("rank-1, AUC", "by facepipe's identity embedding, which no training here has seen, in one frame for all answers"),
+    ("feature", "the side face as it is; aligned: by its own landmarks"),
+    ("target", "the frontal face itself: the most that an answer can reach"),
 )
 IDENTITY_TERMS = (
     ("fingerprints", "the network's latent vectors; beside them the pixels, and PCA of the frontal faces"),
@@ -37,7 +44,10 @@ IDENTITY_TERMS = (
     ("rank-1", "share of the probes whose nearest frontal picture is of the right person"),
     ("AUC", "how often a picture of the same person is nearer than one of another: 0.5 by chance, 1 always"),
 )
+MEASURES = ("mse", "mae", "psnr", "ssim", "sharpness", "gain_free")
 NOBODY = f"Nobody was held back, so nothing tells what it has learned: {HOLD_BACK}."
+UNLIKE = 0.5
+"""Of the feature's rank-1: an answer that is recognised less often than that has lost the person."""
 LOSS = "Loss over epochs; level: that of the mean target, which takes no learning. Below it, something was learned."
 
 
@@ -48,7 +58,7 @@ def where_to_look(rows: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def verdict(report: dict[str, Any]) -> str:
-    """Whether the model's error is below that of an answer that takes no learning."""
+    """Whether the model's error is below that of an answer that takes no learning, and shows the person."""
     model, mean = (report["reconstruction"][name]["all"]["mse"] for name in ("model", "mean target"))
     figures = f"{model:.4f} against {mean:.4f}"
     if not model < mean:
@@ -60,7 +70,23 @@ def verdict(report: dict[str, Any]) -> str:
         return f"{told}, but it was taught with {report['trained_on']:,} of these people: that tells little of others."
     few = report["identities"] < FEW
     people = f"{report['identities']:,} {'person' if report['identities'] == 1 else 'people'}"
-    return f"{told}, on {people} it was not taught with{': so few that it may be chance' if few else ''}."
+    told = f"{told}, on {people} it was not taught with{': so few that it may be chance' if few else ''}."
+    return told + _likeness(report)
+
+
+def _likeness(report: dict[str, Any]) -> str:
+    """How often the answers are recognised; empty where it was not measured."""
+    if "recognition" not in report:
+        return ""
+    rank1 = {name: bands["all"]["rank1"] for name, bands in report["recognition"].items()}
+    model, feature, mean = (f"{100 * rank1[name]:.0f} %" for name in ("model", "feature", "mean target"))
+    sharp = f"{100 * report['reconstruction']['model']['all']['sharpness']:.0f} %"
+    lost = rank1["model"] < UNLIKE * rank1["feature"]
+    told = " But its faces are not those of the people: recognised" if lost else " Recognised"
+    return (
+        f"{told} (rank-1) are {model} of its faces, {feature} of the features, {mean} of mean faces; "
+        f"they are {sharp} as sharp as the targets."
+    )
 
 
 def write_summary(run: Run) -> None:
@@ -119,8 +145,13 @@ def _picture(path: Path, caption: str) -> str:
 def _tables(report: dict[str, Any]) -> list[str]:
     of = f"{report['pairs']:,} pairs of {report['identities']:,} people"
     rebuilt = [
-        (name, band, row["images"], row["mse"], row["mae"], row["psnr"], row["ssim"])
+        (name, band, row["images"], *(row.get(measure, "") for measure in MEASURES))
         for name, bands in report["reconstruction"].items()
+        for band, row in bands.items()
+    ]
+    recognised = [
+        (name, band, row["probes"], row["rank1"], row["auc"])
+        for name, bands in report.get("recognition", {}).items()
         for band, row in bands.items()
     ]
     known = [
@@ -134,7 +165,12 @@ def _tables(report: dict[str, Any]) -> list[str]:
         f"<h2>Reconstruction, {html.escape(report['subset'])}: {of}</h2>",
         by,
         _terms(RECONSTRUCTION_TERMS),
-        table(("answer", "yaw, degrees", "images", "MSE", "MAE", "PSNR, dB", "SSIM"), rebuilt),
+        table(
+            ("answer", "yaw, degrees", "images", "MSE", "MAE", "PSNR, dB", "SSIM", "sharpness", "gain-free"), rebuilt
+        ),
+        "<h2>Whose face it is</h2>",
+        _terms(RECOGNITION_TERMS),
+        table(("answer", "yaw, degrees", "probes", "rank-1", "AUC"), recognised),
         "<h2>Identification from one frontal picture each</h2>",
         _terms(IDENTITY_TERMS),
         table(("vectors", "yaw, degrees", "probes", "rank-1", "AUC"), known),

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import facepipe
 from facepipe.errors import InputError
 from train.losses import ms_ssim, ssim
 from train.metrics.identity import identification, principal_components, roc_auc, similarities
 from train.metrics.images import bands_of, by_band, mean_ms_ssim, measures, pairwise_distance
+from train.metrics.recognition import USUAL, embed, face_mask, face_measures, find_frame
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +144,27 @@ def test_one_picture():
     """There are no pairs of one."""
     with pytest.raises(InputError, match="2 pictures"):
         pairwise_distance(np.zeros((1, 16, 16, 3), np.uint8))
+
+
+def test_light_is_no_error_and_blur_is_less_sharp(lfw_faces):
+    """Another gain and offset leave nothing of the error and take of the sharpness their share; a mean face is blurred."""
+    faces = lfw_faces[:20, :, :, None].astype(np.float32) / 255
+    darker = face_measures(faces, 0.5 * faces + 0.2, np.ones((25, 25), bool))
+    assert darker["gain_free"] == pytest.approx(0, abs=1e-6)
+    assert darker["sharpness"] == pytest.approx(0.5, abs=1e-3)
+    mean = face_measures(faces, np.broadcast_to(faces.mean(axis=0), faces.shape), face_mask(USUAL, 25))
+    assert mean["sharpness"].mean() < 0.7
+    assert mean["gain_free"].min() > 1e-3
+
+
+def test_a_person_is_recognised_and_a_mean_face_is_nobody(astronaut):
+    """A photograph with some noise is nearest to itself, another face is far, in the frame that detection finds."""
+    crop = facepipe.detect(astronaut)[0].crop
+    frame = find_frame(np.repeat(crop[None], 6, axis=0))
+    assert np.abs(frame - USUAL).max() < 0.1
+    noisy = np.clip(crop + np.random.default_rng(0).normal(0, 8, crop.shape), 0, 255).astype(np.uint8)
+    same, mirrored, flat = (
+        embed(np.stack([noisy, crop[:, ::-1], np.full_like(crop, 120)]), frame) @ embed(crop[None], frame)[0]
+    )
+    assert same > 0.97
+    assert mirrored > 0.9 > flat

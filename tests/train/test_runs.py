@@ -385,6 +385,24 @@ def test_the_verdict_follows_the_figures(mse, people, subset, said):
     assert said in verdict({"reconstruction": rebuilt, "subset": subset, "identities": people})
 
 
+@pytest.mark.parametrize(
+    ("rank1", "said"), [(0.04, "But its faces are not those of the people: recognised"), (0.7, ". Recognised")]
+)
+def test_a_blurred_mean_is_told(rank1, said):
+    """A low error with nobody in it is said to be that."""
+    model = {"all": {"mse": 0.044, "sharpness": 0.46}}
+    faces = {"model": rank1, "feature": 0.8, "mean target": 0.02}
+    report = {
+        "reconstruction": {"model": model, "mean target": {"all": {"mse": 0.05}}},
+        "recognition": {name: {"all": {"rank1": value}} for name, value in faces.items()},
+        "subset": "validation",
+        "identities": 40,
+    }
+    told = verdict(report)
+    assert said in told
+    assert "80 % of the features, 2 % of mean faces; they are 46 % as sharp as the targets." in told
+
+
 def test_the_verdict_tells_that_people_were_trained_on():
     """Of other shards, some may be: a low error is none of strangers then."""
     rebuilt = {"model": {"all": {"mse": 0.04}}, "mean target": {"all": {"mse": 0.05}}}

@@ -378,6 +378,9 @@ def test_evaluation_with_known_answers(make_pairs, tmp_path, monkeypatch):
         assert (kind["all"]["probes"], kind["all"]["rank1"], kind["all"]["auc"]) == (16, 1, 1)
     assert json.loads((run.folder / "evaluation.json").read_text()) == report
     assert sum("feature resized" in line for line in lines_of(report)) == 4
+    assert (resized["all"]["sharpness"], resized["all"]["gain_free"]) == (pytest.approx(1), pytest.approx(0, abs=1e-9))
+    rank1 = {name: table["all"]["rank1"] for name, table in report["recognition"].items()}
+    assert (rank1["feature"], rank1["target"], rank1["mean target"]) == (1, 1, 0.25)
     with pytest.raises(UsageError, match=r"--subset is 'tset'; .* has train, validation"):
         evaluate(run, str(shards), "tset", "best", print)
 
