@@ -121,5 +121,23 @@ def main(workspace: Path) -> None:
     save("noise.jpg", [[(noisy(face, Noise(k, s)), f"{k} {s:g}"[:20]) for k in kinds] for s in (0.1, 0.3, 0.6)])
 
 
+def alignments() -> None:
+    """Writes align.jpg: scikit-image's astronaut, in the public domain, in every alignment; the last one cut off."""
+    import cv2
+    from skimage import data
+
+    from facepipe.detection import make_detector
+    from facepipe.face.alignment import align_face, cut_aligned
+
+    row = []
+    for align, top in (("box", 0), ("arcface", 0), ("ffhq", 0), ("ffhq", 60)):
+        image, detector = np.ascontiguousarray(data.astronaut()[top:]), make_detector("yunet")
+        face = detector.refine([image], detector.detect([image], 40))[0][0]
+        crop = cut_aligned(align, image, align_face(align, face, 0.0, 2 * CELL, 0.3), 2 * CELL)
+        row.append((Image.fromarray(cv2.cvtColor(crop, cv2.COLOR_BGRA2RGB)), align + ", cut off" * bool(top)))
+    save("align.jpg", [row])
+
+
 if __name__ == "__main__":
+    alignments()
     main(Path(sys.argv[1]))

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from facepipe.errors import UsageError
-from facepipe.options import Checked, PartOf, option, options_of
+from facepipe.options import Checked, PartOf, option, options_of, parse_align
 from facepipe.text import nearest
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ class ExtractConfig(Checked):
     min_score: float = option(0.7, "Lowest detector confidence, 0 to 1.", "Detection", low=0, high=1)
     crop_size: int = option(128, "Side of the square crops, in pixels.", "Detection", low=16, high=2048, metavar="PX")
     margin: float = option(0.3, "Margin around the face box on each side, as a fraction of its side.", "Detection", low=0, high=3)
+    align: str = option("box", "How a face lies in its crop: by its box and --margin; as InsightFace's or FFHQ's networks expect it; "
+                        "or onto the five points in a TOML file.", "Detection", metavar="box|arcface|ffhq|FILE", parse=parse_align, decides="given")
     face: str = option("identity", "Which face of an image to take: identity is the labelled or tracked one, else the most central and largest.",
                        "Detection", choices=("identity", "largest", "all"))
     cropped: bool = option(False, "The images are face crops already: keep them whole.", "Detection")
@@ -113,6 +115,12 @@ class ExtractConfig(Checked):
     max_pixels: int = option(200_000_000, "Refuse larger images.", "Machine", low=1, high=2**34, shown="200 million", metavar="N")
     max_failed: float = _machine(0.5, "Fail when more than this fraction of the images can't be read.", low=0, high=1)
     execution: Execution = _execution("engine", "scheduler", "retry_failed")
+
+    def __post_init__(self) -> None:
+        """Checks every option."""
+        super().__post_init__()
+        if self.cropped and self.align != "box":
+            raise UsageError("--cropped keeps pictures whole; leave out --align, or --cropped")
 
 
 @dataclass(frozen=True)
@@ -266,6 +274,6 @@ def settings_of(config: StageConfig) -> dict[str, Any]:
         value = getattr(config, f"resolved_{name}", getattr(config, name, None))
         if one.decides == "name" and value:
             value = PurePosixPath(value.replace("\\", "/")).name
-        if one.decides:
+        if one.decides and (one.decides != "given" or value != one.default):
             values[name] = list(value) if isinstance(value, tuple) else value
     return values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import tomllib
 from dataclasses import dataclass, field, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,8 @@ class Option:
     folder: str = ""
     """A path: its place in the workspace."""
     decides: str = "value"
-    """What of it decides the output's bytes: its `value`, of a path the file's `name` alone, or nothing."""
+    """What of it decides the output's bytes: its `value`, the value where it is `given` (so that what was made before
+    there was the option still fits), of a path the file's `name` alone, or nothing."""
     everyday: bool = False
     alone: bool = False
     """For the stage's own command: `run` does not take it."""
@@ -166,6 +168,36 @@ class PartOf:
     def __str__(self) -> str:
         """`3/10`, as on the command line."""
         return f"{self.k}/{self.n}"
+
+
+ALIGNMENTS = ("box", "arcface", "ffhq")
+_POINTS = "points:"
+
+
+def parse_align(value: object) -> str:
+    """One of ALIGNMENTS, or a TOML file's template as `points:SIDE,X,Y,...`, which is given back as it is.
+
+    Raises:
+        UsageError: no such file, or no template in it.
+    """
+    text = to_path("--align", value)
+    if text in ALIGNMENTS:
+        return text
+    try:
+        if text.startswith(_POINTS):
+            numbers = [float(number) for number in text.removeprefix(_POINTS).split(",")]
+        else:
+            with open(text, "rb") as file:
+                found = tomllib.load(file)
+            numbers = [float(found["size"]), *(float(number) for x, y in found["points"] for number in (x, y))]
+    except OSError as error:
+        raise UsageError(f"--align: {show(text)}: {error.strerror}; give box, arcface, ffhq or a TOML file") from None
+    except (ValueError, KeyError, TypeError):
+        numbers = []
+    if len(numbers) != 11 or not all(map(math.isfinite, numbers)) or numbers[0] <= 0:
+        how = "give `size = 112` and `points = [[38.3, 51.7], ...]`, five as the landmarks"
+        raise UsageError(f"--align: {show(text)} holds no template; {how}")
+    return _POINTS + ",".join(str(number).removesuffix(".0") for number in numbers)
 
 
 def to_type(name: str, kind: str, value: object) -> Any:

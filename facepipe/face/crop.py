@@ -98,6 +98,18 @@ def crop_similarity(box: Box | NDArray[np.float32], roll: float, size: int, marg
     )
 
 
+def fit_similarity(points: NDArray[np.float32], wanted: NDArray[np.float64]) -> Similarity:
+    """The similarity that brings points closest to where they are wanted, both (n, 2) px; of scale 0 for one place."""
+    source = np.asarray(points, np.float64).reshape(-1, 2)
+    centre, middle = source.mean(axis=0), wanted.mean(axis=0)
+    # Least squares with points as complex numbers: turn and scale are one factor.
+    here, there = (source - centre) @ [1, 1j], (wanted - middle) @ [1, 1j]
+    factor = np.vdot(here, there) / max(np.vdot(here, here).real, 1e-9)
+    cosine, sine = float(factor.real), float(-factor.imag)
+    right = float(middle[0] - cosine * centre[0] - sine * centre[1])
+    return Similarity(cosine, sine, right, float(middle[1] + sine * centre[0] - cosine * centre[1]))
+
+
 def cut_crop(image: Image, box: Box | NDArray[np.float32], roll: float, size: int, margin: float) -> Crop:
     """Cuts the head out, upright.
 
@@ -118,10 +130,10 @@ def cut_crop(image: Image, box: Box | NDArray[np.float32], roll: float, size: in
     return Crop(warp(image, similarity, size), similarity.scale)
 
 
-def warp(image: Image, similarity: Similarity, size: int) -> BgraImage:
+def warp(image: Image, similarity: Similarity, size: int, border: int = cv2.BORDER_REPLICATE) -> BgraImage:
     """What a similarity shows of an image (h, w, 3) uint8 RGB, `size` px square, as `cut_crop` samples it."""
     part, of_part = _part(image, similarity, size, max(int(1 / similarity.scale), 1))
-    return _sample(part, of_part, size)
+    return _sample(part, of_part, size, border)
 
 
 def _part(image: Image, similarity: Similarity, size: int, blocks: int) -> tuple[BgraImage, Similarity]:
@@ -163,18 +175,18 @@ def _span(centre: float, reach: float, length: int) -> tuple[int, int]:
     return start, max(int(centre + reach) + 1, start + 1)
 
 
-def _sample(source: BgraImage, similarity: Similarity, size: int) -> BgraImage:
+def _sample(source: BgraImage, similarity: Similarity, size: int, border: int) -> BgraImage:
     """The crop's pixels, bilinear from `source`, the mean of two samples where one would alias."""
     matrix = similarity.matrix
     if similarity.scale * TWO_SAMPLES_FROM > 1:
-        return _warp(source, matrix, size)
+        return _warp(source, matrix, size, border)
     quarter = np.array([[0.0, 0.0, 0.25], [0.0, 0.0, 0.25]])
-    one, other = _warp(source, matrix + quarter, size), _warp(source, matrix - quarter, size)
+    one, other = (_warp(source, matrix + shift, size, border) for shift in (quarter, -quarter))
     return np.asarray(cv2.addWeighted(one, 0.5, other, 0.5, 0), np.uint8)
 
 
-def _warp(source: BgraImage, matrix: NDArray[np.float64], size: int) -> BgraImage:
-    pixels = cv2.warpAffine(source, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+def _warp(source: BgraImage, matrix: NDArray[np.float64], size: int, border: int) -> BgraImage:
+    pixels = cv2.warpAffine(source, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(pixels, np.uint8)
 
 

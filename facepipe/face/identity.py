@@ -18,7 +18,7 @@ import numpy as np
 from facepipe.detection.networks import Graph, bytes_of, floats
 from facepipe.detection.runtime import open_session
 from facepipe.errors import WeightsError
-from facepipe.face.crop import Similarity, warp
+from facepipe.face.crop import fit_similarity, warp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,15 +86,7 @@ class IdentityNetwork:
 
 def cut_chip(image: Image, points: NDArray[np.float32]) -> Image:
     """What the network is shown, (150, 150, 3) uint8 RGB: the similarity that brings landmarks closest to POINTS."""
-    source = np.asarray(points, np.float64).reshape(5, 2)
-    centre, wanted = source.mean(axis=0), POINTS.mean(axis=0)
-    # Least squares with points as complex numbers: turn and scale are one factor.
-    here, there = (source - centre) @ [1, 1j], (POINTS - wanted) @ [1, 1j]
-    factor = np.vdot(here, there) / max(np.vdot(here, here).real, 1e-9)
-    cosine, sine = float(factor.real), float(-factor.imag)
-    right = float(wanted[0] - cosine * centre[0] - sine * centre[1])
-    down = float(wanted[1] + sine * centre[0] - cosine * centre[1])
-    return np.asarray(cv2.cvtColor(warp(image, Similarity(cosine, sine, right, down), SIDE), cv2.COLOR_BGRA2RGB))
+    return np.asarray(cv2.cvtColor(warp(image, fit_similarity(points, POINTS), SIDE), cv2.COLOR_BGRA2RGB))
 
 
 class _Value(NamedTuple):

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from facepipe.errors import ImageError
+from facepipe.face.alignment import align_face, cut_aligned
 from facepipe.face.association import best_overlap, choose_face, size_of
-from facepipe.face.crop import crop_similarity, cut_crop, encode_crop, sharpness
+from facepipe.face.crop import encode_crop, sharpness
 from facepipe.face.orientation import UNKNOWN
 from facepipe.records import Face, Status
 from facepipe.stages.facerows import face_row, failure_row, key_of
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from facepipe.config import ExtractConfig
     from facepipe.execution.stopwatch import Stopwatch
+    from facepipe.face.crop import Similarity
     from facepipe.records import FaceRow
     from facepipe.stages.finding import FaceFinder, Picture
     from facepipe.stages.photo import View
@@ -86,22 +88,25 @@ class RowMaker:
 
     def _ok_row(self, picture: Picture, index: int, one: Found) -> FaceRow:
         """The row of a face that has passed every limit, and the crop for it; why it is refused where it has not."""
-        view = picture.view
-        needed = view.reduction_needed(one.face.box, self._config.margin, self._config.crop_size)
+        view, size = picture.view, self._config.crop_size
+        needed = view.reduction_needed(size / self._aligned(one).scale, size)
         if picture.photo is not None and needed < view.reduction:
             one, view = self._closer(picture, one, needed)
         if picture.source.box is None and not self._search.good([one], view):
             return self._refused_row(picture, index, one, view)
         row = self._row(picture, index, Status.OK, one, view)
         self._watch.turn_to("crop")
-        tilt = one.orientation.tilt if one.orientation is not None and one.orientation.known else 0.0
-        size, margin = self._config.crop_size, self._config.margin
-        crop = cut_crop(view.image, one.face.box, tilt, size, margin)
-        row.crop_scale = crop.scale / view.scale
-        matrix = crop_similarity(one.face.box, tilt, size, margin).matrix @ view.from_file
-        row.transform = matrix.reshape(-1).tolist()
-        picture.crops.append((row, crop.bgra))
+        similarity = self._aligned(one)
+        row.crop_scale = similarity.scale / view.scale
+        row.transform = (similarity.matrix @ view.from_file).reshape(-1).tolist()
+        picture.crops.append((row, cut_aligned(self._config.align, view.image, similarity, size)))
         return row
+
+    def _aligned(self, one: Found) -> Similarity:
+        """From px of the view to px of the face's crop."""
+        config = self._config
+        tilt = one.orientation.tilt if one.orientation is not None and one.orientation.known else 0.0
+        return align_face(config.align, one.face, tilt, config.crop_size, config.margin)
 
     def _closer(self, picture: Picture, one: Found, reduction: int) -> tuple[Found, View]:
         """The same face in the picture read at a larger size, found anew where it is found there."""

@@ -128,12 +128,12 @@ class View(NamedTuple):
         ratio = np.array([x1 / x2, y1 / y2], np.float32)
         return Face((face.box.reshape(2, 2) * ratio).reshape(4), face.landmarks * ratio, face.score)
 
-    def reduction_needed(self, box: np.ndarray, margin: float, crop_size: int) -> int:
-        """The strongest reduction at which a crop of this face is hardly enlarged, if at all."""
+    def reduction_needed(self, side: float, crop_size: int) -> int:
+        """The strongest reduction at which a crop of so many px of the view is hardly enlarged, if at all."""
         if self.reduction == 1:
             return 1
-        side = float(max(box[2] - box[0], box[3] - box[1])) * (1 + 2 * margin) * self.scale
-        return next((r for r in REDUCTIONS if r <= self.reduction and ENLARGED * side / r >= crop_size), 1)
+        full = side * self.scale
+        return next((r for r in REDUCTIONS if r <= self.reduction and ENLARGED * full / r >= crop_size), 1)
 
 
 def whole_view(image: Image) -> View:

@@ -232,7 +232,7 @@ def _facts(
     made = sum(report.counts.values())
     cut = settings_or_none(inputs.faces.place) or {}
     return {
-        "crops": {name: cut[name] for name in ("margin", "cropped") if name in cut},
+        "crops": {name: cut[name] for name in ("margin", "cropped", "align") if name in cut},
         "identities": identities,
         "lengths": {split.name: list(split.shard_lengths) for split in splits},
         "examples_per_second": round(made / max(report.wall_s, 1e-9), 1),

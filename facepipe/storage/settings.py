@@ -121,9 +121,10 @@ def is_older(place: Place) -> bool:
 
 def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """One `--option old -> new` for every setting that differs, `name: old -> new` where no option sets it."""
-    old, new = _flatten(before), _flatten(after)
     stage = stage_of(after).partition(" ")[0]
     options = options_of(CONFIGS[stage]) if stage in CONFIGS else {}
+    unsaid = {name: one.default for name, one in options.items() if one.decides == "given"}
+    old, new = unsaid | _flatten(before), unsaid | _flatten(after)
     return [
         _tell(name, options.get(name), old.get(name), new.get(name))
         for name in sorted(old.keys() | new.keys())

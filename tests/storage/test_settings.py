@@ -83,6 +83,7 @@ def test_every_option_is_named_as_on_the_command_line(stage):
         ("extract", {"track": False}, "--track -> --no-track"),
         ("extract", {"cropped": True}, "--cropped not given -> --cropped"),
         ("extract", {"margin": 0.0}, "--margin 0.3 -> 0"),
+        ("extract", {"align": "arcface"}, "--align box -> arcface"),
         ("split", {"validation": 0}, "--validation 0.1 -> 0"),
         ("split", {"test": 0.5}, "--test 0 -> 0.5"),
         ("shard", {"noise": []}, "--noise gaussian:0.03,0.06,0.09,0.1 -> none"),
