@@ -56,8 +56,8 @@ def encode_person(person: int, pictures: list[np.ndarray]) -> list[bytes]:
 def make_faces(output: str, images: int, pictures: list[np.ndarray]) -> None:
     """Writes the parts. Each crop ends in a few bytes of its own, so that no two are equal."""
     from facepipe.records import FaceRow
-    from facepipe.stages.partlist import describe, write_list
     from facepipe.storage import parquet, place
+    from facepipe.storage.partlist import describe, write_list
     from facepipe.storage.settings import write_settings
 
     out, rng = place(output), np.random.default_rng(0)

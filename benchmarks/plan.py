@@ -57,9 +57,9 @@ def make_parts(images: str, output: str) -> None:
     from facepipe.config import ExtractConfig
     from facepipe.inputs import list_sources
     from facepipe.stages import extract
-    from facepipe.stages.extract_output import finish, prepare
-    from facepipe.stages.partlist import describe
+    from facepipe.stages.extraction.output import finish, prepare
     from facepipe.storage import parquet, place
+    from facepipe.storage.partlist import describe
 
     with tempfile.TemporaryDirectory() as small:
         extract.run(ExtractConfig(input=images, output=small, limit=1), extract_progress())

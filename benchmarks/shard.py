@@ -66,8 +66,8 @@ def make_workspace(folder: str, frames: int) -> None:
     """Faces of 20 frames a person in parts of 512, targets and pairs."""
     from facepipe.api import select, split
     from facepipe.records import FaceRow
-    from facepipe.stages.partlist import describe, write_list
     from facepipe.storage import parquet, place
+    from facepipe.storage.partlist import describe, write_list
     from facepipe.storage.settings import write_settings
 
     pictures, faces = crops(), place(f"{folder}/faces")

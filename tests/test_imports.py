@@ -105,7 +105,7 @@ def test_train_uses_the_public_names(path):
 
 def test_stages_know_nothing_of_processes():
     """A stage hands numbers to `execution` and never starts a process itself."""
-    for path in (ROOT / "facepipe" / "stages").glob("*.py"):
+    for path in (ROOT / "facepipe" / "stages").rglob("*.py"):
         assert not tops(path) & {"multiprocessing", "subprocess", "joblib", "dask", "distributed"}, path.name
 
 

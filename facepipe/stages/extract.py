@@ -12,12 +12,12 @@ from facepipe.execution import run_parts
 from facepipe.inputs import describe, list_sources
 from facepipe.inputs.plan import Plan, make_plan, settings_hash
 from facepipe.records import StageReport, Status
-from facepipe.stages.extract_output import finish, finished_parts, foresee, listed_parts, prepare, unfinish
-from facepipe.stages.extract_part import ExtractJob
-from facepipe.stages.partlist import IMAGES, Part
+from facepipe.stages.extraction.output import finish, finished_parts, foresee, listed_parts, prepare, unfinish
+from facepipe.stages.extraction.part import ExtractJob
+from facepipe.stages.extraction.tally import Tally
 from facepipe.stages.runfile import run_or_empty, write_run_file
-from facepipe.stages.tally import Tally
 from facepipe.storage import place, share_lock
+from facepipe.storage.partlist import IMAGES, Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,8 +10,8 @@ import numpy as np
 
 from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError
 from facepipe.inputs.plan import planned_names
-from facepipe.stages.partlist import Part, read_list
 from facepipe.storage import parquet, place, tables
+from facepipe.storage.partlist import Part, read_list
 from facepipe.storage.settings import NAME, settings_or_none
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from facepipe.errors import DamagedFile
 from facepipe.execution import Guard, PartReport, run_parts
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.records import Status
-from facepipe.stages.scratch import load, store
 from facepipe.storage import parquet, place
+from facepipe.storage.scratch import load, store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

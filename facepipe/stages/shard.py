@@ -24,7 +24,6 @@ from facepipe.records import StageReport, Status
 from facepipe.stages.faces import read_columns
 from facepipe.stages.output import INPUTS, Output, foresee, open_output
 from facepipe.stages.runfile import write_run_file
-from facepipe.stages.scratch import store
 from facepipe.stages.sharding.datacard import CARD, encode_card
 from facepipe.stages.sharding.inputs import Inputs, open_inputs
 from facepipe.stages.sharding.order import Examples
@@ -32,6 +31,7 @@ from facepipe.stages.sharding.pixels import NEEDED, PixelsJob, is_whole
 from facepipe.stages.sharding.plan import ShardPlan, make_plan
 from facepipe.stages.sharding.records import RecordsJob
 from facepipe.storage import place, tables
+from facepipe.storage.scratch import store
 from facepipe.storage.settings import settings_or_none
 from facepipe.storage.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, is_shard, shard_name
 

@@ -304,7 +304,7 @@ def parent_of(pid: int) -> int:
 def test_what_a_task_carries_is_small():
     """Part number, paths and settings: under a kilobyte."""
     from facepipe.config import ExtractConfig
-    from facepipe.stages.extract_part import ExtractJob
+    from facepipe.stages.extraction.part import ExtractJob
 
     job = ExtractJob(ExtractConfig(input="/data/some/folder/images", output="/data/some/folder/faces"), "0" * 64)
     assert len(pickle.dumps((12345, job, 60.0, "0" * 32, "/data/some/folder", "0.1.0"))) < 1000

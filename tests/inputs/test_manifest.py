@@ -12,7 +12,7 @@ from pyarrow import parquet
 from facepipe.config import ExtractConfig
 from facepipe.errors import UsageError
 from facepipe.inputs import list_sources
-from facepipe.stages.facerows import key_of
+from facepipe.stages.extraction.facerows import key_of
 from facepipe.storage import place
 
 

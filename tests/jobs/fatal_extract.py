@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from parts_of_text import meet
 
-from facepipe.stages import extract_rows
-from facepipe.stages.extract_part import ExtractJob
+from facepipe.stages.extraction import rows
+from facepipe.stages.extraction.part import ExtractJob
 
 if TYPE_CHECKING:
     from facepipe.execution import Guard, PartReport
@@ -17,7 +17,7 @@ MARK = b"MEET:"
 """At the end of a JPEG file, followed by what shall happen: decoders don't read there."""
 
 
-class MarkedPhoto(extract_rows.Photo):
+class MarkedPhoto(rows.Photo):
     """Decodes a photograph as ever, unless it is marked."""
 
     def __init__(self, data: bytes, max_pixels: int) -> None:
@@ -32,5 +32,5 @@ class FatalExtractJob(ExtractJob):
     """Makes parts as `ExtractJob` does."""
 
     def __call__(self, number: int, guard: Guard) -> PartReport:
-        extract_rows.Photo = MarkedPhoto
+        rows.Photo = MarkedPhoto
         return ExtractJob.__call__(self, number, guard)

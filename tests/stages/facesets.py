@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from facepipe.records import FaceRow
-from facepipe.stages.partlist import describe, write_list
 from facepipe.storage import parquet, place
 from facepipe.storage.checksums import write_checksums
+from facepipe.storage.partlist import describe, write_list
 from facepipe.storage.settings import write_settings
 
 

@@ -15,11 +15,11 @@ from facepipe.detection import make_detector
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.face.orientation import make_orientation
 from facepipe.records import Source
-from facepipe.stages.cutting import RowMaker
-from facepipe.stages.finding import FaceFinder, Picture
-from facepipe.stages.photo import Photo
-from facepipe.stages.searching import Search
-from facepipe.stages.seen import Seen
+from facepipe.stages.extraction.cutting import RowMaker
+from facepipe.stages.extraction.finding import FaceFinder, Picture
+from facepipe.stages.extraction.photo import Photo
+from facepipe.stages.extraction.searching import Search
+from facepipe.stages.extraction.seen import Seen
 
 FACE_PX = 108
 """The longer side of the astronaut's face in a picture of 512 px."""

@@ -12,8 +12,8 @@ from skimage import data
 from facepipe.config import Execution, ExtractConfig
 from facepipe.execution.progress import QuietProgress
 from facepipe.stages import extract
-from facepipe.stages.photo import whole_view
-from facepipe.stages.seen import Seen
+from facepipe.stages.extraction.photo import whole_view
+from facepipe.stages.extraction.seen import Seen
 from facepipe.storage import parquet, place
 
 LEFT, MIDDLE = (20, 120, 380), (230, 10, 520)

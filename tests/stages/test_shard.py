@@ -18,9 +18,9 @@ from facepipe.dataset.noise import Noise, add_noise
 from facepipe.dataset.seeding import Draws
 from facepipe.errors import DamagedFile, Incomplete, InputError, SettingsChanged, UsageError
 from facepipe.execution.progress import QuietProgress
-from facepipe.stages import scratch, select, shard, split, verify
+from facepipe.stages import select, shard, split, verify
 from facepipe.stages.sharding import order, pixels, plan, records
-from facepipe.storage import place
+from facepipe.storage import place, scratch
 from facepipe.storage.checksums import read_checksums
 from facepipe.storage.tfds import VERSION
 from facepipe.storage.tfrecord import decode_example, read_records

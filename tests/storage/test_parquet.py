@@ -17,8 +17,8 @@ import pytest
 
 from facepipe.errors import DamagedFile
 from facepipe.records import FaceRow, Source
-from facepipe.stages.partlist import describe, read_list, write_list
 from facepipe.storage import parquet, place, tables
+from facepipe.storage.partlist import describe, read_list, write_list
 
 
 @pytest.fixture

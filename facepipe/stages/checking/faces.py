@@ -9,9 +9,9 @@ from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.inputs.plan import PLAN_FILE, planned_names
 from facepipe.records import Status
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
-from facepipe.stages.partlist import read_list
 from facepipe.stages.runfile import run_or_empty
 from facepipe.storage import parquet
+from facepipe.storage.partlist import read_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,8 +15,8 @@ from facepipe.errors import AS_BEFORE, DamagedFile
 from facepipe.execution import Guard, PartReport
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.records import Status
-from facepipe.stages.scratch import load
 from facepipe.storage import parquet, place
+from facepipe.storage.scratch import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

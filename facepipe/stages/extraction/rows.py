@@ -15,13 +15,13 @@ from facepipe.errors import ImageError, InputError, OutputError, StorageDown
 from facepipe.face.orientation import make_orientation
 from facepipe.media.signatures import VIDEO, sniff
 from facepipe.records import Status
-from facepipe.stages.cutting import RowMaker
-from facepipe.stages.extract_frames import FrameReader
-from facepipe.stages.facerows import failure_row
-from facepipe.stages.finding import FaceFinder, Picture
-from facepipe.stages.photo import Photo
-from facepipe.stages.searching import Search
-from facepipe.stages.seen import Seen
+from facepipe.stages.extraction.cutting import RowMaker
+from facepipe.stages.extraction.facerows import failure_row
+from facepipe.stages.extraction.finding import FaceFinder, Picture
+from facepipe.stages.extraction.frames import FrameReader
+from facepipe.stages.extraction.photo import Photo
+from facepipe.stages.extraction.searching import Search
+from facepipe.stages.extraction.seen import Seen
 from facepipe.storage import place, read_ahead
 from facepipe.text import printable
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facepipe.records import Box, Image
-    from facepipe.stages.photo import View
+    from facepipe.stages.extraction.photo import View
 
 CELLS = 8
 """A picture is remembered by the gray of 8x8 cells."""

@@ -8,10 +8,10 @@ from facepipe.detection import make_refiner
 from facepipe.detection.tracking import MOST_EVERY, SPAN, Tracker, frames_held
 from facepipe.errors import ImageError, InputError
 from facepipe.media.video import iter_frames
-from facepipe.stages.finding import QUARTERS, Picture
-from facepipe.stages.photo import whole_view
-from facepipe.stages.searching import Found
-from facepipe.stages.seen import Seen
+from facepipe.stages.extraction.finding import QUARTERS, Picture
+from facepipe.stages.extraction.photo import whole_view
+from facepipe.stages.extraction.searching import Found
+from facepipe.stages.extraction.seen import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from facepipe.detection import Detector
     from facepipe.execution.stopwatch import Stopwatch
     from facepipe.records import Image, Source
-    from facepipe.stages.photo import View
-    from facepipe.stages.searching import Search
+    from facepipe.stages.extraction.photo import View
+    from facepipe.stages.extraction.searching import Search
 
 MOST_FRAMES = 32
 """Held at once where faces are not followed."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from facepipe.execution import PartReport
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.inputs.plan import read_part
-from facepipe.stages.extract_rows import PartExtractor
-from facepipe.stages.partlist import IMAGES
+from facepipe.stages.extraction.rows import PartExtractor
 from facepipe.storage import parquet, place
+from facepipe.storage.partlist import IMAGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

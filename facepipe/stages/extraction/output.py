@@ -10,10 +10,10 @@ from facepipe.errors import DamagedFile, SettingsChanged
 from facepipe.execution.cores import usable_cores
 from facepipe.inputs.plan import INPUT_KEYS, PLAN_FILE, Changes, changes_since, write_plan
 from facepipe.stages.output import refuse_foreign
-from facepipe.stages.partlist import Part, describe, read_list, write_list
 from facepipe.stages.runfile import RUN_FILE
 from facepipe.storage import in_order, parquet
 from facepipe.storage.checksums import CHECKSUMS, file_sha256, write_checksums
+from facepipe.storage.partlist import Part, describe, read_list, write_list
 from facepipe.storage.settings import NAME, check_settings, digest_settings, is_older, settings_or_none, write_settings
 
 if TYPE_CHECKING:

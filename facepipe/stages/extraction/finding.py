@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from facepipe.errors import ImageError
 from facepipe.face.association import best_overlap, choose_face, size_of
-from facepipe.stages.facerows import failure_row
+from facepipe.stages.extraction.facerows import failure_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from facepipe.config import ExtractConfig
     from facepipe.records import BgraImage, FaceRow, Source
-    from facepipe.stages.photo import Photo, View
-    from facepipe.stages.searching import Found, Search
-    from facepipe.stages.seen import Seen
+    from facepipe.stages.extraction.photo import Photo, View
+    from facepipe.stages.extraction.searching import Found, Search
+    from facepipe.stages.extraction.seen import Seen
 
 QUARTERS = (2, 1, 3)
 """By how many quarters of a circle a picture without an upright face is turned, to be searched again."""

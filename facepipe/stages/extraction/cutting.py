@@ -14,9 +14,9 @@ from facepipe.face.association import best_overlap, choose_face, size_of
 from facepipe.face.crop import encode_crop, sharpness
 from facepipe.face.orientation import UNKNOWN
 from facepipe.records import Face, Status
-from facepipe.stages.facerows import face_row, failure_row, key_of
-from facepipe.stages.photo import whole_view
-from facepipe.stages.searching import Found
+from facepipe.stages.extraction.facerows import face_row, failure_row, key_of
+from facepipe.stages.extraction.photo import whole_view
+from facepipe.stages.extraction.searching import Found
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from facepipe.execution.stopwatch import Stopwatch
     from facepipe.face.crop import Similarity
     from facepipe.records import FaceRow
-    from facepipe.stages.finding import FaceFinder, Picture
-    from facepipe.stages.photo import View
-    from facepipe.stages.searching import Search
+    from facepipe.stages.extraction.finding import FaceFinder, Picture
+    from facepipe.stages.extraction.photo import View
+    from facepipe.stages.extraction.searching import Search
 
 CROPPED_BORDER = 0.25
 """Room put around pictures that are face crops already, as a share of their side: detectors want to see some."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from facepipe.config import ExtractConfig
     from facepipe.inputs.plan import Plan
-    from facepipe.stages.partlist import Part
+    from facepipe.storage.partlist import Part
 
 
 class Tally:

@@ -8,7 +8,7 @@ from facepipe.records import FaceRow
 
 if TYPE_CHECKING:
     from facepipe.records import Face, Pose, Source
-    from facepipe.stages.photo import View
+    from facepipe.stages.extraction.photo import View
 
 
 def failure_row(source: Source, status: str, message: str, frame_index: int | None = None) -> FaceRow:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from facepipe.execution.stopwatch import Stopwatch
     from facepipe.face.orientation import Orientation, OrientationNetwork
     from facepipe.records import Box, Source
-    from facepipe.stages.photo import Photo, View
+    from facepipe.stages.extraction.photo import Photo, View
 
 LOOK_AGAIN_PX = 96
 """Side to which a box is brought whose surroundings are searched alone."""
