@@ -81,9 +81,6 @@ def command_section(program: str, name: str, command: Any) -> str:
         lines += [f"| {title.lower()} | meaning |", "| --- | --- |"]
         lines += [f"| `{_cell(names)}` | {_cell(text).replace('<', '&lt;')} |" for names, text in map(_shown, rows)]
         lines.append("")
-    if command.epilog:
-        told = " ".join(command.epilog.removeprefix("\b").split())
-        lines += ["", re.sub(r"(--[\w-]+ [\w.,-]*\w)", r"`\1`", told)]
     return "\n".join([*lines, ""])
 
 

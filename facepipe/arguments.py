@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +20,8 @@ from facepipe.options import EVERYDAY, GROUPS, Option, options_of
 from facepipe.text import nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
 TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "tuple[str, ...]": list[str]}
 """Kind of an option -> what typer makes of its text; any other is a text."""
@@ -64,14 +66,18 @@ def add_command(
     go: Callable[[Common, dict[str, Any]], None],
     *,
     without: tuple[str, ...] = (),
+    shown: Mapping[str, Any] | None = None,
+    hidden: bool = False,
 ) -> None:
     """Adds a command that takes the options of config classes, less those named in `without`.
 
     Of several stages the command takes neither the paths nor shows what is for a stage alone. It calls `go` with what
-    is common to all commands, and the other options by field; None is one that was not given.
+    is common to all commands, and the other options by field; None is one that was not given. `shown` are defaults for
+    the help alone; a hidden command is not listed.
     """
     among_others = len(kinds) > 2
     taken = [one for one in options_of(*kinds).values() if one.field not in without]
+    taken = [replace(one, default=shown[one.field]) if shown and one.field in shown else one for one in taken]
     parameters = [
         _parameter(one, hidden=bool(one.retired) or (one.alone and among_others))
         for one in taken
@@ -84,7 +90,7 @@ def add_command(
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
-    app.command(name, cls=Command, help=inspect.cleandoc(text or ""))(command)
+    app.command(name, cls=Command, help=inspect.cleandoc(text or ""), hidden=hidden)(command)
 
 
 def _parameter(option: Option, *, hidden: bool) -> inspect.Parameter:
@@ -99,13 +105,13 @@ def _parameter(option: Option, *, hidden: bool) -> inspect.Parameter:
         "rich_help_panel": EVERYDAY if option.everyday else option.group,
     }
     declared = typer.Argument(**shown) if option.argument else typer.Option(*option.flags, **shown)
-    kind: Any = TYPES.get(option.kind, str) | None
+    kind: Any = TYPES.get(option.kind, str)
     required = option.argument and option.default is None
     return inspect.Parameter(
         option.field,
         inspect.Parameter.KEYWORD_ONLY,
         default=inspect.Parameter.empty if required else None,
-        annotation=Annotated[str if required else kind, declared],
+        annotation=Annotated[kind if required else kind | None, declared],
     )
 
 
@@ -143,14 +149,17 @@ def help_groups(command: Any, context: Any) -> dict[str, list[tuple[str, str]]]:
     return {title: rows for title, rows in groups.items() if rows}
 
 
-def run_app(app: typer.Typer) -> None:
-    """Runs the command line; a known error becomes one line and its exit code."""
+def run_app(app: typer.Typer, guard: Callable[[], AbstractContextManager[object]] | None = None) -> None:
+    """Runs the command line; a known error becomes one line and its exit code.
+
+    `guard` handles signals in its own way; else they raise `Interrupted`.
+    """
     from facepipe.execution import interruptible
 
     # Before the command line is read: what is wrong with it is told in this format too.
     set_log_format("json" if re.search(r"\0--log-format[=\0]json\0", "\0".join([*sys.argv, ""])) else "text")
     try:
-        with interruptible():
+        with (guard or interruptible)():
             code = app(standalone_mode=False)
     except Interrupted as error:
         _complain(str(error) or "stopped", error.exit_code)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EVERYDAY = "Everyday options"
-GROUPS = (EVERYDAY, "Input", "Detection", "Target", "Subsets", "Shards", "Machine")
+GROUPS = (EVERYDAY, "Input", "Detection", "Target", "Subsets", "Shards", "Network", "Training", "Samples", "Machine")
 """The groups of the help, in its order."""
 
 
@@ -71,7 +71,9 @@ class Option:
             return self.shown or f"DATA/{self.folder}"
         if self.kind == "bool":
             return self.shown_value(self.default).removeprefix("--") if self.negative else ""
-        return f"{self.default:g}" if self.kind in ("int", "float") else str(self.default or "")
+        if isinstance(self.default, tuple):
+            return ",".join(map(str, self.default))
+        return f"{self.default:.10g}" if self.kind in ("int", "float") else str(self.default or "")
 
     def shown_value(self, value: Any) -> str:
         """A value as the command line has it; one that stands for none, as the help says it."""
@@ -93,14 +95,18 @@ class Option:
         if self.names and flag not in self.names:
             flag = self.names[0]
         value = self.default if value is None else self.parse(value) if self.parse else to_type(flag, self.kind, value)
-        if self.choices and value not in (*self.choices, self.default):
-            raise UsageError(f"{flag} is {value!r}; {nearest(value, self.choices, 0.7)}")
-        if isinstance(value, int | float) and value != self.default and not self.low <= value <= self.high:
-            limits = (
-                f"lie between {self.low:g} and {self.high:g}" if self.high < math.inf else f"be {self.low:g} or more"
-            )
-            raise UsageError(f"{flag} is {value:g}; it must {limits}")
+        if value != self.default:
+            for each in value if isinstance(value, tuple) else (value,):
+                self._check(flag, each)
         return value
+
+    def _check(self, flag: str, value: Any) -> None:
+        if self.choices and value not in self.choices:
+            raise UsageError(f"{flag} is {value!r}; {nearest(value, self.choices, 0.7)}")
+        if isinstance(value, int | float) and not self.low <= value <= self.high:
+            between = f"lie between {self.low:.10g} and {self.high:.10g}"
+            limits = between if self.high < math.inf else f"be {self.low:g} or more"
+            raise UsageError(f"{flag} is {value:.10g}; it must {limits}")
 
 
 def option(default: Any, help: str, group: str, **facts: Any) -> Any:  # noqa: A002 - the word of every such library
@@ -201,7 +207,7 @@ def parse_align(value: object) -> str:
 
 
 def to_type(name: str, kind: str, value: object) -> Any:
-    """The value as `int`, `float`, `bool`, `str` or `tuple[str, ...]`, where it can only mean one thing.
+    """The value as the type of that name (a tuple of texts or of whole numbers too), where it can only mean one thing.
 
     Numbers of NumPy are numbers, 64.0 is a whole number, one text is a list of one; texts are no numbers, and 1 is not
     True.
@@ -243,9 +249,16 @@ def _to_texts(value: Any) -> tuple[str, ...]:
     return tuple(texts)
 
 
+def _to_wholes(value: Any) -> tuple[int, ...]:
+    if isinstance(value, str):
+        value = [int(item) for item in value.split(",") if item not in {"", "none"}]
+    return tuple(_to_whole(item) for item in (value if isinstance(value, list | tuple) else [value]))
+
+
 _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "int": (_to_whole, "a whole number"),
     "float": (_to_number, "a number"),
     "bool": (_to_flag, "True or False"),
     "tuple[str, ...]": (_to_texts, "a text or a list of texts"),
+    "tuple[int, ...]": (_to_wholes, "a whole number or several, such as 8,16"),
 }

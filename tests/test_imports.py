@@ -35,7 +35,10 @@ FOR_TRAIN = {
     "facepipe",
     *(
         f"facepipe.{name}"
-        for name in ("errors", "face.identity", "media.stderr", "storage", "text", "storage.tfrecord")
+        for name in (
+            *("arguments", "config", "errors", "execution.progress", "face.identity", "media.stderr", "options"),
+            *("storage", "storage.tfrecord", "text"),
+        )
     ),
 }
 

@@ -1,243 +1,290 @@
-"""`python -m train`, also called `facepipe-train`: options -> configuration -> training or a look at what was trained.
+"""`python -m train`, also called `facepipe-train`: a class a command, as in `facepipe.cli`; `go` is what it does.
 
-Keras reads its backend when it is imported: everything heavy is imported inside the commands, after `backend.choose`.
+Keras reads its backend when it is imported: everything heavy is imported inside `go`, after `backend.choose`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
-import typer
-
 import facepipe
-from facepipe.errors import FacepipeError, InputError, UsageError
+from facepipe.arguments import add_command, make_app, run_app
+from facepipe.config import Common, make_config
+from facepipe.errors import InputError, UsageError
+from facepipe.execution.progress import say
+from facepipe.options import Checked, option
 from facepipe.storage import place
-from facepipe.text import printable
-from train import start
-from train.arguments import (
-    CheckpointOption,
-    CountOption,
-    EncoderOption,
-    FacesOption,
-    FileOption,
-    FormatOption,
-    GridOption,
-    ImagesArgument,
-    InceptionOption,
-    LabelOption,
-    OutputOption,
-    PairsOption,
-    RunArgument,
-    SeedOption,
-    ShardsOption,
-    StepsOption,
-    SubsetOption,
-    TruncationOption,
-    WorkspaceOption,
-    tell_fields,
-    training_options,
-)
-from train.config import AutoencoderConfig
+from train import presets, start
+from train.config import FOUND, AutoencoderConfig, TrainConfig
 from train.gan.config import GanConfig
 from train.interruption import end_when_interrupted
 
-AUTOENCODER, GAN = "frontal-1", "dcgan"
-"""The presets that are trained unless another is given."""
-app = typer.Typer(
-    name="python -m train",
-    help="Autoencoders that turn a side face to the front, and GANs that make faces up, taught on facepipe's shards.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+COMMANDS: dict[str, tuple[type[TrainConfig], str]] = {
+    "autoencoder": (AutoencoderConfig, "frontal-1"),
+    "gan": (GanConfig, "dcgan"),
+    "dcgan": (GanConfig, "dcgan"),
+}
+"""Those that train, each with the preset that is trained unless another is given; dcgan is gan's earlier name."""
+app = make_app(
+    "python -m train",
+    "Autoencoders that turn a side face to the front, and GANs that make faces up, taught on facepipe's shards.",
+    print_versions=lambda: say(f"facepipe {facepipe.__version__}"),
 )
-EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-@app.command(context_settings=EXTRA, epilog=tell_fields(AutoencoderConfig, "autoencoder", AUTOENCODER))
-@training_options(AutoencoderConfig, AUTOENCODER)
-def autoencoder(context: typer.Context, **given: Any) -> None:
-    """Teach an autoencoder on pairs: a side face in, the same person's frontal face out.
-
-    Any field of a preset is an option as well, such as `--latent 128` or `--set encoder=[64,32]`; they are
-    listed at the end.
-    """
-    start.train(AutoencoderConfig, "autoencoder", AUTOENCODER, context, given)
+# fmt: off
+def _path(shown: str, text: str, *names: str, **facts: Any) -> Any:
+    return option("", text, "Input", names=names, **({"shown": shown, "metavar": "DIR"} | facts))
 
 
-@app.command("gan", context_settings=EXTRA, epilog=tell_fields(GanConfig, "gan", GAN))
-@app.command("dcgan", context_settings=EXTRA, epilog=tell_fields(GanConfig, "gan", GAN), hidden=True)
-@training_options(GanConfig, GAN)
-def gan(context: typer.Context, **given: Any) -> None:
-    """Teach a GAN on single faces: pictures of people who do not exist.
-
-    Any field of a preset is an option as well, such as `--label-smoothing 0.1` or `--r1 5`; they are listed
-    at the end. `dcgan` is the command's earlier name.
-    """
-    start.train(GanConfig, "gan", GAN, context, given)
+def _output(text: str = "Where it goes.", parse: Any = None) -> Any:
+    return _path("in RUN", text, "--output", "-o", metavar="PATH", parse=parse)
 
 
-@app.command()
-def presets() -> None:
+def _local(path: str) -> str:
+    if "://" in path:
+        raise UsageError(f"--output is {path}; this is written to a local disk: give a folder there")
+    return path
+
+
+def _run() -> Any:
+    return option(None, "The folder that training wrote.", "Input", argument=True, metavar="RUN")
+
+
+def _checkpoint(default: str) -> Any:
+    return option(default, "Whose weights.", "Input", choices=("best", "last"))
+
+
+def _number(default: float, text: str, **facts: Any) -> Any:
+    return option(default, text, "Samples", **({"low": 0, "metavar": "N"} | facts))
+
+
+@dataclass(frozen=True)
+class Assignments(Common):
+    """What a command takes that trains."""
+
+    settings: tuple[str, ...] = option((), "Any option, by KEY=VALUE; repeatable.", "Machine", names=("--set",), metavar="KEY=VALUE")
+
+
+def _add_training(name: str) -> None:
+    kind, preset = COMMANDS[name]
+    section = "gan" if kind is GanConfig else name
+
+    def go(common: Common, given: dict[str, Any]) -> None:
+        start.train(kind, section, preset, common.data, given)
+
+    text = (
+        "Teach a GAN on single faces: pictures of people who do not exist.\n\nThe command's earlier name is `dcgan`."
+        if section == "gan" else "Teach an autoencoder on pairs: a side face in, the same person's frontal face out."
+    ) + f"\n\nDefaults are those of the preset {preset}; another one has its own."
+    shown = vars(presets.resolve(kind, section, preset, {}))
+    without = (*FOUND, "quiet")
+    add_command(app, name, text, (kind, Assignments), go, without=without, shown=shown, hidden=name == "dcgan")
+
+
+for _name in COMMANDS:
+    _add_training(_name)
+
+
+def _add(kind: Any) -> Any:
+    """Makes a class a command."""
+    def go(_common: Common, given: dict[str, Any]) -> None:
+        make_config(kind, given).go()
+
+    add_command(app, kind.__name__.lower(), kind.__doc__, (kind,), go)
+    return kind
+
+
+@_add
+@dataclass(frozen=True)
+class Presets(Checked):
     """List the presets, a line each: name, input, output, latent, loss, parameters."""
-    from train.presets import lines
 
-    for line in lines():
-        print(line)
+    def go(self) -> None:
+        """Prints them."""
+        say(*presets.lines())
 
 
-@app.command()
-def evaluate(
-    run: RunArgument,
-    shards: ShardsOption = "",
-    subset: SubsetOption = "validation",
-    checkpoint: CheckpointOption = "best",
-    encoder: EncoderOption = "",
-    inception: InceptionOption = "",
-) -> None:
-    """Measure a run on people it was not taught on, beside simple baselines; writes evaluation.json in RUN.
+@_add
+@dataclass(frozen=True)
+class Evaluate(Checked):
+    """Measure a run on people it was not taught on, beside simple baselines.
 
-    Of other shards, subsets or checkpoints, evaluation-<what>.json.
+    Writes evaluation.json in RUN; of other shards, subsets or checkpoints, evaluation-<what>.json.
     """
-    from train.shards import need_subset, shards_to_measure
 
-    opened = start.opened(run, checkpoint=checkpoint)
-    source = shards or opened.settings["shards"]
-    found = shards_to_measure(opened, source, "faces" if opened.kind == "gan" else "pairs")
-    # Of a GAN's few people nobody may be held back: it is measured on the faces it has learned from, and says so.
-    if opened.kind == "autoencoder" or subset != "validation" or subset in found.files:
-        need_subset(found, subset)
-    if opened.kind == "gan":
-        from train.metrics.inception import check_file
+    run: str = _run()
+    shards: str = _path("the run's", "Other shards than those of the run.")
+    subset: str = option("validation", "train, validation or test.", "Input", metavar="NAME")
+    checkpoint: str = _checkpoint("best")
+    encoder: str = _path("none", "GANs: also measure on features of this autoencoder's encoder.", metavar="RUN")
+    inception: str = _path("none", "GANs: also FID, by Inception-v3 as .onnx, .keras or .h5.", metavar="FILE")
 
-        if encoder and (other := start.opened(encoder)).kind != "autoencoder":
-            raise UsageError(f"--encoder {encoder} is the run of a {other.kind}; give an autoencoder's")
-        check_file(inception)
+    def go(self) -> None:
+        """Measures, by the kind of the run."""
+        from train.shards import need_subset, shards_to_measure
+
+        opened = start.opened(self.run, checkpoint=self.checkpoint)
+        source = self.shards or opened.settings["shards"]
+        found = shards_to_measure(opened, source, "faces" if opened.kind == "gan" else "pairs")
+        # Of a GAN's few people nobody may be held back: it is measured on the faces it has learned from, and says so.
+        if opened.kind == "autoencoder" or self.subset != "validation" or self.subset in found.files:
+            need_subset(found, self.subset)
+        if opened.kind == "gan":
+            from train.metrics.inception import check_file
+
+            if self.encoder and (other := start.opened(self.encoder)).kind != "autoencoder":
+                raise UsageError(f"--encoder {self.encoder} is the run of a {other.kind}; give an autoencoder's")
+            check_file(self.inception)
+            start.choose(opened)
+            from train.gan.evaluation import evaluate as measure_gan
+
+            features = {"encoder": self.encoder, "inception": self.inception}
+            measure_gan(opened, source, self.subset, self.checkpoint, say, **features)
+            return
+        if self.encoder or self.inception:
+            raise UsageError("--encoder and --inception measure the faces of a GAN; RUN is an autoencoder's")
         start.choose(opened)
-        from train.gan.evaluation import evaluate as measure_gan
+        from train.evaluation import evaluate as measure
 
-        measure_gan(opened, source, subset, checkpoint, typer.echo, encoder=encoder, inception=inception)
-        return
-    if encoder or inception:
-        raise UsageError("--encoder and --inception measure the faces of a GAN; RUN is an autoencoder's")
-    start.choose(opened)
-    from train.evaluation import evaluate as measure
-
-    measure(opened, source, subset, checkpoint, typer.echo)
+        measure(opened, source, self.subset, self.checkpoint, say)
 
 
-@app.command()
-def sample(
-    run: RunArgument,
-    count: CountOption = 64,
-    seed: SeedOption = 0,
-    truncation: TruncationOption = 0.0,
-    grid: GridOption = False,
-    label: LabelOption = None,
-    output: OutputOption = "",
-    checkpoint: CheckpointOption = "last",
-) -> None:
+@_add
+@dataclass(frozen=True)
+class Sample(Checked):
     """Write faces that a GAN makes up, as PNG files or as one grid."""
-    start.opened(run, "gan", checkpoint)
-    from train.gan.sampling import sample as draw
 
-    wanted = {"count": count, "seed": seed, "truncation": truncation, "grid": grid, "label": label}
-    _tell_files(draw(run, output=output, checkpoint=checkpoint, **wanted))
+    run: str = _run()
+    count: int = _number(64, "How many.", low=1)
+    seed: int = _number(0, "The same seed gives the same faces.")
+    truncation: float = _number(0.0, "Latents no farther out than this: nearer 0, better and more alike.", shown="0: none", high=1e6, metavar="F")
+    grid: bool = option(False, "All in one picture.", "Samples")
+    label: int = _number(-1, "Faces of this label alone (class-conditional runs).", shown="all")
+    output: str = _output(parse=_local)
+    checkpoint: str = _checkpoint("last")
+
+    def go(self) -> None:
+        """Writes them."""
+        start.opened(self.run, "gan", self.checkpoint)
+        from train.gan.sampling import sample
+
+        wanted = {"count": self.count, "seed": self.seed, "truncation": self.truncation, "grid": self.grid}
+        label = None if self.label < 0 else self.label
+        _tell_files(sample(self.run, label=label, output=self.output, checkpoint=self.checkpoint, **wanted))
 
 
-@app.command()
-def interpolate(
-    run: RunArgument,
-    steps: StepsOption = 8,
-    count: CountOption = 4,
-    seed: SeedOption = 0,
-    truncation: TruncationOption = 0.0,
-    output: OutputOption = "",
-    checkpoint: CheckpointOption = "last",
-) -> None:
+@_add
+@dataclass(frozen=True)
+class Interpolate(Checked):
     """Write rows of faces that turn from one made-up person into another."""
-    start.opened(run, "gan", checkpoint)
-    from train.gan.sampling import interpolate as draw
 
-    wanted = {"steps": steps, "count": count, "seed": seed, "truncation": truncation}
-    _tell_files(draw(run, output=output, checkpoint=checkpoint, **wanted))
+    run: str = _run()
+    steps: int = _number(8, "Pictures from one face to the next.", low=2)
+    count: int = _number(4, "Rows.", low=1)
+    seed: int = _number(0, "The same seed gives the same faces.")
+    truncation: float = _number(0.0, "Latents no farther out than this.", shown="0: none", high=1e6, metavar="F")
+    output: str = _output(parse=_local)
+    checkpoint: str = _checkpoint("last")
+
+    def go(self) -> None:
+        """Writes them."""
+        start.opened(self.run, "gan", self.checkpoint)
+        from train.gan.sampling import interpolate
+
+        wanted = {"steps": self.steps, "count": self.count, "seed": self.seed, "truncation": self.truncation}
+        _tell_files(interpolate(self.run, output=self.output, checkpoint=self.checkpoint, **wanted))
 
 
 def _tell_files(paths: list[Any]) -> None:
-    typer.echo(str(paths[0]) if len(paths) == 1 else f"{len(paths):,} files in {paths[0].parent}")
+    say(str(paths[0]) if len(paths) == 1 else f"{len(paths):,} files in {paths[0].parent}")
 
 
-@app.command()
-def reconstruct(
-    run: RunArgument, images: ImagesArgument, output: OutputOption = "", checkpoint: CheckpointOption = "best"
-) -> None:
+@_add
+@dataclass(frozen=True)
+class Reconstruct(Checked):
     """Find the faces in photographs and write each as the autoencoder sees it from the front."""
-    opened = start.opened(run, "autoencoder", checkpoint)
-    for path in images:
-        if not os.path.isfile(path):
-            raise InputError(f"{path} is no file; give photographs")
-    start.choose(opened)
-    from train.apply import reconstruct as rebuild
 
-    rebuild(opened, images, output or f"{run}/reconstructions", checkpoint, typer.echo)
+    run: str = _run()
+    images: tuple[str, ...] = option(None, "Photographs of people.", "Input", argument=True, metavar="IMAGE...")
+    output: str = _output(parse=_local)
+    checkpoint: str = _checkpoint("best")
+
+    def go(self) -> None:
+        """Writes them."""
+        opened = start.opened(self.run, "autoencoder", self.checkpoint)
+        for path in self.images:
+            if not os.path.isfile(path):
+                raise InputError(f"{path} is no file; give photographs")
+        start.choose(opened)
+        from train.apply import reconstruct
+
+        reconstruct(opened, list(self.images), self.output or f"{self.run}/reconstructions", self.checkpoint, say)
 
 
-@app.command()
-def fingerprint(
-    run: RunArgument,
-    faces: FacesOption = "",
-    shards: PairsOption = "",
-    output: FileOption = "",
-    checkpoint: CheckpointOption = "best",
-    data: WorkspaceOption = "",
-) -> None:
+@_add
+@dataclass(frozen=True)
+class Fingerprint(Checked):
     """Encode every usable face to its latent vector: a Parquet file with key, identity, yaw and fingerprint."""
-    if faces and shards:
-        raise UsageError("--faces and --shards are two sources; give one of them")
-    opened = start.opened(run, "autoencoder", checkpoint)
-    source = faces or place(data or start.workspace(opened)).join("faces").uri
-    if shards:
-        from train.shards import find_shards
 
-        find_shards(shards, "pairs")
-    else:
-        facepipe.open_faces(source)
-    start.choose(opened)
-    from train.apply import write_fingerprints
+    run: str = _run()
+    faces: str = _path("faces in the workspace", "What `facepipe extract` wrote.")
+    shards: str = _path("none", "Pairs to encode instead, all subsets.")
+    output: str = _output("Where it goes; also to an object store.")
+    checkpoint: str = _checkpoint("best")
+    data: str = _path("the run's", "The workspace.", envvar="FACEPIPE_DATA")
 
-    write_fingerprints(opened, source, shards, output or f"{run}/fingerprints.parquet", checkpoint, typer.echo)
+    def go(self) -> None:
+        """Writes them."""
+        if self.faces and self.shards:
+            raise UsageError("--faces and --shards are two sources; give one of them")
+        opened = start.opened(self.run, "autoencoder", self.checkpoint)
+        source = self.faces or place(self.data or start.workspace(opened)).join("faces").uri
+        if self.shards:
+            from train.shards import find_shards
+
+            find_shards(self.shards, "pairs")
+        else:
+            facepipe.open_faces(source)
+        start.choose(opened)
+        from train.apply import write_fingerprints
+
+        output = self.output or f"{self.run}/fingerprints.parquet"
+        write_fingerprints(opened, source, self.shards, output, self.checkpoint, say)
 
 
-@app.command()
-def export(
-    run: RunArgument, to: FormatOption = "keras", output: OutputOption = "", checkpoint: CheckpointOption = "best"
-) -> None:
+@_add
+@dataclass(frozen=True)
+class Export(Checked):
     """Write the model for use elsewhere, and check the file by running it on one batch."""
-    from train.files import target_of
 
-    opened = start.opened(run, checkpoint=checkpoint)
-    target_of(opened.folder, to, output)
-    start.choose(opened, "" if to == "keras" else "tensorflow")
-    from train.export import export as write
+    run: str = _run()
+    format: str = option("keras", "keras, saved-model, tflite or onnx.", "Input", metavar="NAME")
+    output: str = _output(parse=_local)
+    checkpoint: str = _checkpoint("best")
 
-    write(opened, to, output, checkpoint, typer.echo)
+    def go(self) -> None:
+        """Writes it."""
+        from train.files import target_of
 
+        opened = start.opened(self.run, checkpoint=self.checkpoint)
+        target_of(opened.folder, self.format, self.output)
+        start.choose(opened, "" if self.format == "keras" else "tensorflow")
+        from train.export import export
 
-RESUMABLE = ("autoencoder", "gan", "dcgan")
+        export(opened, self.format, self.output, self.checkpoint, say)
+# fmt: on
 
 
 def main() -> None:
     """Runs a command; a known error becomes one line and its exit code, an interruption 130."""
     kept = "; every finished epoch is kept: the same command with --resume goes on"
-    end_when_interrupted("interrupted" + kept * (any(name in sys.argv[1:2] for name in RESUMABLE)))
-    try:
-        app(standalone_mode=True)
-    except FacepipeError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    end_when_interrupted("interrupted" + kept * (any(name in sys.argv[1:2] for name in COMMANDS)))
+    run_app(app, nullcontext)
 
 
 if __name__ == "__main__":

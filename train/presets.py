@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-import types
-import typing
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from facepipe.errors import UsageError
+from facepipe.options import options_of
+from facepipe.text import nearest
 from train.config import AutoencoderConfig, TrainConfig
 from train.gan.config import GanConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 PRESETS = Path(__file__).with_name("presets.toml")
 FACTS = ("note", "parameters", "non_trainable", "discriminator", "generator")
@@ -36,14 +34,6 @@ def tables(section: str) -> dict[str, dict[str, Any]]:
         return tomllib.load(file).get(section, {})
 
 
-def nearest(name: str, known: Iterable[str], what: str) -> str:
-    """One line for a name that does not exist: the nearest ones, else all."""
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    meant = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
-    return f"{what} {name!r} does not exist; {meant}"
-
-
 def preset(section: str, name: str) -> dict[str, Any]:
     """One preset's table, the facts left in."""
     known = tables(section)
@@ -51,7 +41,9 @@ def preset(section: str, name: str) -> dict[str, Any]:
         for other, (command, what) in COMMANDS.items():
             if name in tables(other):
                 raise UsageError(f"{name} is {what}: python -m train {command} --preset {name}")
-        raise UsageError(nearest(name, known, "the preset") + " (`python -m train presets` lists them)")
+        raise UsageError(
+            f"the preset {name!r} does not exist; {nearest(name, known)} (`python -m train presets` lists them)"
+        )
     return known[name]
 
 
@@ -83,13 +75,10 @@ def resolve(
 
 
 def from_json(kind: type[Config], values: Mapping[str, Any]) -> Config:
-    """A dataclass from plain values (a preset's, config.json's), each checked against its field's type."""
-    hints = typing.get_type_hints(kind)
-    known = [f.name for f in fields(kind)]
-    for key in values:
-        if key not in known:
-            raise UsageError(nearest(key, known, "the setting"))
-    return kind(**{key: _typed(key, value, hints[key]) for key, value in values.items()})
+    """A config from plain values (a preset's, config.json's), each checked."""
+    for key in values.keys() - options_of(kind).keys():
+        raise UsageError(f"the setting {key!r} does not exist; {nearest(key, options_of(kind))}")
+    return kind(**values)
 
 
 def _parsed(text: str) -> Any:
@@ -97,32 +86,6 @@ def _parsed(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
-
-
-def _typed(key: str, value: Any, hint: Any) -> Any:
-    """The value as its field's type; a whole number may stand for a float, a lone number for a list of one."""
-    origin = typing.get_origin(hint)
-    if origin in {typing.Union, types.UnionType}:
-        return (
-            None if value is None else _typed(key, value, next(a for a in typing.get_args(hint) if a is not type(None)))
-        )
-    if origin is tuple:
-        # `--attention 8,16` and `none` come as words, for shells take brackets for their own.
-        words = (
-            [_parsed(item) for item in value.split(",") if item not in {"", "none"}] if isinstance(value, str) else None
-        )
-        items = words if words is not None else value if isinstance(value, (list, tuple)) else [value]
-        return tuple(_typed(key, item, typing.get_args(hint)[0]) for item in items)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if hint is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if type(value) is not hint:
-        raise UsageError(f"{key} is {value!r}; it takes {_NAMES.get(hint, hint.__name__)}")
-    return value
-
-
-_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
 
 
 def lines() -> Iterator[str]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from facepipe.errors import UsageError
+from facepipe.execution.progress import say
 from facepipe.storage import place
-from train.arguments import NOT_FIELDS, extra_fields
 from train.config import FOUND
 
 if TYPE_CHECKING:
@@ -17,15 +15,15 @@ if TYPE_CHECKING:
     from train.runs import Run
 
 
-def train(kind: type[TrainConfig], section: str, preset: str, context: typer.Context, given: dict[str, Any]) -> None:
+def train(kind: type[TrainConfig], section: str, preset: str, data: str, given: dict[str, Any]) -> None:
     """Puts the configuration together, refuses what can't be before a framework is loaded, and trains."""
     from train.presets import resolve
 
-    fields = {name: value for name, value in given.items() if name not in NOT_FIELDS}
-    name, data = given["preset"] or preset, place(given["data"])
-    fields["shards"] = given["shards"] or data.join("shards").uri
-    fields["output"] = given["output"] or data.join("runs", name).uri
-    config: Any = resolve(kind, section, name, fields, [*extra_fields(context.args), *(given["settings"] or [])])
+    assignments, workspace = given.pop("settings") or [], place(data)
+    name = given["preset"] or preset
+    given["shards"] = given["shards"] or workspace.join("shards").uri
+    given["output"] = given["output"] or workspace.join("runs", name).uri
+    config: Any = resolve(kind, section, name, given, assignments)
 
     from train.data import view_of
     from train.runs import Run
@@ -44,7 +42,7 @@ def train(kind: type[TrainConfig], section: str, preset: str, context: typer.Con
         from train.gan.trainer import train as teach
     else:
         from train.autoencoder import train as teach
-    teach(config, typer.echo)
+    teach(config, say)
 
 
 def opened(folder: str, kind: str = "", checkpoint: str = "") -> Run:

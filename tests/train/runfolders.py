@@ -21,6 +21,20 @@ def rows_of(folder):
         return list(csv.DictReader(file))
 
 
+def typed(command, words):
+    """What a command of `python -m train` makes of its words: every option that was given, by its field."""
+    import typer
+
+    from train.__main__ import app
+
+    context = typer.main.get_command(app).commands[command].make_context(command, list(words))
+    return {
+        name: value
+        for name, value in context.params.items()
+        if value not in (None, [], ()) and name not in {"data", "settings"}
+    }
+
+
 def without_records(shards, folder, subset, kept):
     """A copy of shards in `folder` whose files of a subset hold their first `kept` records together, each file whole."""
     from facepipe.storage.tfrecord import read_records, write_records

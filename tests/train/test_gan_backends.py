@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runfolders import typed
 
-from train.arguments import extra_fields
 from train.gan.config import GanConfig
 from train.presets import resolve
 
@@ -141,9 +141,9 @@ def test_command_line_says_every_option():
     found_in_shards = {"class_labels"}
     for row in covering(OPTIONS):
         fields = {name: value for name, value in row.items() if name not in {"preset", *found_in_shards}}
-        typed = resolve(GanConfig, "gan", row["preset"], {}, extra_fields(words_of(fields)))
-        assert typed == resolve(GanConfig, "gan", row["preset"], fields)
-        assert {name: getattr(typed, name) for name in fields} == fields
+        given = resolve(GanConfig, "gan", row["preset"], typed("gan", words_of(fields)))
+        assert given == resolve(GanConfig, "gan", row["preset"], fields)
+        assert {name: getattr(given, name) for name in fields} == fields
 
 
 @pytest.mark.tensorflow

@@ -191,10 +191,10 @@ def test_normalisation_has_right_second_derivatives(name):
         ({"attention": (64,)}, "feature maps of 4, 8, 16, 32 px"),
         ({"channels": 2}, "1 .gray. or 3"),
         ({"spectral_norm": "all"}, "none, discriminator, both"),
-        ({"loss": "mse"}, "bce, hinge"),
-        ({"label_smoothing": 0.7}, "below 0.5"),
+        ({"loss": "mse"}, "bce, hinge|did you mean"),
+        ({"label_smoothing": 0.7}, "between 0 and 0.49"),
         ({"diff_augment": ("blur",)}, "color, translation, cutout"),
-        ({"d_steps": 0}, "1 or more"),
+        ({"d_steps": 0}, "must be 1 or more"),
     ],
 )
 def test_options_that_cannot_be_meant(options, message):

@@ -287,7 +287,7 @@ def test_labels_that_are_missing(shards, tmp_path):
 def test_the_largest_seed(shards, tmp_path):
     """It trains; the next one is refused before anything is written."""
     assert len(rows_of(run(tmp_path / "run", shards, epochs=1, seed=2**32 - 1).folder)) == 2
-    with pytest.raises(UsageError, match="--seed is 4294967296; give 0 to 4294967295"):
+    with pytest.raises(UsageError, match="--seed is 4294967296; it must lie between 0 and 4294967295"):
         run(tmp_path / "other", shards, epochs=1, seed=2**32)
     assert not (tmp_path / "other").exists()
 

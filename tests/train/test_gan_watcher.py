@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from runfolders import typed
 
-from train.arguments import extra_fields
 from train.gan.config import GanConfig
 from train.gan.watcher import SETTLED, WINDOW, Watcher
 from train.presets import resolve
@@ -98,16 +98,16 @@ def test_advice_is_what_is_not_on_yet(faces):
     ("words", "advice"),
     [
         ((), "--learning-rate 0.0001"),
-        (("learning_rate=0.01",), "--learning-rate 0.0002"),
-        (("d_learning_rate=0.01",), "--learning-rate 0.0001 --d-learning-rate 0.0002"),
-        (("g_learning_rate=0.0002", "d_learning_rate=0.0004"), "--g-learning-rate 0.0001 --d-learning-rate 0.0002"),
+        (("--learning-rate=0.01",), "--learning-rate 0.0002"),
+        (("--d-learning-rate=0.01",), "--learning-rate 0.0001 --d-learning-rate 0.0002"),
+        (("--g-learning-rate=0.0002", "--d-learning-rate=0.0004"), "--g-learning-rate 0.0001 --d-learning-rate 0.0002"),
     ],
 )
 def test_advised_rates_are_those_that_count(faces, words, advice):
     """The run with the advice taken learns more slowly: an option that something outranks is not advised."""
-    remedies = ["spectral_norm=discriminator", "r1=1"]
-    config = resolve(GanConfig, "gan", "dcgan", {}, [*remedies, *words])
+    before = {"spectral_norm": "discriminator", "r1": 1, **typed("gan", words)}
+    config = resolve(GanConfig, "gan", "dcgan", before)
     (found,) = Watcher(config, faces).see_step(17, {**HEALTHY, "g_loss": float("nan")})
     assert found.text.endswith(f"; try {advice}")
-    taken = resolve(GanConfig, "gan", "dcgan", {}, [*remedies, *words, *extra_fields(advice.split())])
+    taken = resolve(GanConfig, "gan", "dcgan", {**before, **typed("gan", advice.split())})
     assert all(after < before for after, before in zip(taken.learning_rates, config.learning_rates, strict=True))

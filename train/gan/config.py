@@ -3,79 +3,65 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from facepipe.errors import UsageError
-from train.config import TrainConfig, option
+from facepipe.options import option
+from train.config import COUNT, RATE, TrainConfig, network, training
 
-SPECTRAL_NORMS = ("none", "discriminator", "both")
 BASE = 4
 """px: both networks' smallest feature map."""
 LOSSES = ("bce", "hinge", "least-squares", "wasserstein-gp")
-SMOOTHINGS = ("one-sided", "two-sided")
-LATENTS = ("uniform", "normal")
 NORMS = ("auto", "batch", "layer", "none")
-LABELS = ("auto", "use", "ignore")
 POLICIES = ("color", "translation", "cutout")
+WEIGHT = {"low": 0, "metavar": "WEIGHT"}
 
 
+def _policies(value: Any) -> tuple[str, ...]:
+    """`color,translation`, or a list of such."""
+    texts = value if isinstance(value, list | tuple) else [value]
+    return tuple(name for text in texts for name in str(text).split(",") if name not in {"", "none"})
+
+
+# fmt: off
 @dataclass(frozen=True, kw_only=True)
 class GanConfig(TrainConfig):
-    """A generator of faces and the discriminator that teaches it. Sizes in px."""
+    """A generator of faces and the discriminator that teaches it."""
 
-    epochs: int = option(100, "At most so many; the preset's own unless given.", how=True, least=1)
-    learning_rate: float = option(2e-4, "Both networks', unless one has its own.")
-    loss: str = option("bce", f"Of the networks: {', '.join(LOSSES)}.", among=LOSSES)
-    image_size: int = 64
-    """px, a power of two from 8."""
-    channels: int = 3
-    z_size: int = option(100, least=1)
-    latent: str = option("uniform", among=LATENTS)
-    """`uniform` in [-1, 1], or `normal` N(0, 1)."""
-    g_conv_dim: int = option(64, least=1)
-    d_conv_dim: int = option(64, least=1)
-    project_norm: bool = True
-    """Batch normalisation after the generator's Dense."""
-    norm: str = option("auto", among=NORMS)
-    """The discriminator's: `auto` is layer under wasserstein-gp, none with spectral normalisation or R1, else batch."""
-    g_norm: str = option("batch", among=NORMS[1:])
-    """The generator's. Without it all samples tend to fall on one point, which is why Radford et al. 2016 have it."""
-    residual: bool = False
-    attention: tuple[int, ...] = ()
-    """Resolutions (px) with self-attention, in both networks."""
-    spectral_norm: str = option("none", among=SPECTRAL_NORMS)
-    minibatch_stddev: bool = False
-    g_learning_rate: float = option(0.0, least=0)
-    """0: `learning_rate`."""
-    d_learning_rate: float = option(0.0, least=0)
-    beta_1: float = option(0.5, least=0, below=1)
-    beta_2: float = option(0.999, least=0, below=1)
-    d_steps: int = option(1, least=1)
-    """Discriminator steps a generator step."""
-    label_smoothing: float = option(0.0, least=0, below=0.5)
-    """How far targets lie from 1 (and, two-sided, from 0)."""
-    smoothing: str = option("one-sided", among=SMOOTHINGS)
-    flip_labels: float = option(0.0, least=0, below=0.5)
-    """The probability that a picture is shown to the discriminator under the wrong label."""
-    feature_matching: float = option(0.0, least=0)
-    """The weight of this term in the generator's loss; 0: off."""
-    gp_weight: float = option(10.0, least=0)
-    """Of wasserstein-gp's penalty."""
-    r1: float = option(0.0, least=0)
-    """The weight gamma of the R1 penalty; 0: off."""
-    ema: float = option(0.999, least=0, below=1)
-    """Decay of the averaged generator that draws the samples; 0: the generator as it is."""
-    mirror: bool = False
-    """Half of the real pictures mirrored, which doubles a set of faces (Zhao et al. 2020, arXiv:2006.02595)."""
-    diff_augment: tuple[str, ...] = option((), among=POLICIES)
-    """Of color, translation, cutout."""
-    labels: str = option("auto", among=LABELS)
-    """`auto`: class-conditional where every face of the shards has a label and there are 2 to 64 of them."""
-    class_labels: tuple[int, ...] = ()
-    """Found in the shards; empty: not conditional."""
-    measured: int = option(256, how=True, least=1)
-    """Samples that are compared with real faces after each epoch."""
-    samples: int = option(64, how=True, least=1)
-    """Pictures in each epoch's grid."""
+    epochs: int = option(100, "At most so many passes over the training subset.", "Machine", decides="", names=("--epochs", "-e"), everyday=True, **COUNT)
+    learning_rate: float = training(2e-4, "Both networks', unless one has its own.", everyday=True, **RATE)
+    loss: str = training("bce", "Of the networks.", choices=LOSSES, everyday=True)
+    image_size: int = network(64, "Side of the pictures, a power of two from 8.", metavar="PX")
+    z_size: int = network(100, "Numbers of the latent vector.", **COUNT)
+    latent: str = network("uniform", "Distribution of the latent vectors: uniform in -1..1, or N(0, 1).", choices=("uniform", "normal"))
+    g_conv_dim: int = network(64, "Filters of the generator's outermost block.", **COUNT)
+    d_conv_dim: int = network(64, "Filters of the discriminator's outermost block.", **COUNT)
+    residual: bool = network(False, "Residual blocks.", negative="--no-residual")
+    attention: tuple[int, ...] = network((), "Feature maps with self-attention, in both networks: 16,32.", metavar="PX,...")
+    norm: str = network("auto", "The discriminator's; auto: layer under wasserstein-gp, none with spectral normalisation or R1, else batch.", choices=NORMS)
+    g_norm: str = network("batch", "The generator's; without it all samples tend to fall on one point.", choices=NORMS[1:])
+    project_norm: bool = network(True, "Batch normalisation after the generator's Dense.", negative="--no-project-norm")
+    spectral_norm: str = network("none", "Where kernels are spectrally normalised.", choices=("none", "discriminator", "both"))
+    minibatch_stddev: bool = network(False, "Show the discriminator how much the pictures of a batch differ.", negative="--no-minibatch-stddev")
+    labels: str = network("auto", "auto: class-conditional where every face has a label and there are 2 to 64 of them.", choices=("auto", "use", "ignore"))
+    class_labels: tuple[int, ...] = network((), "Found in the shards; empty: not conditional.")
+    g_learning_rate: float = training(0.0, "The generator's.", low=0, shown="--learning-rate", metavar="RATE")
+    d_learning_rate: float = training(0.0, "The discriminator's.", low=0, shown="--learning-rate", metavar="RATE")
+    beta_1: float = training(0.5, "Of Adam.", low=0, high=0.999999)
+    beta_2: float = training(0.999, "Of Adam.", low=0, high=0.999999)
+    d_steps: int = training(1, "Discriminator steps a generator step.", **COUNT)
+    label_smoothing: float = training(0.0, "How far targets lie from 1 (and, two-sided, from 0).", low=0, high=0.49)
+    smoothing: str = training("one-sided", "Whose targets are smoothed: the real pictures', or all.", choices=("one-sided", "two-sided"))
+    flip_labels: float = training(0.0, "Probability that a picture is shown to the discriminator under the wrong label.", low=0, high=0.49)
+    feature_matching: float = training(0.0, "Weight of this term in the generator's loss.", **WEIGHT)
+    gp_weight: float = training(10.0, "Of wasserstein-gp's penalty.", **WEIGHT)
+    r1: float = training(0.0, "Weight gamma of the R1 penalty on the discriminator's slope at real pictures.", **WEIGHT)
+    ema: float = training(0.999, "Decay of the averaged generator that draws the samples; 0: the generator as it is.", low=0, high=0.999999)
+    mirror: bool = training(False, "Half of the real pictures mirrored, which doubles a set of faces (Zhao et al. 2020, arXiv:2006.02595).", negative="--no-mirror")
+    diff_augment: tuple[str, ...] = training((), "DiffAugment, of color, translation, cutout; none.", choices=POLICIES, parse=_policies, metavar="KIND,...")
+    measured: int = option(256, "Samples that are compared with real faces after each epoch.", "Samples", decides="", **COUNT)
+    samples: int = option(64, "Pictures in each epoch's grid.", "Samples", decides="", **COUNT)
+    # fmt: on
 
     def __post_init__(self) -> None:
         """Checks every option, then the network's as a whole."""
@@ -85,8 +71,6 @@ class GanConfig(TrainConfig):
         size = self.image_size
         if size < 2 * BASE or size & (size - 1):
             raise UsageError(f"--image-size is {size}; give a power of two from 8, such as 32, 64 or 128")
-        if self.channels not in {1, 3}:
-            raise UsageError(f"--channels is {self.channels}; it can be 1 (gray) or 3 (RGB)")
         known = [BASE << level for level in range(self.levels)]
         for resolution in self.attention:
             if resolution not in known:
