@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from facepipe.storage.partlist import Part, read_list
 from facepipe.storage.settings import NAME, settings_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from facepipe.storage import Place
 
 _NAMED = 5
+NO_CORRECTIONS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,21 @@ class FaceColumns:
         return FaceColumns(tables.take(self.table, rows), self.part[rows], self.row[rows])
 
 
-def read_columns(faces: Faces, columns: Sequence[str]) -> FaceColumns:
-    """Columns of every part, one after the other."""
+def read_columns(faces: Faces, columns: Sequence[str], people: Mapping[str, str] = NO_CORRECTIONS) -> FaceColumns:
+    """Columns of every part, one after the other; the faces with the keys `people` are of the identities it says."""
     read = [table for _, table in parquet.iterate_parts(faces.place, columns, faces.names)]
     if not read:
         raise InputError(f"{faces.place} holds no faces; run `facepipe extract` first")
     counts = [table.num_rows for table in read]
     part = np.repeat(np.arange(len(faces.parts), dtype=np.int32), counts)
     row = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
-    return FaceColumns(tables.concatenate(read), part, row)
+    return FaceColumns(rename(tables.concatenate(read), people), part, row)
+
+
+def rename(table: parquet.Table, people: Mapping[str, str]) -> parquet.Table:
+    """A table of faces in which those with the keys `people` are of the identities it says."""
+    if not people:
+        return table
+    rows = tables.find(table, "key", list(people))
+    names = [name for name, row in zip(people.values(), rows.tolist(), strict=True) if row >= 0]
+    return tables.replace(table, "identity", rows[rows >= 0], names)

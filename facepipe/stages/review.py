@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from facepipe.config import join
 from facepipe.errors import InputError, UsageError
 from facepipe.records import Status
-from facepipe.stages.overrides import DROP, NAME, TARGET, encode_overrides, read_entries
+from facepipe.stages.overrides import DROP, NAME, PERSON, TARGET, encode_overrides, read_entries
 from facepipe.storage import file_at, parquet, place
 from facepipe.storage.settings import settings_or_none
 
@@ -24,7 +25,8 @@ def run(corrections: str, workspace: str, output: str = "") -> str:
 
     Args:
         corrections: CSV with the columns `key` (as in the faces' column of that name) and `action`: `drop` takes a face
-            out of its identity, `target` makes it the identity's target whatever its angle.
+            out of its identity, `target` makes it the identity's target whatever its angle, `person` makes it a face of
+            the column `identity`.
         workspace: With the faces.
         output: Where the overrides go; empty: into the workspace.
 
@@ -41,18 +43,20 @@ def run(corrections: str, workspace: str, output: str = "") -> str:
     made = settings_or_none(place(join(workspace, "targets"))) or {}
     known = _known_faces(faces, by_video=made.get("per") == "video")
     targets: dict[Group, str] = {}
-    for where, key, action in entries:
+    for where, key, one in entries:
         if key not in known:
             raise UsageError(f"{where}: there is no face {key!r} in {faces}{_nearest(key, known)}")
-        if action == TARGET and targets.setdefault(known[key], key) != key:
-            whose = " ".join(filter(None, known[key]))
-            raise UsageError(f"{where}: {whose!r} has two targets, {targets[known[key]]!r} and {key!r}")
-    chosen = {key: action for _, key, action in entries}
+        group = (one.identity or known[key][0], known[key][1])
+        if one.action == TARGET and targets.setdefault(group, key) != key:
+            whose = " ".join(filter(None, group))
+            raise UsageError(f"{where}: {whose!r} has two targets, {targets[group]!r} and {key!r}")
+    chosen = {key: one for _, key, one in entries}
     folder, name = file_at(output)
     folder.write(name, encode_overrides(chosen))
-    drops = sum(action == DROP for action in chosen.values())
+    counts = Counter(one.action for one in chosen.values())
+    moved = f", {counts[PERSON]} of other people" if counts[PERSON] else ""
     return (
-        f"{output}: {drops} faces to drop, {len(chosen) - drops} targets; "
+        f"{output}: {counts[DROP]} faces to drop, {counts[TARGET]} targets{moved}; "
         "now run `facepipe run` again as before (or select, split and shard): what depends on them is made anew"
     )
 

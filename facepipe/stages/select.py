@@ -13,6 +13,7 @@ from facepipe.records import StageReport
 from facepipe.stages import overrides as corrections
 from facepipe.stages.faces import open_faces, read_columns
 from facepipe.stages.output import INPUTS, foresee, open_output
+from facepipe.stages.overrides import people_of
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.targets import COLUMNS, count_targets, make_groups, make_targets
 from facepipe.storage import parquet, place
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from facepipe.execution.progress import Progress
     from facepipe.stages.faces import Faces
     from facepipe.stages.output import Output
+    from facepipe.stages.overrides import Correction
     from facepipe.storage import Place
 
 STAGE = "select"
@@ -49,8 +51,8 @@ def run(config: SelectConfig, _progress: Progress) -> StageReport:
     if overrides:
         report.notes.append(f"corrections by {config.overrides}: {len(overrides):,}")
     settings = _settings(config, faces, overrides)
-    if not config.execution.overwrite:
-        _refuse_lost_corrections(place(config.output), overrides)
+    if not config.overrides and not config.execution.overwrite:
+        _refuse_lost_corrections(place(config.output))
     if config.execution.dry_run:
         foresee(config.output, settings, config.execution.overwrite)
         report.notes.append(f"dry run: would read {len(faces.parts):,} parts of {config.input}")
@@ -68,7 +70,7 @@ def run(config: SelectConfig, _progress: Progress) -> StageReport:
     return report
 
 
-def _settings(config: SelectConfig, faces: Faces, overrides: Mapping[str, str]) -> dict[str, Any]:
+def _settings(config: SelectConfig, faces: Faces, overrides: Mapping[str, Correction]) -> dict[str, Any]:
     """What decides the targets. The overrides are an input: of them the content counts, not the file's name."""
     inputs = {"faces": faces.digest}
     if overrides:
@@ -76,9 +78,9 @@ def _settings(config: SelectConfig, faces: Faces, overrides: Mapping[str, str]) 
     return {"stage": STAGE, **settings_of(config), INPUTS: inputs}
 
 
-def _refuse_lost_corrections(out: Place, overrides: Mapping[str, str]) -> None:
+def _refuse_lost_corrections(out: Place) -> None:
     """A person's work is not undone because an option was left out."""
-    if not overrides and OVERRIDES in (settings_or_none(out) or {}).get(INPUTS, {}):
+    if OVERRIDES in (settings_or_none(out) or {}).get(INPUTS, {}):
         raise SettingsChanged(
             f"{out} was made with a person's corrections; give them again with --overrides (a copy is "
             f"{out}/{corrections.NAME}), or --overwrite to do without"
@@ -89,11 +91,11 @@ def _is_own(path: str) -> bool:
     return path in (TARGETS, corrections.NAME)
 
 
-def _make(config: SelectConfig, faces: Faces, overrides: Mapping[str, str], out: Output) -> dict[str, float]:
+def _make(config: SelectConfig, faces: Faces, overrides: Mapping[str, Correction], out: Output) -> dict[str, float]:
     """Reads, ranks, writes; gives the seconds by step."""
     watch = Stopwatch()
     with watch.step("read"):
-        groups = make_groups(read_columns(faces, COLUMNS), config.per, overrides)
+        groups = make_groups(read_columns(faces, COLUMNS, people_of(overrides)), config.per, overrides)
     with watch.step("rank"):
         ranked = groups.ranked()
     with watch.step("write"):

@@ -242,7 +242,7 @@ def _facts(
 def _face_identities(inputs: Inputs) -> dict[str, list[str]]:
     """Everybody with a usable face, by subset."""
     dropped = sorted(inputs.rule.dropped)
-    found = read_columns(inputs.faces, ["identity", "status", *(["key"] if dropped else [])]).table
+    found = read_columns(inputs.faces, ["key", "identity", "status"], inputs.rule.people).table
     status, statuses = tables.codes(found, "status")
     usable = status == (statuses.index(Status.OK) if Status.OK in statuses else -1)
     if dropped:

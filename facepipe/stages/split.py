@@ -30,6 +30,8 @@ from facepipe.storage.checksums import file_sha256
 from facepipe.storage.settings import read_settings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from facepipe.config import SplitConfig
@@ -122,37 +124,42 @@ def _make(
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """Scans the crops, pairs, splits, writes; gives the seconds by step and the summary."""
     watch = Stopwatch()
-    published = _published_subsets(faces) if config.keep_subsets else None
+    corrections = overrides.read_corrections(targets)
+    people = overrides.people_of(corrections)
+    published = _published_subsets(faces, people) if config.keep_subsets else None
     size = read_settings(faces.place).get("crop_size", _CROP_SIZE)
     prints, steps = scan(faces, size, out.scratch.uri, config.execution, progress)
-    dropped = overrides.read_dropped(targets)
     with watch.step("pair"):
         pairs = make_pairs(
-            read_columns(faces, COLUMNS),
+            read_columns(faces, COLUMNS, people),
             parquet.read_table(targets, TARGETS),
             read_settings(targets).get("per", "identity"),
-            dropped,
+            [key for key, one in corrections.items() if one.action == overrides.DROP],
             prints["content"],
             SubsetRule(config.seed, config.validation, config.test, published),
         )
     with watch.step("compare"):
         alike = _name_alike(pairs, prints)
     with watch.step("write"):
-        if dropped:  # for `shard --examples faces`, which reads no pairs
-            out.write(overrides.NAME, overrides.encode_overrides(dict.fromkeys(dropped, overrides.DROP)))
+        if corrections:  # for `shard --examples faces`, which reads no pairs
+            out.write(overrides.NAME, overrides.encode_overrides(corrections))
         summary = _write(pairs, alike, published, out)
     return {**watch.seconds, **{f"crops {step}": seconds for step, seconds in steps.items()}}, summary
 
 
-def _published_subsets(faces: Faces) -> dict[str, str]:
-    """Identity -> subset, by the folders that the pictures lie in."""
+def _published_subsets(faces: Faces, people: Mapping[str, str]) -> dict[str, str]:
+    """Identity -> subset, by the folders that the pictures lie in; who has none is where the faces came from."""
     subsets: dict[str, str] = {}
-    for identity, folder in tables.folders(read_columns(faces, ("identity", "path")).table):
+    table = read_columns(faces, ("key", "identity", "path")).table
+    for identity, folder in tables.folders(table):
         subset = published_subset(folder, identity)
         before = subsets.setdefault(identity, subset)
         if not subset or before != subset:
             where = f"in {before} and in {subset}" if subset and before else "in no folder train, val or test"
             raise UsageError(f"--keep-subsets: {identity!r} lies {where}; without it, split chooses the subsets")
+    came_from = tables.take(table.select(["identity"]), tables.find(table, "key", list(people))).to_pylist()
+    for row, identity in zip(came_from, people.values(), strict=True):
+        subsets.setdefault(identity, subsets[row["identity"]])
     return subsets
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from facepipe.config import SelectConfig
     from facepipe.stages.faces import FaceColumns
+    from facepipe.stages.overrides import Correction
 
 COLUMNS = (
     "key", "path", "identity", "video", "status", "frontal_angle", "pose_error", "sharpness", "score", "bbox",
@@ -75,8 +76,8 @@ class Groups:
         return self.rank(np.flatnonzero(self.usable & ~np.isnan(self.angle)))
 
 
-def make_groups(columns: FaceColumns, per: str, overrides: Mapping[str, str]) -> Groups:
-    """Groups the rows by identity, or by identity and video, and applies a person's corrections.
+def make_groups(columns: FaceColumns, per: str, overrides: Mapping[str, Correction]) -> Groups:
+    """Groups the rows by identity, or by identity and video, and applies a person's corrections but to whose a face is.
 
     Raises:
         UsageError: a correction names no usable face, or two targets for one group.
@@ -95,16 +96,17 @@ def make_groups(columns: FaceColumns, per: str, overrides: Mapping[str, str]) ->
     return groups
 
 
-def _correct(groups: Groups, overrides: Mapping[str, str]) -> None:
+def _correct(groups: Groups, overrides: Mapping[str, Correction]) -> None:
     if not overrides:
         return
     rows = tables.find(groups.columns.table, "key", sorted(overrides))
     for key, row in zip(sorted(overrides), rows.tolist(), strict=True):
         if row < 0 or not groups.usable[row]:
             raise UsageError(f"--overrides names {key!r}, which is no usable face here; remove that line")
-        if overrides[key] == TARGET and groups.chosen.setdefault(int(groups.of[row]), row) != row:
+        if overrides[key].action == TARGET and groups.chosen.setdefault(int(groups.of[row]), row) != row:
             raise UsageError(f"--overrides has two targets for {groups.names[groups.of[row]][0]!r}; leave one of them")
-    groups.usable[[row for key, row in zip(sorted(overrides), rows, strict=True) if overrides[key] == DROP]] = False
+    dropped = [overrides[key].action == DROP for key in sorted(overrides)]
+    groups.usable[rows[dropped]] = False
 
 
 def make_targets(groups: Groups, ranked: NDArray[np.int64], config: SelectConfig) -> parquet.Table:

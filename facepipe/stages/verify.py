@@ -79,7 +79,7 @@ def _check(found: Found, advance: Callable[[], None]) -> Iterator[Problem]:
         yield from check_faces(found.faces, advance)
     if found.embeddings is not None:
         yield from check_embeddings(found.embeddings, found.faces, advance)
-    faces = read_faces(found.faces)
+    faces = read_faces(found.faces, found.targets)
     if found.targets is not None:
         yield from check_targets(found.targets, faces, advance)
     if found.pairs is not None:

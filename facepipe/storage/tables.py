@@ -71,6 +71,16 @@ def folders(table: Table) -> list[tuple[str, str]]:
     return sorted(zip(found["identity"], found["folder"], strict=True))
 
 
+def replace(table: Table, column: str, rows: NDArray[np.int64], texts: Sequence[str]) -> Table:
+    """The table with other texts in some rows, each named once, of a text column."""
+    order = np.argsort(rows)
+    mask = np.zeros(table.num_rows, dtype=bool)
+    mask[rows] = True
+    other = pa.array([texts[at] for at in order], type=pa.string())
+    changed = pc.replace_with_mask(table.column(column).combine_chunks(), pa.array(mask), other)
+    return table.set_column(table.schema.get_field_index(column), column, changed)
+
+
 def take(table: Table, rows: NDArray[Any]) -> Table:
     """Some rows of a table, in the order given."""
     return table.take(pa.array(rows, type=pa.int64()))

@@ -8,8 +8,9 @@ from facesets import make_rows, write_faces
 from facepipe.config import SelectConfig
 from facepipe.errors import InputError, UsageError
 from facepipe.execution.progress import QuietProgress
-from facepipe.stages import review, select
+from facepipe.stages import pipeline, review, select, verify
 from facepipe.storage import parquet, place
+from facepipe.storage.tfrecord import decode_example, read_records
 
 
 @pytest.fixture
@@ -43,6 +44,36 @@ def test_corrections_become_overrides_that_select_honours(workspace):
     assert "p000/v0/0002.jpg#0" not in [rows[0]["target_key"], *rows[0]["runner_up_keys"]]
 
 
+def test_faces_of_other_people_are_theirs_in_all_that_follows(workspace):
+    """One goes to somebody who is there, one is the target of somebody new; without the corrections all is as before."""
+    lines = ["p000/v0/0002.jpg#0,person,p001", "p002/v0/0003.jpg#0,target,Ada", "p002/v1/0004.jpg#0,person,Ada"]
+    told = review.run(given(workspace, "\n".join(["key,action,identity", *lines, ""])), str(workspace))
+    assert "0 faces to drop, 1 targets, 2 of other people" in told
+
+    def run():
+        given = {"overwrite": None, "noise": ["none"], "validation": 0.5, "workers": 1, "dry_run": None}
+        corrections = {"select": pipeline.corrections_of(str(workspace))}
+        for config in pipeline.plan_run("", str(workspace), corrections, given)[1:]:
+            pipeline.run_stage(config, QuietProgress())
+        # The faces here were written without `extract`, so they lack its run file.
+        assert [p for p in verify.run(str(workspace), QuietProgress()) if "faces/run.json" not in p.path] == []
+        table = parquet.read_table(place(str(workspace / "targets")), "targets.parquet")
+        pairs = [row for _, part in parquet.iterate_parts(place(str(workspace / "pairs"))) for row in part.to_pylist()]
+        shards = workspace.glob("shards/faces/1.0.0/*.tfrecord*")
+        names = [decode_example(record) for file in shards for record in read_records(file.open("rb"), str(file))]
+        return table.to_pylist(), pairs, {name["key"][0].decode(): name["identity"][0].decode() for name in names}
+
+    targets, pairs, faces = run()
+    assert {row["identity"]: row["target_key"] for row in targets}["Ada"] == "p002/v0/0003.jpg#0"
+    assert [row["feature_key"] for row in pairs if row["identity"] == "Ada"] == ["p002/v1/0004.jpg#0"]
+    assert [row["frames"] for row in targets] == [2, 7, 9, 6]
+    assert [faces[line.split(",")[0]] for line in lines] == ["p001", "Ada", "Ada"]
+    (workspace / "overrides.csv").write_text("key,action\n")  # all undone
+    targets, pairs, faces = run()
+    assert [row["identity"] for row in targets] == ["p000", "p001", "p002"]
+    assert {key.split("/")[0] == identity for key, identity in faces.items()} == {True}
+
+
 TWO = "key,action\np000/v0/0001.jpg#0,target\np000/v1/0005.jpg#0,target\n"
 
 
@@ -50,10 +81,15 @@ TWO = "key,action\np000/v0/0001.jpg#0,target\np000/v1/0005.jpg#0,target\n"
     ("text", "said"),
     [
         ("key,action\np000/v0/0001.jpg#00,drop\n", r"line 2: there is no face .* did you mean 'p000/v0/0001.jpg#0'\?"),
-        ("key,action\np000/v0/0001.jpg#0,keep\n", "line 2: the action is 'keep'; it can be drop or target"),
+        ("key,action\np000/v0/0001.jpg#0,keep\n", "line 2: the action is 'keep'; it can be drop, target or person"),
         ("key,action\np000/v2/0008.jpg#-1,drop\n", "line 2: there is no face"),
         (TWO, "line 3: 'p000' has two targets, 'p000/v0/0001.jpg#0' and 'p000/v1/0005.jpg#0'"),
         ("key,action\np000/v0/0001.jpg#0,target\np000/v0/0001.jpg#0,drop\n", "line 3: .* is both dropped and a target"),
+        ("key,action\np000/v0/0001.jpg#0,person\n", "line 2: it does not say whose face it is"),
+        (
+            "key,action,identity\np000/v0/0001.jpg#0,person,b\np000/v0/0001.jpg#0,person,c\n",
+            "line 3: .* is there twice",
+        ),
         ("key\np000/v0/0001.jpg#0\n", "no column 'action'"),
     ],
 )

@@ -14,6 +14,7 @@ from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.records import Status
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
 from facepipe.stages.faces import FaceColumns, open_faces, read_columns
+from facepipe.stages.overrides import people_of, read_corrections
 from facepipe.storage import parquet, tables
 
 if TYPE_CHECKING:
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 TARGETS, SUMMARY = "targets.parquet", "summary.json"
 
 
-def read_faces(folder: Place | None) -> FaceColumns | None:
-    """Key, identity and status of all faces; None where they are not there or not whole."""
+def read_faces(folder: Place | None, targets: Place | None) -> FaceColumns | None:
+    """Key, status and, with the corrections that made the targets, identity; None where they are not there or whole."""
     if folder is None:
         return None
     try:
-        return read_columns(open_faces(folder.uri), ["key", "identity", "status"])
+        people = people_of(read_corrections(targets)) if targets is not None else {}
+        return read_columns(open_faces(folder.uri), ["key", "identity", "status"], people)
     except FacepipeError:
         return None
 

@@ -11,7 +11,7 @@ from facepipe.dataset.splitting import SubsetRule
 from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError
 from facepipe.stages.faces import Faces, open_faces
 from facepipe.stages.output import INPUTS
-from facepipe.stages.overrides import read_dropped
+from facepipe.stages.overrides import DROP, people_of, read_corrections
 from facepipe.storage import parquet, place
 from facepipe.storage.checksums import file_sha256
 from facepipe.storage.settings import read_settings
@@ -25,10 +25,11 @@ SUMMARY = "summary.json"
 
 @dataclass(frozen=True)
 class Rule:
-    """How `split` chose subsets, for the single faces, and whom it left out."""
+    """How `split` chose subsets, for the single faces; whom it left out, and which faces are whose other than found."""
 
     subsets: SubsetRule
     dropped: frozenset[str]
+    people: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Inputs:
         lines = "".join(f"{name} {file_sha256(self.pairs, name)}\n" for name in names)
         chosen = self.rule.subsets
         rule = f"{chosen.seed} {chosen.validation} {chosen.test} {sorted(self.rule.dropped)}"
+        rule += f" {sorted(self.rule.people.items())}" if self.rule.people else ""
         return {"faces": self.faces.digest, "pairs": hashlib.sha256((lines + rule).encode()).hexdigest()}
 
 
@@ -75,7 +77,9 @@ def open_inputs_of(faces_uri: str, pairs_uri: str) -> Inputs:
     if missing := [name for name in names if not pairs.exists(name)]:
         raise Incomplete(f"{pairs} lacks {missing[0]}; run `facepipe split` again {AS_BEFORE}")
     subsets = SubsetRule(settings["seed"], settings["validation"], settings["test"], summary["published"])
-    rule = Rule(subsets, frozenset(read_dropped(pairs)))
+    corrections = read_corrections(pairs)
+    dropped = frozenset(key for key, one in corrections.items() if one.action == DROP)
+    rule = Rule(subsets, dropped, people_of(corrections))
     return Inputs(faces, pairs, summary["parts"], summary["identities"], rule)
 
 

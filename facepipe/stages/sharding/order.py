@@ -13,6 +13,7 @@ import numpy as np
 from facepipe.config import SUBSETS
 from facepipe.dataset.seeding import mix_numbers, order_numbers
 from facepipe.records import Status
+from facepipe.stages.faces import rename
 from facepipe.stages.sharding.plan import TRAIN
 from facepipe.storage import parquet, place, tables
 from facepipe.storage.tfds import shard_name
@@ -151,7 +152,7 @@ def _read_faces(inputs: Inputs) -> Iterator[tuple[parquet.Table, NDArray[np.int6
         looked_at = zip(*(table.column(name).to_pylist() for name in ("status", "crop", "key")), strict=True)
         usable = [s == Status.OK and crop is not None and key not in rule.dropped for s, crop, key in looked_at]
         rows = np.flatnonzero(usable)
-        found = tables.take(table, rows)
+        found = rename(tables.take(table, rows), rule.people)
         codes, names = tables.codes(found, "identity")
         subsets = [SUBSETS.index(rule.subsets.choose(name)) for name in names]
         none = np.zeros(len(rows), dtype=np.int32)
