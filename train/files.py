@@ -31,8 +31,9 @@ def reading_back(path: Any, advice: str = "train again with --overwrite") -> Ite
         raise
     except OSError as error:
         raise InputError(f"can't read {path}: {str(error.strerror).lower()}") from None
-    except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
-        said = f"{error!r}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+        is_told = isinstance(error, (ValueError, csv.Error))
+        said = str(error).partition("\n")[0] if is_told else "it holds something else"
         raise DamagedFile(f"{path} does not read back ({said}); {advice}") from error
 
 

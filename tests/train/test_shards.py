@@ -46,6 +46,7 @@ def test_none(tmp_path):
     [
         ("features.json", "{", DamagedFile),
         ("run.json", "[]", DamagedFile),
+        ("dataset_info.json", "[" * 100_000, DamagedFile),
         ("run.json", json.dumps({"identities": {"train": ["a", "b"], "validation": ["b"]}}), InputError),
     ],
 )
