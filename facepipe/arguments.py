@@ -71,9 +71,9 @@ def add_command(
 ) -> None:
     """Adds a command that takes the options of config classes, less those named in `without`.
 
-    Of several stages the command takes neither the paths nor shows what is for a stage alone. It calls `go` with what
-    is common to all commands, and the other options by field; None is one that was not given. `shown` are defaults for
-    the help alone; a hidden command is not listed.
+    Of several stages the command takes no paths but the first class's, nor shows what is for a stage alone. It calls
+    `go` with what is common to all commands, and the other options by field; None is one that was not given. `shown`
+    are defaults for the help alone; a hidden command is not listed.
     """
     among_others = len(kinds) > 2
     taken = [one for one in options_of(*kinds).values() if one.field not in without]
@@ -81,7 +81,7 @@ def add_command(
     parameters = [
         _parameter(one, hidden=bool(one.retired) or (one.alone and among_others))
         for one in taken
-        if not (among_others and one.folder)
+        if not (among_others and one.folder) or one.field in options_of(kinds[0])
     ]
 
     def command(**given: Any) -> None:

@@ -12,12 +12,15 @@ from facepipe.arguments import add_command, make_app, run_app
 from facepipe.config import (
     CONFIGS,
     EMBED,
+    GROUP,
     INPUT,
     OUTPUT,
     SELECT,
     Common,
     EmbedConfig,
     Execution,
+    ExtractConfig,
+    GroupConfig,
     join,
     make_config,
     paths_of,
@@ -30,7 +33,7 @@ app = make_app(
     "facepipe",
     "Photographs and videos of people in, training sets of faces out: offline, in one pass, on all cores.\n\n"
     "In a directory that holds data/images, `facepipe run` does everything. Each step is a command of its own as well: "
-    "extract, select, split, shard; embed tells whose face each is. Every command can be interrupted and run again: it goes on where it stopped.",
+    "extract, select, split, shard; embed tells whose face each is, group who is on pictures without names. Every command can be interrupted and run again: it goes on where it stopped.",
     print_versions=lambda: Version().go(Common()),
 )
 
@@ -70,6 +73,26 @@ def _add_stage(stage: str, kind: Any) -> None:
 
 for _stage, _kind in {**CONFIGS, EMBED: EmbedConfig}.items():
     _add_stage(_stage, _kind)
+
+
+NOT_OF_GROUP = ("layout", "manifest", "label", "face", "crop_size", "margin", "align", "part_of")
+"""Options of `extract` that say who is on a picture, or what is cut out of it for training."""
+
+
+def _group(common: Common, given: dict[str, Any]) -> None:
+    from facepipe.stages import group
+    from facepipe.stages.summary import print_report
+
+    asked = {name: given.pop(name) for name in options_of(GroupConfig)}
+    config = make_config(
+        GroupConfig, paths_of(GroupConfig, common.data) | {n: v for n, v in asked.items() if v is not None}
+    )
+    extraction = make_config(ExtractConfig, {**given, "output": join(common.data, "group/faces")})
+    for report in group.run(config, extraction, make_progress(quiet=common.quiet)):
+        print_report(report)
+
+
+add_command(app, GROUP, GroupConfig.__doc__, (GroupConfig, ExtractConfig, Common), _group, without=NOT_OF_GROUP)
 
 
 def _add(*more: type, without: tuple[str, ...] = ()) -> Any:

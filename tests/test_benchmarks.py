@@ -39,6 +39,7 @@ def test_benchmarks_that_need_no_labelled_faces(script, options, printed):
     [
         ("batches.py", "lfw", ["--runs", 1], "| 32 |"),
         ("identity.py", "", ["ytf"], "| ytf | 40 |"),
+        ("identity.py", "", ["ytf", "--group"], "| ytf | 658 | 40 |"),
         ("video.py", "video/one_face_320x240.avi", ["--runs", 1], "| 12 |"),
     ],
 )

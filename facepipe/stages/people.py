@@ -1,0 +1,248 @@
+"""Who is who among the faces that were found: names that were given are kept, the others are numbered."""
+
+from __future__ import annotations
+
+import csv
+import io
+import operator
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from facepipe.dataset.grouping import UNSURE_MARGIN, compare, link_groups, tie_tracks
+from facepipe.face.association import overlap
+from facepipe.face.identity import SIZE
+from facepipe.inputs.manifest import read_manifest
+from facepipe.stages import embed
+from facepipe.storage import file_at, parquet, place, tables
+from facepipe.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from facepipe.records import Box
+    from facepipe.stages.faces import Faces
+
+_COLUMNS = ("key", "path", "frame_index", "bbox", "status", "landmarks")
+_HEADER = ("path", "identity", "x1", "y1", "x2", "y2", "similarity", "key")
+_SAME_FACE = 0.5
+"""Intersection over union from which a box of the list is a face's."""
+_TWINS_TOLD = 5
+
+
+@dataclass(frozen=True, eq=False)
+class FoundFaces:
+    """n faces. videos: the path of a video file, "" of a still. boxes: (n, 4) px. embeddings: (n, 128) of length 1."""
+
+    keys: list[str]
+    paths: list[str]
+    videos: list[str]
+    frames: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+    part: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """Who n faces are.
+
+    names: of the groups, of which the first `given` were listed. groups: (n,) int64, -1 for a face that is left out.
+    unsure: (n,) bool, left out as it could be of two groups. likely: (n,) int64, the group an unsure face is most like,
+    else -1. similarity: (n,) float32, mean to the others of its group. main: (n,) bool, of a still, or of the longest
+    track of its video.
+    """
+
+    names: list[str]
+    given: int
+    groups: NDArray[np.int64]
+    unsure: NDArray[np.bool_]
+    likely: NDArray[np.int64]
+    similarity: NDArray[np.float32]
+    main: NDArray[np.bool_]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """People, and their faces; faces that could be one of two people's; faces like too few others."""
+        of_people, unsure = int((self.groups >= 0).sum()), int(self.unsure.sum())
+        alone = len(self.groups) - of_people - unsure
+        return {"people": len(self.names), "their faces": of_people, "unsure": unsure, "like no others": alone}
+
+
+def read_found(faces: Faces, embeddings: str) -> FoundFaces:
+    """The usable faces with their embeddings."""
+    read, vectors = [], []
+    for name, made in zip(faces.names, embed.part_names(faces), strict=True):
+        read.append(embed.read_usable(faces.place, name, _COLUMNS))
+        vectors.append(tables.lists(parquet.read_table(place(embeddings), made), "embedding", SIZE))
+    table = tables.concatenate(read)
+    paths, frames = table.column("path").to_pylist(), tables.numbers(table, "frame_index").astype(np.int64)
+    of_path: dict[str, set[int]] = {}
+    for path, frame in zip(paths, frames.tolist(), strict=True):
+        of_path.setdefault(path, set()).add(frame)
+    return FoundFaces(
+        table.column("key").to_pylist(),
+        paths,
+        [path if len(of_path[path]) > 1 else "" for path in paths],
+        frames,
+        tables.lists(table, "bbox", 4),
+        np.concatenate(vectors),
+        np.repeat(np.arange(len(read)), [one.num_rows for one in read]),
+    )
+
+
+def read_listed(uri: str) -> list[tuple[str, str, Box | None]]:
+    """Path, name and box of each row of the list of people, where there is one.
+
+    Raises:
+        UsageError: it is no list that `--manifest` takes.
+    """
+    folder, name = file_at(uri)
+    if not folder.exists(name):
+        return []
+    groups = read_manifest(uri, "label", lambda _path: False, optional_label=True)
+    return [
+        (path, str(group.identity), box) for group in groups for path, box in zip(group.files, group.boxes, strict=True)
+    ]
+
+
+def find_people(
+    found: FoundFaces, listed: Sequence[tuple[str, str, Box | None]], least: float, min_faces: int
+) -> People:
+    """Puts faces together that are alike; those that are listed keep their names.
+
+    Args:
+        found: the faces.
+        listed: path, name and box, as `read_listed` gives them.
+        least: mean similarity from which groups are one person.
+        min_faces: of a person who is not listed.
+    """
+    tracks = tie_tracks(found.videos, found.frames, found.boxes, found.embeddings)
+    main = _find_main(found.videos, tracks)
+    names, start = _start(found, tracks, main, listed)
+    groups = link_groups(found.embeddings, start, len(names), least)
+    similarity, other, nearest = compare(found.embeddings, groups)
+    is_listed = start < len(names)
+    length = np.bincount(tracks)[tracks]
+    margin = np.bincount(tracks, similarity - other)[tracks] / length
+    # A track that makes up most of its group is a person, however alike another group is.
+    unsure = (margin < UNSURE_MARGIN) & (np.bincount(groups)[groups] >= 2 * length)
+    unsure = (unsure | _find_doubles(found, groups, similarity, is_listed)) & ~is_listed
+    sizes = np.bincount(groups[~unsure], minlength=len(groups) + 1)
+    large = np.flatnonzero(sizes >= min_faces)
+    new = large[large >= len(names)]
+    new = new[np.argsort(-sizes[new], kind="stable")]
+    number = np.full(len(groups) + 1, -1)  # the last one is for "no group"
+    number[[*range(len(names)), *new]] = np.arange(len(names) + len(new))
+    likely = np.where(number[groups] >= 0, number[groups], number[nearest])
+    of, likely = np.where(unsure, -1, number[groups]), np.where(unsure, likely, -1)
+    return People([*names, *_new_names(names, len(new))], len(names), of, unsure, likely, similarity, main)
+
+
+def _find_main(videos: Sequence[str], tracks: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which faces are stills' or of the longest track of their video, the first of equals."""
+    lengths = np.bincount(tracks)
+    longest: dict[str, int] = {}
+    for video, track in zip(videos, tracks.tolist(), strict=True):
+        if lengths[track] > lengths[longest.setdefault(video, track)]:
+            longest[video] = track
+    pairs = zip(videos, tracks.tolist(), strict=True)
+    return np.array([not video or longest[video] == track for video, track in pairs], bool)
+
+
+def _start(
+    found: FoundFaces, tracks: NDArray[np.int64], main: NDArray[np.bool_], listed: Sequence[tuple[str, str, Box | None]]
+) -> tuple[list[str], NDArray[np.int64]]:
+    """The names whose faces are there, and the group that each face begins in: its name's, else its track."""
+    of_path: dict[str, list[int]] = {}
+    for face in np.flatnonzero(main).tolist():
+        of_path.setdefault(found.paths[face], []).append(face)
+    names: dict[str, int] = {}
+    start = np.full(len(tracks), -1)
+    for path, name, box in listed:
+        for face in _find_listed(found, of_path.get(path, []), box):
+            start[face] = names.setdefault(name, len(names))
+    rest = start < 0
+    start[rest] = len(names) + np.unique(tracks[rest], return_inverse=True)[1]
+    return list(names), start
+
+
+def _find_listed(found: FoundFaces, faces: Sequence[int], box: Box | None) -> Sequence[int]:
+    """Which of a file's faces a row means: all of a video's longest track, the one at the box, or the largest."""
+    if not faces or found.videos[faces[0]]:
+        return faces
+    boxes = [found.boxes[face].tolist() for face in faces]
+    if box is None:
+        return [max(zip(boxes, faces, strict=True), key=lambda one: one[0][2] - one[0][0])[1]]
+    shared, face = max((overlap(one, box), face) for one, face in zip(boxes, faces, strict=True))
+    return [face] if shared >= _SAME_FACE else []
+
+
+def _find_doubles(
+    found: FoundFaces, groups: NDArray[np.int64], similarity: NDArray[np.float32], listed: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Faces of pictures in which another one fits their group better: nobody is twice in a picture."""
+    picture = np.unique(found.paths, return_inverse=True)[1]
+    order = np.lexsort((-similarity, ~listed, groups, found.frames, picture))
+    keys = np.stack([picture, found.frames, groups])[:, order]
+    twice = np.zeros(len(groups), bool)
+    twice[order[1:]] = (keys[:, 1:] == keys[:, :-1]).all(axis=0)
+    return twice
+
+
+def _new_names(names: Sequence[str], count: int) -> Iterator[str]:
+    """person-0001 and so on, after the highest number there is."""
+    taken = (re.fullmatch(r"person-(\d{1,9})", name) for name in names)
+    first = max((int(match[1]) for match in taken if match), default=0) + 1
+    return (f"person-{number:04d}" for number in range(first, first + count))
+
+
+def tell_videos(found: FoundFaces, people: People) -> list[str]:
+    """That videos show people who are not listed for them."""
+    shown: dict[str, set[int]] = {}
+    for video, group in zip(found.videos, people.groups.tolist(), strict=True):
+        if video and group >= 0:
+            shown.setdefault(video, set()).add(group)
+    several = sorted(video for video, groups in shown.items() if len(groups) > 1)
+    if not several:
+        return []
+    many = f"{len(several):,} videos show several people" if several[1:] else "1 video shows several people"
+    return [f"{many} ({printable(several[0])}): listed for the one who is seen longest without a break"]
+
+
+def tell_twins(found: FoundFaces, people: People, least: float) -> list[str]:
+    """Pairs of names that were given whose faces are alike enough to be one person's."""
+    given = (people.groups >= 0) & (people.groups < people.given)
+    sums = np.zeros((people.given, SIZE))
+    np.add.at(sums, people.groups[given], found.embeddings[given])
+    means = sums / np.bincount(people.groups[given], minlength=people.given)[:, None]
+    products = np.triu(means @ means.T, 1)
+    pairs = [(float(products[a, b]), a, b) for a, b in zip(*np.nonzero(products >= least), strict=True)]
+    return [
+        f"perhaps one person (similarity {alike:.3f}): {printable(people.names[a])} and {printable(people.names[b])}"
+        for alike, a, b in sorted(pairs, reverse=True)[:_TWINS_TOLD]
+    ]
+
+
+def to_csv(found: FoundFaces, people: People, *, unsure: bool = False) -> bytes:
+    """The list of people, or that of the unsure faces under the name that each is most like."""
+    groups = people.likely if unsure else people.groups
+    rows: list[list[str]] = []
+    videos = set()
+    for face in np.flatnonzero((groups >= 0) & people.main).tolist():
+        video = found.videos[face]
+        if not video or video not in videos:  # a video file is listed once, and taken whole
+            videos.add(video)
+            box = [""] * 4 if video else [f"{px:.1f}" for px in found.boxes[face].tolist()]
+            name, likeness = people.names[groups[face]], f"{people.similarity[face]:.3f}"
+            rows.append([found.paths[face], name, *box, likeness, found.keys[face]])
+    rows.sort(key=operator.itemgetter(1, 0, -1))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_HEADER)
+    writer.writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,125 @@
+"""group: pictures without names become people, corrections and additions are kept, everything is counted."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+
+from facepipe.config import Execution, ExtractConfig, GroupConfig
+from facepipe.errors import InputError
+from facepipe.execution.progress import QuietProgress
+from facepipe.stages import extract, group
+from facepipe.storage import parquet, place
+
+ONE = Execution(workers=1)
+PEOPLE, PHOTOGRAPHS = 6, 5
+
+
+def run(folder, images="images", **options):
+    """Groups the pictures; gives the last report and the rows of people.csv."""
+    config = GroupConfig(input=str(folder / images), output=str(folder / "people.csv"), **options)
+    extraction = ExtractConfig(output=str(folder / "group" / "faces"), execution=ONE)
+    *_, report = group.run(config, extraction, QuietProgress())
+    with (folder / "people.csv").open(encoding="utf-8") as file:
+        return report, list(csv.DictReader(file))
+
+
+def of_file(rows):
+    """File -> name."""
+    return {row["path"]: row["identity"] for row in rows}
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory, shared_data):
+    """Six people's photographs of LFW in one folder, without their names; the fifth ones aside."""
+    folder = tmp_path_factory.mktemp("group")
+    (folder / "images").mkdir()
+    (folder / "later").mkdir()
+    people = [one for one in sorted((shared_data / "lfw").iterdir()) if len(list(one.iterdir())) >= PHOTOGRAPHS]
+    for number, person in enumerate(people[:PEOPLE]):
+        for index, path in enumerate(sorted(person.iterdir())[:PHOTOGRAPHS]):
+            shutil.copy(path, folder / ("later" if index == PHOTOGRAPHS - 1 else "images") / f"{index}{number}.jpg")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def grouped(photographs):
+    return photographs, *run(photographs)
+
+
+def test_people_are_found_and_extract_takes_them(grouped):
+    """Each person's photographs have one name, no two people the same; every face is counted; the manifest is one."""
+    folder, report, rows = grouped
+    names = of_file(rows)
+    for number in range(PEOPLE):
+        own = Counter(name for path, name in names.items() if path[1] == str(number))
+        assert own.most_common(1)[0][1] >= PHOTOGRAPHS - 2, own
+    assert len({names[f"0{number}.jpg"] for number in range(PEOPLE) if f"0{number}.jpg" in names}) >= PEOPLE - 1
+    assert min(names.values()) == "person-0001"
+    assert report.counts["their faces"] == len(rows)
+    listed = sum(table.num_rows for _, table in parquet.iterate_parts(place(str(folder / "group" / "embeddings"))))
+    assert sum(report.counts.values()) - report.counts["people"] == listed
+    sheet = cv2.imread(report.outputs["look at"])
+    assert sheet.shape[1] > 1000
+    config = ExtractConfig(
+        input=str(folder / "images"),
+        output=str(folder / "faces"),
+        manifest=str(folder / "people.csv"),
+        execution=ONE,
+    )
+    assert extract.run(config, QuietProgress()).counts["ok"] == len(rows)
+
+
+def test_names_are_kept_when_pictures_come_and_names_are_corrected(grouped):
+    """Nothing changes where nothing has; a new name stays, added photographs join the people, those gone leave."""
+    folder, _, rows = grouped
+    before = (folder / "people.csv").read_bytes()
+    report, _ = run(folder)
+    assert (report.done_before, (folder / "people.csv").read_bytes()) == (1, before)
+    name = of_file(rows)["00.jpg"]
+    (folder / "people.csv").write_bytes(before.replace(name.encode(), b"Ada"))
+    for path in (folder / "later").iterdir():
+        shutil.copy(path, folder / "images")
+    _, after = run(folder)
+    names = of_file(after)
+    assert {path: names[path] for path in of_file(rows)} == {
+        path: "Ada" if one == name else one for path, one in of_file(rows).items()
+    }
+    joined = [names.get(f"4{number}.jpg") == names.get(f"0{number}.jpg") for number in range(PEOPLE)]
+    assert sum(joined) >= PEOPLE - 1
+
+
+def test_one_person_under_two_names_is_told(grouped, tmp_path):
+    """The two names stay, and a note says that they are alike."""
+    folder, *_ = grouped
+    shutil.copytree(folder / "group", tmp_path / "group")
+    (tmp_path / "people.csv").write_text("path,identity\n00.jpg,Ada\n10.jpg,Ben\n")
+    report, rows = run(tmp_path, images="group/faces")
+    assert {of_file(rows)["00.jpg"], of_file(rows)["10.jpg"]} == {"Ada", "Ben"}
+    assert any(note.startswith("perhaps one person (similarity 0.9") for note in report.notes)
+
+
+def test_a_video_is_listed_once(shared_data, tmp_path):
+    """Without a box, for the singer who is seen longest; that the audience is seen as well is told."""
+    (tmp_path / "images").mkdir()
+    shutil.copy(shared_data / "video" / "one_face.mp4", tmp_path / "images")
+    config = GroupConfig(input=str(tmp_path / "images"), output=str(tmp_path / "people.csv"))
+    extraction = ExtractConfig(output=str(tmp_path / "group" / "faces"), every=5, execution=ONE)
+    *_, report = group.run(config, extraction, QuietProgress())
+    assert report.counts["people"] >= 3
+    _, row = (tmp_path / "people.csv").read_text().splitlines()
+    assert row.startswith("one_face.mp4,person-0001,,,,,")
+    assert report.notes[-1].startswith("1 video shows several people (one_face.mp4)")
+
+
+def test_pictures_without_faces_are_told(tmp_path):
+    """One line says where to look."""
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((90, 90, 3), np.uint8))
+    with pytest.raises(InputError, match="no usable face; `facepipe list -i"):
+        run(tmp_path)
