@@ -52,6 +52,11 @@ def _seed() -> Any:
     return option(0, "Seed of every random choice.", "Subsets", metavar="N")
 
 
+def _filter(default: Any, text: str, **facts: Any) -> Any:
+    """What leaves frames out where it is given."""
+    return option(default, text, "Filters", decides="given", **{"shown": "keep all", **facts})
+
+
 def _machine(default: Any, text: str, **facts: Any) -> Any:
     """How a stage runs: no byte of its output depends on it."""
     return option(default, text, "Machine", decides="", **facts)
@@ -174,13 +179,26 @@ class SelectConfig(Checked):
     per: str = option("identity", "One target per identity, or per video.", "Target", choices=("identity", "video"))
     max_angle: float = option(0.0, "Largest angle between the target's face and the camera, in degrees.", "Target",
                               low=0, high=180, shown="no limit", metavar="DEG")
-    min_frames: int = option(1, "Leave out identities with fewer frames.", "Target", low=1, high=1e6, metavar="N")
+    min_frames: int = option(1, "Leave out identities with fewer frames.", "Filters", low=1, high=1e6, metavar="N")
+    max_frames: int = _filter(0, "Keep the best N frames of each identity, spread over yaw.", low=1, high=1e9, metavar="N")
+    min_sharpness: float = _filter(0.0, "Leave out faces less sharp: about 0.1 is badly blurred, 0.5 a good photograph.", low=0, high=10, metavar="S")
+    min_size: float = _filter(0.0, "Leave out faces smaller than this, in pixels of the full-size image.", low=0, high=100_000, metavar="PX")
+    max_yaw: float = _filter(0.0, "Leave out faces turned further to a side, in degrees, or by an unknown angle.", low=0, high=180, metavar="DEG")
+    max_pitch: float = _filter(0.0, "Leave out faces turned further up or down, in degrees, or by an unknown angle.", low=0, high=180, metavar="DEG")
+    thin: int = _filter(0, "Of an identity's frames that differ in at most D of 240 bits of their perceptual hash, keep the best: 24 for "
+                        "copies of one picture, 60 for a burst.", low=1, high=120, metavar="D")
     refine: str = option("", "Measure the best candidates again.", "Target", retired=POSE_IS_TOLD, decides="")
     candidates: int = option(10, "How many of the best frames of each identity to list.", "Target", low=1, high=10_000, metavar="N")
     overrides: str = option("", "Manual corrections, as `facepipe review` writes them.", "Target",
                             shown="DATA/overrides.csv if there is one", metavar="FILE", decides="")
     mesh_model: str = option("", "Weights of the face mesh.", "Target", metavar="FILE", retired=POSE_IS_TOLD, decides="")
     execution: Execution = _execution()
+
+    def __post_init__(self) -> None:
+        """Checks every option."""
+        super().__post_init__()
+        if 0 < self.max_frames < self.min_frames:
+            raise UsageError(f"--max-frames {self.max_frames} leaves nobody with --min-frames {self.min_frames}")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 EVERYDAY = "Everyday options"
-GROUPS = (EVERYDAY, "Input", "Detection", "Target", "Subsets", "Shards", "Network", "Training", "Samples", "Machine")
+GROUPS = (
+    EVERYDAY,
+    "Input",
+    "Detection",
+    "Filters",
+    "Target",
+    "Subsets",
+    "Shards",
+    "Network",
+    "Training",
+    "Samples",
+    "Machine",
+)
 """The groups of the help, in its order."""
 
 

@@ -63,7 +63,7 @@ def test_the_help_of_run_is_in_groups_the_everyday_options_first(call):
     told = call("run", "--help").stdout
     titles = re.findall(r"^(\w.*):$", told, re.MULTILINE)
     assert titles[:4] == ["Arguments", "Everyday options", "Input", "Detection"]
-    assert titles[4:] == ["Target", "Subsets", "Shards", "Machine", "Other options"]
+    assert titles[4:] == ["Filters", "Target", "Subsets", "Shards", "Machine", "Other options"]
     everyday = told[told.index("Everyday options:") : told.index("Input:")]
     assert re.findall(r"(--[a-z-]+) ", everyday) == ["--input", "--output", "--layout", "--workers", "--size"]
     assert "--part-of" in call("extract", "--help").stdout
@@ -174,7 +174,7 @@ def test_the_workspace_moves_with_an_option_or_the_environment(call, monkeypatch
 
 @pytest.mark.parametrize(
     ("typed", "offered"),
-    [("sel", ["select"]), ("extract --part-", ["--part-of", "--part-size"]), ("run --min-", ["--min-face", "--min-score", "--min-frames"])],
+    [("sel", ["select"]), ("extract --part-", ["--part-of", "--part-size"]), ("run --max-a", ["--max-angle"])],
 )  # fmt: skip
 def test_the_shell_completes_commands_and_options(typed, offered):
     """What `--show-completion` prints, loaded into a real bash, offers what fits."""

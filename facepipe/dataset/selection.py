@@ -1,4 +1,4 @@
-"""Which frame of each group is the most frontal one, and by what rule near-ties are decided.
+"""Which frame of each group is the most frontal one, by what rule near-ties are decided, and which few show the most.
 
 Frames are ranked by their frontal angle, those whose pose is told with a large error after all others. Frames within
 `NEAR_DEG` of the group's best are as good as tied: among them the best picture wins, that is, the largest sum of
@@ -9,7 +9,7 @@ Then the smaller angle decides, then the order of the rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,12 +57,28 @@ def rank_frames(frames: Frames) -> Rows:
     if not len(order):
         return order
     group, angle, unsure = frames.group[order], frames.angle[order], frames.unsure[order]
-    starts = np.flatnonzero(np.r_[True, np.diff(group) != 0])
-    counts = np.diff(np.r_[starts, len(order)])
+    starts, counts = _runs(group)
     near = angle <= np.repeat(angle[starts], counts) + np.float32(NEAR_DEG)
     near &= unsure == np.repeat(unsure[starts], counts)
     merit = _merit(frames.take(order), near, starts, counts)
     return order[np.lexsort((-merit, ~near, unsure, group))]
+
+
+def rate_pictures(frames: Frames) -> NDArray[np.float64]:
+    """(n,) float64, 0 to 3: the sum that decides between tied frames, each value divided by the group's largest."""
+    order = np.argsort(frames.group, kind="stable")
+    rated = np.zeros(len(order))
+    if len(order):
+        of = frames.take(order)
+        rated[order] = _merit(of, np.ones(len(order), dtype=bool), *_runs(of.group))
+    return rated
+
+
+def _runs(*keys: NDArray[Any]) -> tuple[Rows, Rows]:
+    """Start and length of each run of equal values in columns that are sorted; not of none."""
+    changed = np.any([np.diff(key) != 0 for key in keys], axis=0)
+    starts = np.flatnonzero(np.r_[True, changed])
+    return starts, np.diff(np.r_[starts, len(keys[0])])
 
 
 def _merit(frames: Frames, near: NDArray[np.bool_], starts: Rows, counts: Rows) -> NDArray[np.float64]:
@@ -77,9 +93,41 @@ def _merit(frames: Frames, near: NDArray[np.bool_], starts: Rows, counts: Rows) 
 
 def first_of_groups(groups: Rows, ranked: Rows, count: int) -> Rows:
     """At most `count` frames of each group, from a ranking, group by group."""
-    group = groups[ranked]
-    if not len(group):
-        return ranked
-    starts = np.flatnonzero(np.r_[True, np.diff(group) != 0])
-    place = np.arange(len(group)) - np.repeat(starts, np.diff(np.r_[starts, len(group)]))
-    return ranked[place < count]
+    return ranked[_places(groups[ranked]) < count]
+
+
+def _places(*keys: NDArray[Any]) -> Rows:
+    """(n,) int64: the place of each value in its run of equal ones."""
+    if not len(keys[0]):
+        return np.zeros(0, np.int64)
+    starts, counts = _runs(*keys)
+    return np.arange(len(keys[0])) - np.repeat(starts, counts)
+
+
+def spread_frames(group: Rows, yaw: Floats, rating: NDArray[np.float64], first: NDArray[np.bool_], count: int) -> Rows:
+    """At most `count` frames of each group, the best ones of all its yaws.
+
+    Each group's yaws, from its least to its largest, are cut into `count` equal bands. The bands' best frames are
+    taken, then their second best, and so on; frames of unknown yaw come last.
+
+    Args:
+        group: (n,) int64.
+        yaw: (n,) float32, degrees, NaN where it can't be told.
+        rating: (n,) float64, larger is better, as by `rate_pictures`.
+        first: (n,) frames that are taken before all others.
+        count: 1 or more.
+
+    Returns:
+        Their indexes, group by group.
+    """
+    names, of = np.unique(group, return_inverse=True)
+    least, most = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    np.fmin.at(least, of, yaw)
+    np.fmax.at(most, of, yaw)
+    width = np.maximum(most - least, 1e-9)[of]
+    unknown = np.isnan(yaw)
+    band = np.where(unknown, count, np.minimum((np.nan_to_num(yaw) - least[of]) / width * count, count - 1)).astype(int)
+    order = np.lexsort((-rating, ~first, band, of))
+    turn = np.empty(len(order), np.int64)
+    turn[order] = _places(of[order], band[order])
+    return first_of_groups(group, np.lexsort((-rating, turn, unknown, ~first, of)), count)

@@ -109,6 +109,14 @@ class FaceColumns:
         return FaceColumns(tables.take(self.table, rows), self.part[rows], self.row[rows])
 
 
+def read_rows(faces: Faces, rows: FaceColumns, columns: Sequence[str]) -> parquet.Table:
+    """Other columns of some rows, in their order; only parts that have some of them are read."""
+    parts = np.unique(rows.part)
+    found = [parquet.read_table(faces.place, faces.names[part], columns) for part in parts.tolist()]
+    starts = np.cumsum([0, *(table.num_rows for table in found)])[np.searchsorted(parts, rows.part)]
+    return tables.take(tables.concatenate(found), starts + rows.row)
+
+
 def read_columns(faces: Faces, columns: Sequence[str], people: Mapping[str, str] = NO_CORRECTIONS) -> FaceColumns:
     """Columns of every part, one after the other; the faces with the keys `people` are of the identities it says."""
     read = [table for _, table in parquet.iterate_parts(faces.place, columns, faces.names)]

@@ -1,4 +1,4 @@
-"""A person's corrections: faces to drop, faces to make the target, and faces that are somebody else's."""
+"""A person's corrections: faces to drop, to keep whatever a filter says, to make the target, and somebody else's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from facepipe.storage import Place
 
-DROP, TARGET, PERSON = ACTIONS = ("drop", "target", "person")
+DROP, KEEP, TARGET, PERSON = ACTIONS = ("drop", "keep", "target", "person")
 NAME = "overrides.csv"
 COLUMNS = ("key", "action", "identity")
 _LARGEST_BYTES = 1 << 28
@@ -57,7 +57,7 @@ def _check(entries: Iterable[tuple[str, str, str, str]]) -> list[tuple[str, str,
     checked = []
     for where, key, action, identity in entries:
         if action not in ACTIONS:
-            raise UsageError(f"{where}: the action is {action!r}; it can be {', '.join(ACTIONS[:2])} or {ACTIONS[2]}")
+            raise UsageError(f"{where}: the action is {action!r}; it can be {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]}")
         if action == PERSON and not identity:
             raise UsageError(f"{where}: it does not say whose face it is; put the name into the column identity")
         one = Correction(action, "" if action == DROP else identity)

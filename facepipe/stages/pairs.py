@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facepipe.config import SUBSETS
+from facepipe.dataset.duplicates import COPY_BITS, COPY_SHIFT, count_bits
 from facepipe.dataset.splitting import keep_distinct
 from facepipe.errors import AS_BEFORE, Incomplete
 from facepipe.records import Status
+from facepipe.stages.faces import read_rows
 from facepipe.storage import parquet, tables
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facepipe.dataset.splitting import SubsetRule
-    from facepipe.stages.faces import FaceColumns
+    from facepipe.stages.faces import FaceColumns, Faces
 
 COLUMNS = ("key", "identity", "video", "status", "frontal_angle", "yaw", "label")
 PART_ROWS = 65_536
@@ -48,7 +50,7 @@ def make_pairs(
     columns: FaceColumns,
     targets: parquet.Table,
     per: str,
-    dropped: Sequence[str],
+    left_out: Sequence[str],
     contents: NDArray[np.uint64],
     rule: SubsetRule,
 ) -> Pairs:
@@ -58,12 +60,12 @@ def make_pairs(
         columns: COLUMNS of every row.
         targets: what `select` wrote.
         per: `identity` or `video`: what it chose targets for.
-        dropped: keys that a person took out.
+        left_out: keys that `select` left out.
         contents: (n,) uint64, a hash of every row's crop; 0 where there is none.
         rule: which subset an identity belongs to.
     """
     identity, identities = tables.codes(columns.table, "identity")
-    usable = _usable(columns, contents, dropped)
+    usable = _usable(columns, contents, left_out)
     target_of, angle_of = _target_of_rows(columns, targets, per, identity, identities)
     is_target = np.zeros(len(usable), dtype=bool)
     is_target[target_of[target_of >= 0]] = True
@@ -85,10 +87,34 @@ def make_pairs(
     )
 
 
-def _usable(columns: FaceColumns, contents: NDArray[np.uint64], dropped: Sequence[str]) -> NDArray[np.bool_]:
+def drop_copies(pairs: Pairs, prints: NDArray[np.void], faces: Faces) -> Pairs:
+    """Leaves out features that are their target's picture in another encoding: its size, its face in the same place."""
+    fine = prints["fine"]
+    alike = count_bits(fine[pairs.feature], fine[pairs.target]) <= COPY_BITS
+    at = np.flatnonzero(alike & (prints["coarse"][pairs.feature] != 0))
+    if not len(at):
+        return pairs
+    feature, target = (_read_places(faces, pairs.columns.take(rows[at])) for rows in (pairs.feature, pairs.target))
+    face = (target[:, 4:6] - target[:, 2:4]).max(axis=1, keepdims=True)
+    shift = np.abs(feature[:, 6:] - target[:, 6:]).max(axis=1, keepdims=True)
+    same = (feature[:, :2] == target[:, :2]).all(axis=1) & (shift <= COPY_SHIFT * face)[:, 0]
+    kept = np.ones(len(pairs.feature), dtype=bool)
+    kept[at[same]] = False
+    columns = {name: getattr(pairs, name)[kept] for name in ("feature", "target", "subset", "target_angle")}
+    return replace(pairs, **columns, duplicates=pairs.duplicates + int(same.sum()))
+
+
+def _read_places(faces: Faces, rows: FaceColumns) -> NDArray[np.float32]:
+    """(n, 16) float32: the picture's width and height, the face's box and landmarks, px."""
+    table = read_rows(faces, rows, ["width", "height", "bbox", "landmarks"])
+    size = [tables.numbers(table, name).astype(np.float32) for name in ("width", "height")]
+    return np.column_stack([*size, tables.lists(table, "bbox", 4), tables.lists(table, "landmarks", 10)])
+
+
+def _usable(columns: FaceColumns, contents: NDArray[np.uint64], left_out: Sequence[str]) -> NDArray[np.bool_]:
     status, statuses = tables.codes(columns.table, "status")
     usable = (status == (statuses.index(Status.OK) if Status.OK in statuses else -1)) & (contents != 0)
-    rows = tables.find(columns.table, "key", dropped)
+    rows = tables.find(columns.table, "key", left_out)
     usable[rows[rows >= 0]] = False
     return np.asarray(usable)
 

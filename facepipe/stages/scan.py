@@ -16,6 +16,7 @@ from facepipe.execution.stopwatch import Stopwatch
 from facepipe.records import Status
 from facepipe.storage import parquet, place
 from facepipe.storage.scratch import load, store
+from facepipe.storage.settings import read_settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from facepipe.config import Execution
     from facepipe.execution.progress import Progress
     from facepipe.stages.faces import Faces
+    from facepipe.stages.output import Output
 
 TIMEOUT_S = 120.0
+_CROP_SIZE = 128
 _SMALL = ((8, cv2.IMREAD_REDUCED_GRAYSCALE_8), (4, cv2.IMREAD_REDUCED_GRAYSCALE_4), (2, cv2.IMREAD_REDUCED_GRAYSCALE_2))
 
 
@@ -80,10 +83,11 @@ def result_name(number: int) -> str:
     return f"scan-{number:05d}.npy"
 
 
-def scan(
-    faces: Faces, crop_size: int, scratch: str, execution: Execution, progress: Progress
+def scan_faces(
+    faces: Faces, out: Output, execution: Execution, progress: Progress
 ) -> tuple[NDArray[np.void], dict[str, float]]:
-    """The fingerprints of all rows of all parts, and the seconds by step."""
+    """The fingerprints of all rows of all parts, and the seconds by step; what is done lies in the scratch folder."""
+    crop_size, scratch = read_settings(faces.place).get("crop_size", _CROP_SIZE), out.scratch.uri
     steps: dict[str, float] = {}
 
     def on_done(_number: int, report: PartReport) -> None:
@@ -93,7 +97,7 @@ def scan(
 
     missing = [number for number in faces.parts if not _is_done(scratch, number)]
     rows = sum(faces.count_rows(number) for number in missing)
-    progress.start("split", rows, "crops")
+    progress.start("scan", rows, "crops")
     try:
         run_parts(
             ScanJob(faces.place.uri, scratch, crop_size),

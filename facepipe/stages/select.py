@@ -12,10 +12,14 @@ from facepipe.execution.stopwatch import Stopwatch
 from facepipe.records import StageReport
 from facepipe.stages import overrides as corrections
 from facepipe.stages.faces import open_faces, read_columns
+from facepipe.stages.filters import apply_limits, asks_to_leave_out, keep_best, leave_out_repeats
+from facepipe.stages.frames import COLUMNS, make_groups
+from facepipe.stages.leftout import LEFT_OUT, Why, count_left_out
 from facepipe.stages.output import INPUTS, foresee, open_output
 from facepipe.stages.overrides import people_of
 from facepipe.stages.runfile import write_run_file
-from facepipe.stages.targets import COLUMNS, count_targets, make_groups, make_targets
+from facepipe.stages.scan import scan_faces
+from facepipe.stages.targets import count_targets, make_targets
 from facepipe.storage import parquet, place
 from facepipe.storage.settings import settings_or_none
 
@@ -36,8 +40,10 @@ OVERRIDES = "overrides"
 _LISTED = 5
 
 
-def run(config: SelectConfig, _progress: Progress) -> StageReport:
+def run(config: SelectConfig, progress: Progress) -> StageReport:
     """Makes `config.output`: `targets.parquet`, `settings.json`, `checksums.sha256`, `run.json`.
+
+    Where a filter or a person may leave faces out also `left_out.parquet`.
 
     Raises:
         Incomplete: parts of the faces are missing.
@@ -58,15 +64,19 @@ def run(config: SelectConfig, _progress: Progress) -> StageReport:
         report.notes.append(f"dry run: would read {len(faces.parts):,} parts of {config.input}")
         return report
     with open_output(config.output, settings, config.execution.overwrite, _is_own) as out:
-        if out.has(TARGETS):
+        leaves_out = asks_to_leave_out(config) or any(one.action == corrections.DROP for one in overrides.values())
+        if out.has(TARGETS) and (out.has(LEFT_OUT) or not leaves_out):
             report.done_before = 1
         else:
-            report.steps_s = _make(config, faces, overrides, out)
+            report.steps_s = _make(config, faces, overrides, out, progress)
         out.finish()
         table = parquet.read_table(out.place, TARGETS)
-        report.counts, report.wall_s = count_targets(table), time.monotonic() - started
+        left_out = count_left_out(out.place)
+        report.counts = count_targets(table) | {f"left out {Why(why).told}": n for why, n in left_out.items()}
+        report.wall_s = time.monotonic() - started
         report.notes += _explain(table)
-        write_run_file(out.place, config, report, {INPUTS: faces.digest, "overrides": len(overrides)})
+        facts = {INPUTS: faces.digest, "overrides": len(overrides), "left_out": left_out}
+        write_run_file(out.place, config, report, facts)
     return report
 
 
@@ -88,19 +98,30 @@ def _refuse_lost_corrections(out: Place) -> None:
 
 
 def _is_own(path: str) -> bool:
-    return path in (TARGETS, corrections.NAME)
+    return path in (TARGETS, LEFT_OUT, corrections.NAME)
 
 
-def _make(config: SelectConfig, faces: Faces, overrides: Mapping[str, Correction], out: Output) -> dict[str, float]:
-    """Reads, ranks, writes; gives the seconds by step."""
+def _make(
+    config: SelectConfig, faces: Faces, overrides: Mapping[str, Correction], out: Output, progress: Progress
+) -> dict[str, float]:
+    """Reads, leaves out, ranks, writes; gives the seconds by step."""
     watch = Stopwatch()
     with watch.step("read"):
         groups = make_groups(read_columns(faces, COLUMNS, people_of(overrides)), config.per, overrides)
+    with watch.step("filter"):
+        apply_limits(groups, config)
+        if config.thin:
+            leave_out_repeats(groups, scan_faces(faces, out, config.execution, progress)[0], config.thin)
     with watch.step("rank"):
         ranked = groups.ranked()
+        if config.max_frames:
+            keep_best(groups, ranked, config.max_frames)
+            ranked = ranked[groups.usable[ranked]]
     with watch.step("write"):
         if overrides:
             out.write(corrections.NAME, corrections.encode_overrides(overrides))
+        if (groups.reason >= 0).any() or asks_to_leave_out(config):
+            out.note(LEFT_OUT, parquet.write_table(out.place, LEFT_OUT, groups.left_out_table()))
         out.note(TARGETS, parquet.write_table(out.place, TARGETS, make_targets(groups, ranked, config)))
     return watch.seconds
 

@@ -20,10 +20,11 @@ from facepipe.records import StageReport
 from facepipe.stages import overrides
 from facepipe.stages.faces import open_faces, read_columns
 from facepipe.stages.images import write_images
+from facepipe.stages.leftout import LEFT_OUT, read_left_out
 from facepipe.stages.output import INPUTS, foresee, open_output
-from facepipe.stages.pairs import COLUMNS, Pairs, make_pairs, pair_tables
+from facepipe.stages.pairs import COLUMNS, Pairs, drop_copies, make_pairs, pair_tables
 from facepipe.stages.runfile import write_run_file
-from facepipe.stages.scan import scan
+from facepipe.stages.scan import scan_faces
 from facepipe.stages.select import TARGETS
 from facepipe.storage import parquet, place, tables
 from facepipe.storage.checksums import file_sha256
@@ -44,7 +45,6 @@ STAGE = "split"
 SUMMARY = "summary.json"
 """Pairs, people and duplicates by number, and the pictures that lie under two identities."""
 _ALIKE_LISTED = 1000
-_CROP_SIZE = 128
 
 
 def run(config: SplitConfig, progress: Progress) -> StageReport:
@@ -64,7 +64,7 @@ def run(config: SplitConfig, progress: Progress) -> StageReport:
         report.notes.append(f"dry run: would read {len(faces.parts):,} parts of {config.faces}")
         return report
     with open_output(config.output, settings, config.execution.overwrite, is_own) as out:
-        summary = _read_summary(out)
+        summary = _read_summary(out, targets)
         if summary is None:
             report.steps_s, summary = _make(config, faces, targets, out, progress)
         else:
@@ -90,7 +90,7 @@ def _settings(config: SplitConfig, faces: Faces, targets: Place) -> dict[str, An
         raise Incomplete(
             f"{targets} was chosen from other faces than {faces.place}; run `facepipe select` again {AS_BEFORE}"
         )
-    digests = {name: file_sha256(targets, name) for name in (TARGETS, overrides.NAME) if targets.exists(name)}
+    digests = {name: file_sha256(targets, name) for name in (TARGETS, LEFT_OUT, overrides.NAME) if targets.exists(name)}
     return {"stage": STAGE, **settings_of(config), INPUTS: {"faces": faces.digest, **digests}}
 
 
@@ -103,12 +103,12 @@ def _refuse_images_there(config: SplitConfig) -> None:
 
 def is_own(path: str) -> bool:
     """Whether a file in the output is one of this stage's."""
-    return path in (SUMMARY, overrides.NAME) or parquet.is_part(path)
+    return path in (SUMMARY, LEFT_OUT, overrides.NAME) or parquet.is_part(path)
 
 
-def _read_summary(out: Output) -> dict[str, Any] | None:
+def _read_summary(out: Output, targets: Place) -> dict[str, Any] | None:
     """What an earlier run made, if all of it is whole."""
-    if not out.has(SUMMARY):
+    if not out.has(SUMMARY) or (targets.exists(LEFT_OUT) and not out.has(LEFT_OUT)):
         return None
     try:
         found: dict[str, Any] = json.loads(out.place.read(SUMMARY))
@@ -127,22 +127,25 @@ def _make(
     corrections = overrides.read_corrections(targets)
     people = overrides.people_of(corrections)
     published = _published_subsets(faces, people) if config.keep_subsets else None
-    size = read_settings(faces.place).get("crop_size", _CROP_SIZE)
-    prints, steps = scan(faces, size, out.scratch.uri, config.execution, progress)
+    prints, steps = scan_faces(faces, out, config.execution, progress)
     with watch.step("pair"):
         pairs = make_pairs(
             read_columns(faces, COLUMNS, people),
             parquet.read_table(targets, TARGETS),
             read_settings(targets).get("per", "identity"),
-            [key for key, one in corrections.items() if one.action == overrides.DROP],
+            read_left_out(targets),
             prints["content"],
             SubsetRule(config.seed, config.validation, config.test, published),
         )
     with watch.step("compare"):
+        pairs = drop_copies(pairs, prints, faces)
         alike = _name_alike(pairs, prints)
     with watch.step("write"):
-        if corrections:  # for `shard --examples faces`, which reads no pairs
+        # Both for `shard --examples faces`, which reads no pairs.
+        if corrections:
             out.write(overrides.NAME, overrides.encode_overrides(corrections))
+        if targets.exists(LEFT_OUT):
+            out.write(LEFT_OUT, targets.read(LEFT_OUT))
         summary = _write(pairs, alike, published, out)
     return {**watch.seconds, **{f"crops {step}": seconds for step, seconds in steps.items()}}, summary
 

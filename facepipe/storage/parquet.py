@@ -54,6 +54,7 @@ def _schema(columns: Mapping[str, str], metadata: Mapping[str, str] | None = Non
 FACES = _schema(schemas.FACES, {"huggingface": json.dumps({"info": {"features": {"crop": {"_type": "Image"}}}})})
 EMBEDDINGS = _schema(schemas.EMBEDDINGS)
 TARGETS = _schema(schemas.TARGETS)
+LEFT_OUT = _schema(schemas.LEFT_OUT)
 PAIRS = _schema(schemas.PAIRS)
 PARTS = _schema(schemas.PARTS)
 EXAMPLES = _schema(schemas.EXAMPLES)

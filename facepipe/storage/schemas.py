@@ -56,6 +56,16 @@ TARGETS = {
 }
 """`targets/targets.parquet`: a row an identity (or video); `target_key` is empty where none was chosen."""
 
+LEFT_OUT = {
+    "key": "string",
+    "identity": "string",
+    "video": "string",
+    "reason": "string",
+    "value": "float32",
+    "kept_key": "string",
+}
+"""`left_out.parquet` beside the targets and the pairs: a row a usable face that neither takes."""
+
 PAIRS = {
     "key": "string",
     "identity": "string",

@@ -136,6 +136,8 @@ def _tell(name: str, option: Option | None, *values: Any) -> str:
     """A difference; a value that is None was not there."""
     if option is None:
         return f"{name}: {' -> '.join(map(_show, values))}"
+    if option.decides == "given":
+        values = tuple(option.default if v is None else v for v in values)
     change = " -> ".join("nothing" if v is None else cut(printable(option.shown_value(v))) for v in values)
     return change if option.kind == "bool" else f"--{option.name} {change}"
 

@@ -81,7 +81,10 @@ TWO = "key,action\np000/v0/0001.jpg#0,target\np000/v1/0005.jpg#0,target\n"
     ("text", "said"),
     [
         ("key,action\np000/v0/0001.jpg#00,drop\n", r"line 2: there is no face .* did you mean 'p000/v0/0001.jpg#0'\?"),
-        ("key,action\np000/v0/0001.jpg#0,keep\n", "line 2: the action is 'keep'; it can be drop, target or person"),
+        (
+            "key,action\np000/v0/0001.jpg#0,keeep\n",
+            "line 2: the action is 'keeep'; it can be drop, keep, target or person",
+        ),
         ("key,action\np000/v2/0008.jpg#-1,drop\n", "line 2: there is no face"),
         (TWO, "line 3: 'p000' has two targets, 'p000/v0/0001.jpg#0' and 'p000/v1/0005.jpg#0'"),
         ("key,action\np000/v0/0001.jpg#0,target\np000/v0/0001.jpg#0,drop\n", "line 3: .* is both dropped and a target"),

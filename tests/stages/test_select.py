@@ -127,7 +127,10 @@ def test_corrections_are_an_input_and_never_lost_by_leaving_them_out(faces, tmp_
     [
         ("key,action\nnobody#0,drop\n", "'nobody#0', which is no usable face"),
         ("key,action\np000/v1/0005.jpg#-1,target\n", "no usable face"),
-        ("key,action\np000/v0/0001.jpg#0,keep\n", "line 2: the action is 'keep'"),
+        (
+            "key,action\np000/v0/0001.jpg#0,keeep\n",
+            "line 2: the action is 'keeep'; it can be drop, keep, target or person",
+        ),
         ("key,action\np000/v0/0001.jpg#0,target\np000/v0/0002.jpg#0,target\n", "two targets for 'p000'"),
         ("key,action\np000/v0/0001.jpg#0,target\np000/v0/0001.jpg#0,drop\n", "both dropped and a target"),
         ("key\np000/v0/0001.jpg#0\n", "no column 'action'"),

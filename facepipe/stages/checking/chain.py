@@ -8,6 +8,7 @@ from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.stages import overrides
 from facepipe.stages.checking.folder import Problem, problem
 from facepipe.stages.faces import open_faces
+from facepipe.stages.leftout import LEFT_OUT
 from facepipe.stages.output import INPUTS
 from facepipe.stages.select import TARGETS
 from facepipe.stages.sharding.inputs import open_inputs_of
@@ -66,7 +67,7 @@ def _is_stale(pairs: Place, digest: str, targets: Place | None) -> bool:
         return False
     return any(
         found.get(name) != (file_sha256(targets, name) if targets.exists(name) else None)
-        for name in (TARGETS, overrides.NAME)
+        for name in (TARGETS, LEFT_OUT, overrides.NAME)
     )
 
 

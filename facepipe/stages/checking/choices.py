@@ -14,6 +14,7 @@ from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.records import Status
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
 from facepipe.stages.faces import FaceColumns, open_faces, read_columns
+from facepipe.stages.leftout import LEFT_OUT, Why
 from facepipe.stages.overrides import people_of, read_corrections
 from facepipe.storage import parquet, tables
 
@@ -38,7 +39,7 @@ def read_faces(folder: Place | None, targets: Place | None) -> FaceColumns | Non
 
 def check_targets(folder: Place, faces: FaceColumns | None, advance: Callable[[], None]) -> Iterator[Problem]:
     """Everything about a folder of targets."""
-    yield from check_folder(folder, [TARGETS], "select")
+    yield from check_folder(folder, [TARGETS, *_left_out_there(folder)], "select")
     found: list[Problem] = []
     table = read_or_tell(folder, TARGETS, ["identity", "video", "target_key"], found)
     yield from found
@@ -51,6 +52,34 @@ def check_targets(folder: Place, faces: FaceColumns | None, advance: Callable[[]
             yield problem(folder, TARGETS, f"{identity!r} {video!r} is there {count} times")
     if faces is not None:
         yield from _check_target_keys(folder, rows, faces)
+    yield from _check_left_out(folder, {row["target_key"] for row in rows}, faces)
+
+
+def _left_out_there(folder: Place) -> list[str]:
+    return [LEFT_OUT] if folder.exists(LEFT_OUT) else []
+
+
+def _check_left_out(folder: Place, taken: set[str], faces: FaceColumns | None) -> Iterator[Problem]:
+    """What is left out is a usable face, for a reason that there is, and taken nowhere."""
+    found: list[Problem] = []
+    for name in _left_out_there(folder):
+        table = read_or_tell(folder, name, ["key", "reason"], found)
+        if table is None:
+            continue
+        keys = table.column("key").to_pylist()
+        found += [problem(folder, name, f"{key!r} is left out and taken as well") for key in keys if key in taken]
+        odd = sorted(set(table.column("reason").to_pylist()) - set(Why))
+        found += [problem(folder, name, f"there is no reason {reason!r}") for reason in odd]
+        if faces is not None and faces.table.num_rows:
+            at = tables.find(faces.table, "key", keys)
+            status = tables.take(faces.table.select(["status"]), np.maximum(at, 0)).column("status").to_pylist()
+            usable = [row >= 0 and one == Status.OK for row, one in zip(at.tolist(), status, strict=True)]
+            found += [
+                problem(folder, name, f"{key!r} is no usable face")
+                for key, ok in zip(keys, usable, strict=True)
+                if not ok
+            ]
+    yield from found
 
 
 def _check_target_keys(folder: Place, rows: list[dict[str, Any]], faces: FaceColumns) -> Iterator[Problem]:
@@ -72,22 +101,25 @@ def check_pairs(folder: Place, faces: FaceColumns | None, advance: Callable[[], 
     summary = _read_summary(folder)
     count = summary["parts"] if summary else len(parquet.part_names(folder))
     names = [parquet.part_name(number) for number in range(count)]
-    yield from check_folder(folder, [SUMMARY, *names], "split")
+    yield from check_folder(folder, [SUMMARY, *names, *_left_out_there(folder)], "split")
     if summary is None and folder.exists(SUMMARY):
         yield problem(folder, SUMMARY, f"it is damaged; run `facepipe split` again {AS_BEFORE}")
     settings = settings_or_none(folder)
     subset_of: dict[str, str] = {}
     counts: Counter[str] = Counter()
     keys: set[str] = set()
+    targets: set[str] = set()
     for name in parquet.part_names(folder):
         found: list[Problem] = []
         table = read_or_tell(folder, name, parquet.PAIRS.names, found)
         if table is not None:
             counts.update(table.column("subset").to_pylist())
             found += _check_pair_rows(folder, name, table, subset_of, keys)
+            targets.update(table.column("target_key").to_pylist())
             found += _check_places(folder, name, table, faces) if faces is not None else []
         yield from found
         advance()
+    yield from _check_left_out(folder, keys | targets, faces)
     if settings is not None:
         yield from _check_rule(folder, subset_of, settings, summary["published"] if summary else None)
     if summary is not None and {s: counts[s] for s in SUBSETS} != {s: summary["pairs"].get(s, 0) for s in SUBSETS}:

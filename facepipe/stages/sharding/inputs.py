@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from facepipe.dataset.splitting import SubsetRule
 from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError
 from facepipe.stages.faces import Faces, open_faces
+from facepipe.stages.leftout import read_left_out
 from facepipe.stages.output import INPUTS
-from facepipe.stages.overrides import DROP, people_of, read_corrections
+from facepipe.stages.overrides import people_of, read_corrections
 from facepipe.storage import parquet, place
 from facepipe.storage.checksums import file_sha256
 from facepipe.storage.settings import read_settings
@@ -77,9 +78,7 @@ def open_inputs_of(faces_uri: str, pairs_uri: str) -> Inputs:
     if missing := [name for name in names if not pairs.exists(name)]:
         raise Incomplete(f"{pairs} lacks {missing[0]}; run `facepipe split` again {AS_BEFORE}")
     subsets = SubsetRule(settings["seed"], settings["validation"], settings["test"], summary["published"])
-    corrections = read_corrections(pairs)
-    dropped = frozenset(key for key, one in corrections.items() if one.action == DROP)
-    rule = Rule(subsets, dropped, people_of(corrections))
+    rule = Rule(subsets, frozenset(read_left_out(pairs)), people_of(read_corrections(pairs)))
     return Inputs(faces, pairs, summary["parts"], summary["identities"], rule)
 
 
