@@ -75,7 +75,7 @@ for _stage, _kind in {**CONFIGS, EMBED: EmbedConfig}.items():
     _add_stage(_stage, _kind)
 
 
-NOT_OF_GROUP = ("layout", "manifest", "label", "face", "crop_size", "margin", "align", "part_of")
+NOT_OF_GROUP = ("layout", "manifest", "label", "face", "identity", "crop_size", "margin", "align", "part_of")
 """Options of `extract` that say who is on a picture, or what is cut out of it for training."""
 
 
@@ -110,7 +110,7 @@ def _add(*more: type, without: tuple[str, ...] = ()) -> Any:
 
 
 # fmt: off
-@_add(*CONFIGS.values())
+@_add(*CONFIGS.values(), GroupConfig)
 @dataclass(frozen=True)
 class Run(Checked):
     """Do it all, from images to verified shards.
@@ -123,6 +123,7 @@ class Run(Checked):
     recipe: str = _own("", "A TOML file, or the name of a shipped recipe.", metavar="RECIPE", argument=True)
     input: str = _path("DATA/images", "Directory or URI of images and videos.", INPUT)
     output: str = _path("DATA", "Where everything goes.", OUTPUT)
+    group: bool = _own(False, "The images have no names: find out who is on which first, as `facepipe group` does.")
     save_recipe: str = _own("", "Write the settings of this run as a recipe.", "Machine", metavar="FILE")
 
     def go(self, common: Common, given: dict[str, Any]) -> None:
@@ -135,7 +136,7 @@ class Run(Checked):
         _tell_retired(given, *CONFIGS.values())
         data, images, reports = self.output or common.data, self.input or join(common.data, "images"), []
         recipe, progress = read_recipe(self.recipe) if self.recipe else {}, make_progress(quiet=common.quiet)
-        for report in pipeline.run_all(images, data, recipe, given, progress, self.save_recipe):
+        for report in pipeline.run_all(images, data, recipe, given, progress, self.save_recipe, group=self.group):
             print_report(report)
             reports.append(report)
         if given["dry_run"]:

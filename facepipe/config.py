@@ -116,6 +116,8 @@ class ExtractConfig(Checked):
                         "or onto the five points in a TOML file.", "Detection", metavar="box|arcface|ffhq|FILE", parse=parse_align, decides="given")
     face: str = option("identity", "Which face of an image to take: identity is the labelled or tracked one, else the most central and largest.",
                        "Detection", choices=("identity", "largest", "all"))
+    identity: str = option("none", "check: also tell whose face each is, as `facepipe embed` does, into DATA/embeddings; 4 to 6 ms a face.", "Detection",
+                           choices=("none", "check"), decides="")
     cropped: bool = option(False, "The images are face crops already: keep them whole.", "Detection")
     track: bool = option(True, "Track faces through videos instead of searching every frame.", "Detection", negative="--no-track")
     model: str = option("", "Your own detector weights (ONNX, with YuNet's outputs).", "Detection", metavar="FILE", decides="name")
@@ -133,6 +135,8 @@ class ExtractConfig(Checked):
         super().__post_init__()
         if self.cropped and self.align != "box":
             raise UsageError("--cropped keeps pictures whole; leave out --align, or --cropped")
+        if self.identity == "check" and self.part_of.n > 1:
+            raise UsageError("--identity check needs every machine's faces; leave it out, and run `facepipe embed` when all are done")
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from facepipe.config import settings_of
+from facepipe.config import EmbedConfig, beside, settings_of
 from facepipe.errors import InputError
 from facepipe.execution import run_parts
 from facepipe.inputs import describe, list_sources
@@ -33,6 +34,24 @@ STAGE = "extract"
 
 
 def run(config: ExtractConfig, progress: Progress) -> StageReport:
+    """As `extract_faces`; with `identity` also the embeddings, beside the faces.
+
+    Raises:
+        FacepipeError: what that and `embed` raise.
+    """
+    report = extract_faces(config, progress)
+    if config.identity == "check" and not config.execution.dry_run:
+        from facepipe.stages import embed
+
+        execution = replace(config.execution, retry_failed=False)
+        made = embed.run(EmbedConfig(config.output, beside(config.output, "embeddings"), execution), progress)
+        report.outputs |= made.outputs
+        report.steps_s |= {f"embeddings: {step}": seconds for step, seconds in made.steps_s.items()}
+        report.wall_s += made.wall_s
+    return report
+
+
+def extract_faces(config: ExtractConfig, progress: Progress) -> StageReport:
     """Makes `config.output`: parts, `parts.parquet`, `plan.pq`, `settings.json`, `checksums.sha256`, `run.json`.
 
     A rerun makes only the parts that are missing, damaged, or whose inputs have changed; with `retry_failed` those too

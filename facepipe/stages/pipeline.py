@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from facepipe.config import (
     CONFIGS,
     EXAMPLES,
+    EXTRACT,
     SELECT,
     EmbedConfig,
     ExtractConfig,
+    GroupConfig,
     SelectConfig,
     ShardConfig,
     SplitConfig,
@@ -20,12 +23,16 @@ from facepipe.config import (
 from facepipe.errors import FacepipeError, Incomplete, InputError, UsageError
 from facepipe.options import options_of
 from facepipe.records import StageReport
+from facepipe.storage import place
+from facepipe.storage.settings import NAME as SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from facepipe.config import StageConfig
     from facepipe.execution.progress import Progress
+
+PEOPLE = "people.csv"
 
 
 def run_stage(config: StageConfig, progress: Progress) -> StageReport:
@@ -52,7 +59,7 @@ def run_stage(config: StageConfig, progress: Progress) -> StageReport:
 
 
 def plan_run(
-    images: str, workspace: str, recipe: Mapping[str, dict[str, Any]], given: Mapping[str, Any]
+    images: str, workspace: str, recipe: Mapping[str, dict[str, Any]], given: Mapping[str, Any], *, group: bool = False
 ) -> list[StageConfig]:
     """The configs of a whole run, all checked before the first one starts; shards are made of both kinds.
 
@@ -61,6 +68,7 @@ def plan_run(
         workspace: where everything goes.
         recipe: stage -> option -> value.
         given: option -> value, None where it was not given; these win over the recipe, in each stage that has them.
+        group: whether the people of `facepipe group` are the manifest.
     """
     configs: list[StageConfig] = []
     for stage, kind in CONFIGS.items():
@@ -69,6 +77,10 @@ def plan_run(
         options |= {name: value for name, value in given.items() if name in known and value not in (None, [])}
         if kind is ExtractConfig:
             options["input"] = images
+            if group and {"manifest", "layout"} & options.keys():
+                raise UsageError("--group finds out who is on which image; leave out --layout and --manifest")
+            if group:
+                options["manifest"] = join(workspace, PEOPLE)
         if kind is ShardConfig and "examples" not in options:
             pairs, faces = EXAMPLES  # noise and gray are for pairs: single faces are for GANs
             configs.append(make_config(kind, {**options, "examples": pairs}))
@@ -85,10 +97,13 @@ def run_all(
     given: Mapping[str, Any],
     progress: Progress,
     save_recipe: str = "",
+    *,
+    group: bool = False,
 ) -> Iterator[StageReport]:
     """Extract, select, split, shard (pairs, then faces), verify; yields each stage's report.
 
-    `save_recipe`: the file that the settings go to before anything else is done, as a recipe; empty for none.
+    `save_recipe`: the file that the settings go to before anything else is done, as a recipe; empty for none. `group`:
+    the images have no names, so it begins with those of `facepipe group`.
 
     Raises:
         UsageError: `--part-of`, which is for `extract` alone.
@@ -101,13 +116,18 @@ def run_all(
     if given.get("part_of") not in (None, "1/1"):
         raise UsageError("--part-of is for `facepipe extract`: run that on every machine, then the other stages on one")
     remembered = {**recipe, SELECT: {**corrections_of(workspace), **recipe.get(SELECT, {})}}
-    configs = plan_run(images, workspace, remembered, given)
+    if place(workspace).exists(f"embeddings/{SETTINGS}"):  # they were asked for once, and must be of these faces
+        remembered[EXTRACT] = {"identity": "check", **recipe.get(EXTRACT, {})}
+    configs = plan_run(images, workspace, remembered, given, group=group)
     if save_recipe:
         from facepipe.stages.recipes import write_recipe
 
         write_recipe(save_recipe, configs)
+    if group:
+        yield from _group(images, workspace, configs[0], given, progress)
     if given.get("dry_run"):
-        yield from _foresee(configs, progress)
+        if not group or place(workspace).exists(PEOPLE):
+            yield from _foresee(configs, progress)
         return
     for config in configs:
         report = run_stage(config, progress)
@@ -120,6 +140,20 @@ def run_all(
     if problems:
         more = f"; `facepipe verify --data {workspace}` lists all {len(problems):,}" if problems[1:] else ""
         raise FacepipeError(f"verify found something wrong: {problems[0]}{more}")
+
+
+def _group(
+    images: str, workspace: str, extraction: StageConfig, given: Mapping[str, Any], progress: Progress
+) -> Iterator[StageReport]:
+    """Who is on which image, into the manifest of `extract`."""
+    from facepipe.stages import group
+
+    assert isinstance(extraction, ExtractConfig)
+    own = {name: given.get(name) for name in options_of(GroupConfig)}
+    config = make_config(GroupConfig, own | {"input": images, "output": join(workspace, PEOPLE)})
+    faces = join(workspace, "group/faces")
+    as_found = {name: getattr(ExtractConfig, name) for name in ("crop_size", "margin", "align", "identity")}
+    yield from group.run(config, replace(extraction, output=faces, **as_found), progress)
 
 
 def _foresee(configs: Sequence[StageConfig], progress: Progress) -> Iterator[StageReport]:
@@ -137,7 +171,6 @@ def _foresee(configs: Sequence[StageConfig], progress: Progress) -> Iterator[Sta
 def corrections_of(workspace: str) -> dict[str, str]:
     """`overrides` for `select`, where `facepipe review` wrote some into the workspace; else nothing."""
     from facepipe.stages.overrides import NAME
-    from facepipe.storage import place
 
     return {"overrides": join(workspace, NAME)} if place(workspace).exists(NAME) else {}
 

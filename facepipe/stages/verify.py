@@ -9,7 +9,6 @@ from facepipe.errors import FacepipeError, InputError
 from facepipe.inputs.plan import PLAN_FILE
 from facepipe.stages.checking.chain import check_chain
 from facepipe.stages.checking.choices import SUMMARY, TARGETS, check_pairs, check_targets, read_faces
-from facepipe.stages.checking.embeddings import check_embeddings
 from facepipe.stages.checking.faces import check_faces
 from facepipe.stages.checking.folder import Problem
 from facepipe.stages.checking.shards import check_shards
@@ -78,6 +77,8 @@ def _check(found: Found, advance: Callable[[], None]) -> Iterator[Problem]:
     if found.faces is not None:
         yield from check_faces(found.faces, advance)
     if found.embeddings is not None:
+        from facepipe.stages.checking.embeddings import check_embeddings  # nothing of it is loaded unasked
+
         yield from check_embeddings(found.embeddings, found.faces, advance)
     faces = read_faces(found.faces, found.targets)
     if found.targets is not None:

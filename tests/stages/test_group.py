@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from facepipe.cli import app
 from facepipe.config import Execution, ExtractConfig, GroupConfig
 from facepipe.errors import InputError
 from facepipe.execution.progress import QuietProgress
@@ -102,6 +107,51 @@ def test_one_person_under_two_names_is_told(grouped, tmp_path):
     report, rows = run(tmp_path, images="group/faces")
     assert {of_file(rows)["00.jpg"], of_file(rows)["10.jpg"]} == {"Ada", "Ben"}
     assert any(note.startswith("perhaps one person (similarity 0.9") for note in report.notes)
+
+
+def test_a_whole_run_of_pictures_without_names(grouped, tmp_path):
+    """`run --group --identity check`: each person's photographs are pairs, all that was made is whole; again, it stays."""
+    folder, *_ = grouped
+    images = str(folder / "images")
+    for _ in range(2):
+        runner = CliRunner().invoke(
+            app, ["run", "--group", "--identity", "check", "-i", images, "-o", str(tmp_path), "-q"]
+        )
+        assert runner.exit_code == 0, runner.output
+        assert "done and verified" in runner.output
+    targets = parquet.read_table(place(str(tmp_path / "targets")), "targets.parquet").to_pylist()
+    with (tmp_path / "people.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["identity"]: row["frames"] for row in targets} == Counter(row["identity"] for row in rows)
+    embedded = sum(table.num_rows for _, table in parquet.iterate_parts(place(str(tmp_path / "embeddings"))))
+    assert embedded == len(rows)
+    (tmp_path / "people.csv").write_text((tmp_path / "people.csv").read_text().replace("person-0001", "Ada"))
+    again = CliRunner().invoke(app, ["run", "--group", "-i", images, "-o", str(tmp_path), "-q"])
+    assert again.exit_code == 0, again.output
+    assert (
+        "Ada" in parquet.read_table(place(str(tmp_path / "targets")), "targets.parquet").column("identity").to_pylist()
+    )
+    refused = CliRunner().invoke(app, ["run", "--group", "--layout", "lfw", "-i", images, "-o", str(tmp_path)])
+    assert "leave out --layout and --manifest" in str(refused.exception)
+
+
+def test_nothing_of_identity_is_loaded_unasked(tmp_path, astronaut):
+    """A whole run, verify included, goes where the network's module can't be imported in any process; embed does not."""
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['facepipe.face.identity'] = None")
+    for number in range(3):
+        (tmp_path / "images" / "p").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "images" / "p" / f"{number}.jpg"), np.roll(astronaut, 9 * number, axis=1)[..., ::-1])
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH"), os.getcwd()])])
+
+    def facepipe(*words):
+        command = [sys.executable, "-m", "facepipe", *words, "--data", str(tmp_path), "-q", "--workers", "1"]
+        return subprocess.run(
+            command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
+        )
+
+    done = facepipe("run")
+    assert done.returncode == 0, done.stderr
+    assert "facepipe.face.identity" in facepipe("embed").stderr
 
 
 def test_a_video_is_listed_once(shared_data, tmp_path):
