@@ -7,7 +7,8 @@ DATA (default ../shared/data) holds the SETs (default lfw, lfw_people, ytf), eac
 Faces come from `facepipe extract`, kept in `--work` where it is given. They are embedded from the crops that it stores,
 with `--picture` from the photographs themselves. AUC and TAR are over all pairs of a set; the guard's figure is the
 share of strangers below the similarity that 1 % of a person's own faces fall below, each face compared by the median
-with four others of the person. Prints Markdown.
+with four others of the person. The last but one columns are for a face against the mean of all others of a person with
+three or more: the share of strangers, and of the person's own faces, below the threshold of the report. Prints Markdown.
 
     python benchmarks/identity.py [DATA] --group [SET]...
 
@@ -36,7 +37,7 @@ import cv2
 import numpy as np
 
 from facepipe.config import GroupConfig
-from facepipe.dataset.grouping import compare, link_groups
+from facepipe.dataset.grouping import UNLIKE, compare, link_groups, similarity_to_others
 from facepipe.face.identity import IdentityNetwork
 from facepipe.stages.embed import read_crops, read_usable
 from facepipe.storage import parquet, place, tables
@@ -98,6 +99,19 @@ def guard(embeddings: np.ndarray, person: np.ndarray, seed: int = 0) -> tuple[fl
             strange.append(np.median(embeddings[others] @ embeddings[stranger]))
     threshold = float(np.quantile(own, FALSE_ALARMS))
     return float((np.array(strange) < threshold).mean()), threshold
+
+
+def outliers(embeddings: np.ndarray, person: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """The shares of strangers, and of people's own faces, that are less alike than UNLIKE to the mean of the others."""
+    random, counts = np.random.default_rng(seed), np.bincount(person)
+    sums = np.zeros((len(counts), embeddings.shape[1]))
+    np.add.at(sums, person, embeddings)
+    means = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    whose = random.choice(np.flatnonzero(counts >= 3), 20_000)
+    face = random.integers(len(person), size=len(whose))
+    strange = (means[whose] * embeddings[face]).sum(axis=1)[person[face] != whose]
+    own = similarity_to_others(embeddings, person)[counts[person] >= 3]
+    return float((strange < UNLIKE).mean()), float((own < UNLIKE).mean())
 
 
 def bcubed(found: np.ndarray, person: np.ndarray, least: int = 3) -> tuple[float, float]:
@@ -181,8 +195,10 @@ def main() -> None:
             embeddings, people, _ = embed(given.data / given.sets[0], faces, network, from_picture=False)
         print("|", group_many(embeddings, np.unique(people, return_inverse=True)[1], given.many))
         return
-    print("| photographs | people | faces | AUC | TAR at FAR 1e-3 | strangers caught | threshold | CPU ms a face |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(
+        f"| photographs | people | faces | AUC | TAR at FAR 1e-3 | strangers caught | threshold | strangers below {UNLIKE} | own below | CPU ms a face |"
+    )
+    print(f"|{' --- |' * 10}")
     with tempfile.TemporaryDirectory() as scratch:
         for name in given.sets:
             faces = (given.work or Path(scratch)) / name / "faces"
@@ -191,7 +207,8 @@ def main() -> None:
             person = np.unique(people, return_inverse=True)[1]
             auc, tar = verification(embeddings, person)
             caught, threshold = guard(embeddings, person)
-            figures = f"{auc:.5f} | {tar:.4f} | {caught:.4f} | {threshold:.3f} | {seconds * 1e3:.2f} |"
+            below = " | ".join(f"{share:.4f}" for share in outliers(embeddings, person))
+            figures = f"{auc:.5f} | {tar:.4f} | {caught:.4f} | {threshold:.3f} | {below} | {seconds * 1e3:.2f} |"
             print(f"| {name} | {person.max() + 1} | {len(people):,} | {figures}", flush=True)
 
 

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from facepipe.api import DetectedFace, detect, extract, open_faces, select, shard, split, verify
-    from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
+    from facepipe.api import DetectedFace, detect, embed, extract, open_faces, select, shard, split, verify
+    from facepipe.config import EmbedConfig, Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
     from facepipe.errors import FacepipeError
 
 __all__ = [
     "DetectedFace",
+    "EmbedConfig",
     "Execution",
     "ExtractConfig",
     "FacepipeError",
@@ -29,6 +30,7 @@ __all__ = [
     "ShardConfig",
     "SplitConfig",
     "detect",
+    "embed",
     "extract",
     "open_faces",
     "select",
@@ -37,7 +39,7 @@ __all__ = [
     "verify",
 ]
 
-_CONFIG = {"Execution", "ExtractConfig", "SelectConfig", "ShardConfig", "SplitConfig"}
+_CONFIG = {"EmbedConfig", "Execution", "ExtractConfig", "SelectConfig", "ShardConfig", "SplitConfig"}
 
 
 def __getattr__(name: str) -> Any:

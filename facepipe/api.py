@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from facepipe.config import Config, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, make_config
+from facepipe.config import Config, EmbedConfig, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, make_config
 from facepipe.errors import UsageError
 from facepipe.execution.progress import QuietProgress
 from facepipe.options import options_of
@@ -135,6 +135,14 @@ def extract(config: ExtractConfig | None = None, **options: Any) -> StageReport:
     from facepipe.stages import extract as stage
 
     return stage.run(_config(ExtractConfig, config, options), QuietProgress())
+
+
+@_documented(EmbedConfig)
+def embed(config: EmbedConfig | None = None, **options: Any) -> StageReport:
+    """`facepipe embed`: whose face each is, (128,) float32 of length 1; the product of two is their similarity."""
+    from facepipe.stages import embed as stage
+
+    return stage.run(_config(EmbedConfig, config, options), QuietProgress())
 
 
 @_documented(SelectConfig)

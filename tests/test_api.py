@@ -34,6 +34,8 @@ def test_every_path_may_be_a_path(photographs):
     (data / "list.csv").write_text("path,identity\nanna/0.jpg,anna\nanna/1.jpg,anna\n")
     (data / "overrides.csv").write_text("key,action\n")
     facepipe.extract(input=data / "images", output=data / "faces", manifest=data / "list.csv", **ONE)
+    embedded = facepipe.embed(input=data / "faces", output=data / "embeddings", **ONE)
+    assert embedded.counts["embeddings"] == 2
     facepipe.select(input=data / "faces", output=data / "targets", overrides=data / "overrides.csv", **ONE)
     pairs = {"faces": data / "faces", "targets": data / "targets", "output": data / "pairs", "images": data / "files"}
     facepipe.split(facepipe.SplitConfig(**pairs, validation=0, execution=facepipe.Execution(workers=1)))

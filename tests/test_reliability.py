@@ -27,10 +27,11 @@ sys.path.insert(0, JOBS)
 
 from people import write_people  # noqa: E402
 
-STAGES = ("extract", "select", "split", "shard")
-FOLDERS = {"extract": "faces", "select": "targets", "split": "pairs", "shard": "shards"}
+STAGES = ("extract", "embed", "select", "split", "shard")
+FOLDERS = {"extract": "faces", "embed": "embeddings", "select": "targets", "split": "pairs", "shard": "shards"}
 OPTIONS = {
     "extract": ["--part-size", "8", "--workers", "2", "--min-face", "30"],
+    "embed": ["--workers", "2"],
     "select": ["--workers", "2"],
     "split": ["--validation", "0.3"],
     "shard": ["--shards", "4", "--size", "32", "--workers", "2"],
@@ -281,7 +282,7 @@ def test_a_full_disk_is_one_line_and_a_rerun_goes_on(reference, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES[1:])
 def test_full_disks_in_the_other_stages(stage, reference, tmp_path):
-    """The same for select, split and shard."""
+    """The same for embed, select, split and shard."""
     fill(reference, tmp_path, stage)
 
 
