@@ -23,6 +23,8 @@ EXTRACT, SELECT, SPLIT, SHARD = STAGES = ("extract", "select", "split", "shard")
 EMBED, GROUP = "embed", "group"
 EXAMPLES = ("pairs", "faces")
 SUBSETS = ("train", "validation", "test")
+FORMATS = ("tfrecord", "webdataset", "parquet")
+"""How shards may be stored: each a module of that name in `storage/formats`."""
 INPUT, OUTPUT = ("--input", "-i"), ("--output", "-o")
 POSE_IS_TOLD = "extract tells every face's pose"
 DEFAULT_NOISE = ("gaussian:0.03,0.06,0.09,0.1",)
@@ -232,7 +234,7 @@ class SplitConfig(Checked):
 
 @dataclass(frozen=True)
 class ShardConfig(Checked):
-    """Add noise, shuffle, and write TFRecord shards.
+    """Add noise, shuffle, and write shards.
 
     Writes DATA/shards/pairs/1.0.0 (or faces/1.0.0), which tf.data, tfds and PyTorch read.
     """
@@ -246,7 +248,9 @@ class ShardConfig(Checked):
     keep_clean: bool = option(True, "Keep the copy without noise as well.", "Shards", negative="--no-keep-clean")
     size: int = option(64, "Side of the images in the shards, in pixels.", "Shards", low=8, high=1024, metavar="PX", everyday=True)
     color: str = option("", "Gray or color images in the shards.", "Shards", choices=("gray", "rgb"), shown="gray for pairs, rgb for faces")
-    encoding: str = option("raw", "How the images are stored.", "Shards", choices=("raw", "png", "jpeg"))
+    format: str = option("tfrecord", "How the shards are stored: for TensorFlow, for WebDataset, or for Hugging Face datasets.", "Shards",
+                         choices=FORMATS, decides="given")
+    encoding: str = option("", "How the images are stored.", "Shards", choices=("raw", "png", "jpeg"), shown="raw in tfrecord, png in others")
     examples: str = option("pairs", "pairs of feature and target, or single faces (for GANs).", "Shards", choices=EXAMPLES, shown="pairs; `run`: both")
     seed: int = _seed()
     execution: Execution = _execution("engine", "scheduler")
@@ -263,6 +267,11 @@ class ShardConfig(Checked):
     def resolved_color(self) -> str:
         """`gray` or `rgb`."""
         return self.color or ("gray" if self.examples == "pairs" else "rgb")
+
+    @property
+    def resolved_encoding(self) -> str:
+        """`raw`, `png` or `jpeg`."""
+        return self.encoding or ("raw" if self.format == "tfrecord" else "png")
 
     @property
     def resolved_noise(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Pairs or single faces as TFRecord shards: order, decode, add noise, write; the shuffle reaches across everything.
+"""Pairs or single faces as shards: order, decode, add noise, write; the shuffle reaches across everything.
 
 First all examples are ordered (`sharding.order`), then every crop is decoded once (`sharding.pixels`), then every shard
 is written (`sharding.records`). A worker needs memory for one row group of the faces or one block of examples.
@@ -7,7 +7,6 @@ is written (`sharding.records`). A worker needs memory for one row group of the 
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facepipe.config import SUBSETS, join, settings_of
-from facepipe.errors import AS_BEFORE, DamagedFile
+from facepipe.errors import DamagedFile
 from facepipe.execution import PartReport, run_parts
 from facepipe.records import StageReport, Status
 from facepipe.stages.faces import read_columns
@@ -31,9 +30,10 @@ from facepipe.stages.sharding.pixels import NEEDED, PixelsJob, is_whole
 from facepipe.stages.sharding.plan import ShardPlan, make_plan
 from facepipe.stages.sharding.records import RecordsJob
 from facepipe.storage import place, tables
+from facepipe.storage.formats import is_index, is_shard
 from facepipe.storage.scratch import store
 from facepipe.storage.settings import settings_or_none
-from facepipe.storage.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, is_shard, shard_name
+from facepipe.storage.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, read_info
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
 STAGE = "shard"
 TIMEOUT_S = 600.0
 """For one crop or one block: a machine that needs longer has stopped."""
-_FRAME_BYTES = 16
-"""What a record needs beside its message."""
 
 
 def run(config: ShardConfig, progress: Progress) -> StageReport:
@@ -78,10 +76,12 @@ def run(config: ShardConfig, progress: Progress) -> StageReport:
         else:
             report.done_before = sum(len(split.shard_lengths) for split in splits)
         out.write(FEATURES, encode_features(plan.examples, plan.size, plan.channels, plan.encoding))
-        out.write(INFO, encode_info(plan.examples, splits))
+        out.write(INFO, encode_info(plan.examples, splits, plan.format))
+        for name, index in plan.stored.indexes(plan.examples, splits).items():
+            out.write(name, index)
         identities = inputs.identities if plan.examples == "pairs" else _face_identities(inputs)
         people = {subset: len(names) for subset, names in identities.items()}
-        out.write(CARD, encode_card(plan.examples, splits, people, settings))
+        out.write(CARD, encode_card(plan.examples, splits, people, settings, plan.stored))
         out.finish()
         report.counts = {split.name: sum(split.shard_lengths) for split in splits if sum(split.shard_lengths)}
         report.outputs[plan.examples], report.wall_s = folder, time.monotonic() - started
@@ -98,7 +98,7 @@ def run(config: ShardConfig, progress: Progress) -> StageReport:
 
 def is_own(path: str) -> bool:
     """Whether a file in the output is one of this stage's."""
-    return is_shard(path) or path in (FEATURES, INFO, CARD)
+    return is_shard(path) or is_index(path) or path in (FEATURES, INFO, CARD)
 
 
 def _find_finished(out: Output, plan: ShardPlan) -> list[Split] | None:
@@ -106,33 +106,15 @@ def _find_finished(out: Output, plan: ShardPlan) -> list[Split] | None:
     if not out.has(INFO):
         return None
     try:
-        splits = read_splits(out.place)
+        _, splits = read_info(out.place)
     except DamagedFile:
         return None
     whole = all(
-        out.has(shard_name(plan.examples, split.name, number, len(split.shard_lengths)))
+        out.has(plan.stored.shard_name(plan.examples, split.name, number, len(split.shard_lengths)))
         for split in splits
         for number in range(len(split.shard_lengths))
     )
     return splits if whole else None
-
-
-def read_splits(folder: Place) -> list[Split]:
-    """The subsets that `dataset_info.json` declares.
-
-    Raises:
-        DamagedFile: it is missing, or is none.
-    """
-    if not folder.exists(INFO):
-        raise DamagedFile(f"{folder}/{INFO} is missing; run `facepipe shard` again {AS_BEFORE}")
-    try:
-        found = json.loads(folder.read(INFO))
-        return [
-            Split(str(split["name"]), [int(length) for length in split["shardLengths"]], int(split["numBytes"]))
-            for split in found["splits"]
-        ]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedFile(f"{folder}/{INFO} is damaged ({error}); run `facepipe shard` again {AS_BEFORE}") from error
 
 
 @contextmanager
@@ -177,7 +159,8 @@ def _make(
         job = RecordsJob(plan, tuple(shard.name for shard in shards), scratch, out.place.uri, partial)
         run(job, wanted, sum(map(len, chosen)), "examples")
     report.steps_s = dict(steps)
-    return [_measure(out.place, name, [shard for shard in shards if shard.subset == name]) for name in SUBSETS]
+    frame = plan.stored.frame_bytes
+    return [_measure(out.place, name, [shard for shard in shards if shard.subset == name], frame) for name in SUBSETS]
 
 
 @dataclass(frozen=True)
@@ -219,10 +202,10 @@ def _decode(plan: ShardPlan, inputs: Inputs, scratch: str, needed: NDArray[np.in
     return partial
 
 
-def _measure(folder: Place, name: str, shards: list[Shard]) -> Split:
+def _measure(folder: Place, name: str, shards: list[Shard], frame_bytes: int) -> Split:
     """Lengths and bytes of a subset."""
     counts = [len(shard) for shard in shards]
-    return Split(name, counts, sum(folder.size(shard.name) for shard in shards) - _FRAME_BYTES * sum(counts))
+    return Split(name, counts, sum(folder.size(shard.name) for shard in shards) - frame_bytes * sum(counts))
 
 
 def _facts(

@@ -13,8 +13,9 @@ from facepipe.stages.checking.faces import check_faces
 from facepipe.stages.checking.folder import Problem
 from facepipe.stages.checking.shards import check_shards
 from facepipe.storage import parquet, place
+from facepipe.storage.formats import is_shard
 from facepipe.storage.settings import settings_or_none, stage_of
-from facepipe.storage.tfds import FEATURES, INFO, VERSION, is_shard
+from facepipe.storage.tfds import FEATURES, INFO, VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,18 +5,52 @@ from __future__ import annotations
 import hashlib
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from facepipe.errors import AS_BEFORE, DamagedFile, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from typing import BinaryIO
 
     from facepipe.storage import Place
 
 CHECKSUMS = "checksums.sha256"
 _LINE = re.compile(r"(\\?)([0-9a-f]{64}) [ *](.+)")
 _CHUNK_BYTES = 2**20
+
+
+class Hashed:
+    """A file as Arrow writes to one too, and the SHA-256 of what is written; `during` is entered for each write."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO, during: Callable[[], AbstractContextManager[object]] = nullcontext) -> None:
+        self._file = file
+        self._during = during
+        self._at = 0
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Takes bytes."""
+        if not self._file.closed:  # Arrow ends a file that was given up as well, when it finds the time
+            with self._during():
+                self._file.write(data)
+                self.sha256.update(data)
+        self._at += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Where the next byte goes."""
+        return self._at
+
+    def flush(self) -> None:
+        """Nothing: the file's owner does."""
+
+    def close(self) -> None:
+        """Likewise."""
 
 
 def file_sha256(root: Place, path: str) -> str:

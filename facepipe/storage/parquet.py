@@ -6,7 +6,6 @@ All of it goes through a `storage.Place`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 from facepipe.errors import DamagedFile, InputError
 from facepipe.records import FaceRow, Source
 from facepipe.storage import in_order, schemas
+from facepipe.storage.checksums import Hashed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,19 +46,20 @@ _TYPES = {
 }
 
 
-def _schema(columns: Mapping[str, str], metadata: Mapping[str, str] | None = None) -> pa.Schema:
+def make_schema(columns: Mapping[str, str], metadata: Mapping[str, str] | None = None) -> pa.Schema:
+    """Columns by name and kind (as in `schemas`)."""
     return pa.schema({name: _TYPES[kind] for name, kind in columns.items()}, metadata=metadata)
 
 
 # Hugging Face's `datasets` shows a column as pictures where the schema's metadata says so.
-FACES = _schema(schemas.FACES, {"huggingface": json.dumps({"info": {"features": {"crop": {"_type": "Image"}}}})})
-EMBEDDINGS = _schema(schemas.EMBEDDINGS)
-TARGETS = _schema(schemas.TARGETS)
-LEFT_OUT = _schema(schemas.LEFT_OUT)
-PAIRS = _schema(schemas.PAIRS)
-PARTS = _schema(schemas.PARTS)
-EXAMPLES = _schema(schemas.EXAMPLES)
-PLAN = _schema(schemas.PLAN)
+FACES = make_schema(schemas.FACES, {"huggingface": json.dumps({"info": {"features": {"crop": {"_type": "Image"}}}})})
+EMBEDDINGS = make_schema(schemas.EMBEDDINGS)
+TARGETS = make_schema(schemas.TARGETS)
+LEFT_OUT = make_schema(schemas.LEFT_OUT)
+PAIRS = make_schema(schemas.PAIRS)
+PARTS = make_schema(schemas.PARTS)
+EXAMPLES = make_schema(schemas.EXAMPLES)
+PLAN = make_schema(schemas.PLAN)
 
 _GROUP_BYTES = 2**23
 """Crops of a row group: a long video has many."""
@@ -99,36 +100,8 @@ def parts_there(place: Place) -> list[str]:
     return [name for name in part_names(place) if name in there]
 
 
-class _Hashed:
-    """A file as Arrow writes to one, and the SHA-256 of what is written."""
-
-    closed = False
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._at = 0
-        self.sha256 = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        """Takes bytes."""
-        if not self._file.closed:  # Arrow ends a file that was given up as well, when it finds the time
-            self._file.write(data)
-            self.sha256.update(data)
-        self._at += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        """Where the next byte goes."""
-        return self._at
-
-    def flush(self) -> None:
-        """Nothing: the file's owner does."""
-
-    def close(self) -> None:
-        """Likewise."""
-
-
-def _writer(file: _Hashed, schema: pa.Schema) -> pq.ParquetWriter:
+def make_writer(file: BinaryIO | Hashed, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer of tables; close it, or use it in a `with`."""
     return pq.ParquetWriter(
         file,
         schema,
@@ -158,8 +131,8 @@ def write_table(place: Place, path: str, table: Table, groups: Sequence[int] | N
         groups: Rows of each row group, in order; one group holds everything where it is left out.
     """
     with place.open_output(path) as file:
-        hashed = _Hashed(file)
-        with _writer(hashed, table.schema) as writer:
+        hashed = Hashed(file)
+        with make_writer(hashed, table.schema) as writer:
             start = 0
             for rows in groups if groups is not None else [table.num_rows]:
                 writer.write_table(table.slice(start, rows), row_group_size=max(rows, 1))
@@ -187,8 +160,8 @@ def write_faces(
     # Opened no sooner: a process that is killed leaves an unfinished file.
     with ExitStack() as stack:
         with during("write"):
-            hashed = _Hashed(stack.enter_context(place.open_output(path)))
-            writer = _writer(hashed, FACES)
+            hashed = Hashed(stack.enter_context(place.open_output(path)))
+            writer = make_writer(hashed, FACES)
         while group:
             with during("write"):
                 writer.write_table(rows_to_table(group), row_group_size=len(group))
@@ -285,11 +258,11 @@ def rows_to_table(rows: Sequence[FaceRow]) -> Table:
         for name in FACES.names
         if name != "crop"
     }
-    columns["crop"] = _pictures([row.crop for row in rows], [row.key for row in rows])
+    columns["crop"] = make_pictures([row.crop for row in rows], [row.key for row in rows])
     return pa.table(columns, schema=FACES)
 
 
-def _pictures(pictures: Sequence[bytes | None], keys: Sequence[str]) -> Any:
+def make_pictures(pictures: Sequence[bytes | None], keys: Sequence[str]) -> Any:
     """A column of encoded pictures, null where there is none; Arrow is given megabytes whole, rather than to gather."""
     data = pa.py_buffer(b"".join(picture or b"" for picture in pictures))
     ends = np.cumsum([0, *(len(picture or b"") for picture in pictures)], dtype=np.int32)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NAME = "settings.json"
 FORMAT = 3
 """Raised when the same settings give other bytes than before."""
+_OLDER = "older format"
+"""Said of settings that were written with another FORMAT."""
 
 
 def encode_settings(settings: Mapping[str, Any]) -> bytes:
@@ -68,7 +70,7 @@ def _parse(content: bytes) -> dict[str, Any]:
     settings = dict(body["settings"])
     if digest != _digest(body):
         raise ValueError("its checksum is another")
-    return settings if body["format"] == FORMAT else {**settings, "format": body["format"]}
+    return settings if body["format"] == FORMAT else {**settings, _OLDER: body["format"]}
 
 
 def write_settings(place: Place, settings: Mapping[str, Any]) -> str:
@@ -93,7 +95,7 @@ def check_settings(place: Place, settings: Mapping[str, Any], overwrite: bool, i
         before = read_settings(place)
     except DamagedFile:
         return False
-    if "format" in before:  # an older version wrote it: it is made anew
+    if _OLDER in before:  # an older version wrote it: it is made anew
         return False
     owner = stage_of(before)
     if owner != stage_of(settings):
@@ -116,7 +118,7 @@ def stage_of(settings: Mapping[str, Any]) -> str:
 
 def is_older(place: Place) -> bool:
     """Whether an older version of facepipe wrote a folder."""
-    return "format" in (settings_or_none(place) or {})
+    return _OLDER in (settings_or_none(place) or {})
 
 
 def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

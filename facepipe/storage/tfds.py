@@ -1,14 +1,20 @@
-"""`features.json` and `dataset_info.json`, byte for byte as TensorFlow Datasets writes them, without it."""
+"""`features.json` and `dataset_info.json`, byte for byte as TensorFlow Datasets writes them, without it.
+
+They stand beside shards of every format, to say what there is.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from facepipe.errors import AS_BEFORE, DamagedFile
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from facepipe.storage import Place
 
 FEATURES = "features.json"
 INFO = "dataset_info.json"
@@ -24,7 +30,6 @@ DESCRIPTIONS = {
     "faces": "Single faces.",
 }
 _CLASSES = "tensorflow_datasets.core.features."
-_SHARD = re.compile(r"(pairs|faces)-[a-z]+\.tfrecord-\d{5,}-of-\d{5,}")
 
 
 @dataclass(frozen=True)
@@ -36,14 +41,22 @@ class Split:
     size_bytes: int
 
 
-def shard_name(examples: str, subset: str, number: int, count: int) -> str:
-    """`pairs-train.tfrecord-00000-of-00016`."""
-    return f"{examples}-{subset}.tfrecord-{number:05d}-of-{count:05d}"
+def read_info(folder: Place) -> tuple[str, list[Split]]:
+    """The format of a folder's shards and its subsets, as `dataset_info.json` declares them.
 
-
-def is_shard(path: str) -> bool:
-    """Whether a path in a folder of shards is one of them; what lies in folders below is somebody else's."""
-    return _SHARD.fullmatch(path) is not None
+    Raises:
+        DamagedFile: it is missing, or is none.
+    """
+    if not folder.exists(INFO):
+        raise DamagedFile(f"{folder}/{INFO} is missing; run `facepipe shard` again {AS_BEFORE}")
+    try:
+        found = json.loads(folder.read(INFO))
+        return str(found["fileFormat"]), [
+            Split(str(split["name"]), [int(length) for length in split["shardLengths"]], int(split["numBytes"]))
+            for split in found["splits"]
+        ]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedFile(f"{folder}/{INFO} is damaged ({error}); run `facepipe shard` again {AS_BEFORE}") from error
 
 
 def encode_features(examples: str, size: int, channels: int, encoding: str) -> bytes:
@@ -79,11 +92,11 @@ def _scalar(dtype: str) -> dict[str, Any]:
     }
 
 
-def encode_info(examples: str, splits: Sequence[Split]) -> bytes:
+def encode_info(examples: str, splits: Sequence[Split], file_format: str = "tfrecord") -> bytes:
     """The bytes of `dataset_info.json`; subsets without examples are left out, as TFDS does not know empty ones."""
     content: Mapping[str, Any] = {
         "description": DESCRIPTIONS[examples],
-        "fileFormat": "tfrecord",
+        "fileFormat": file_format,
         "name": examples,
         "splits": [
             {

@@ -8,7 +8,10 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from facepipe.config import SelectConfig, SplitConfig
+from facepipe.execution.progress import QuietProgress
 from facepipe.records import FaceRow
+from facepipe.stages import select, split
 from facepipe.storage import parquet, place
 from facepipe.storage.checksums import write_checksums
 from facepipe.storage.partlist import describe, write_list
@@ -102,6 +105,17 @@ def hash_folder(folder) -> dict[str, str]:
         for entry in root.list()
         if not entry.path.endswith("run.json")
     }
+
+
+def prepare(folder, rows, part_size=64, overrides="", **options):
+    """Faces, targets and pairs in a folder."""
+    write_faces(folder / "faces", rows, part_size)
+    paths = {name: str(folder / name) for name in ("faces", "targets", "pairs")}
+    chosen = SelectConfig(input=paths["faces"], output=paths["targets"], overrides=overrides)
+    select.run(chosen, QuietProgress())
+    pairs = SplitConfig(paths["faces"], paths["targets"], paths["pairs"], **{"validation": 0.2, **options})
+    split.run(pairs, QuietProgress())
+    return folder
 
 
 class Guard:

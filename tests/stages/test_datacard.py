@@ -5,13 +5,15 @@ from __future__ import annotations
 import yaml
 
 from facepipe.stages.sharding.datacard import encode_card
+from facepipe.storage.formats import find_format
 from facepipe.storage.tfds import Split
 
 
 def test_the_card_has_the_hubs_front_matter_the_counts_and_the_settings():
     """Hugging Face reads the YAML between the rules; a person reads the tables and the note on consent."""
     splits = [Split("train", [700, 500], 10_000), Split("validation", [100], 900), Split("test", [], 0)]
-    text = encode_card("pairs", splits, {"train": 30, "validation": 4}, {"size": 64, "noise": ["blur:0.1"]}).decode()
+    settings, stored = {"size": 64, "noise": ["blur:0.1"]}, find_format("tfrecord")
+    text = encode_card("pairs", splits, {"train": 30, "validation": 4}, settings, stored).decode()
     _, front, body = text.split("---\n", 2)
     assert yaml.safe_load(front) == {
         "pretty_name": "facepipe pairs",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from facepipe.storage import tfds
+from facepipe.storage.formats import find_format
 
 
 @pytest.mark.tensorflow
@@ -32,7 +33,7 @@ def test_metadata_equals_theirs(tmp_path, examples, encoding, channels):
     splits = []
     for name, counts in lengths.items():
         for number in range(len(counts)):
-            (folder / tfds.shard_name(examples, name, number, len(counts))).touch()
+            (folder / find_format("tfrecord").shard_name(examples, name, number, len(counts))).touch()
         file_names = naming.ShardedFileTemplate(split=name, **template)
         splits.append(
             theirs.core.SplitInfo(name=name, shard_lengths=counts, num_bytes=77, filename_template=file_names)

@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facepipe.config import SUBSETS, ShardConfig
+from facepipe.config import FORMATS, SUBSETS, ShardConfig
 from facepipe.dataset.seeding import order_numbers
 from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.stages.checking.folder import Problem, check_folder, problem, settings_or_none
 from facepipe.stages.checking.pictures import CleanHashes, TargetHashes, hash_picture
 from facepipe.stages.output import INPUTS
 from facepipe.stages.runfile import run_or_empty
-from facepipe.stages.shard import read_splits
 from facepipe.stages.sharding.datacard import CARD
 from facepipe.stages.sharding.inputs import open_inputs_of
 from facepipe.stages.sharding.order import Examples
 from facepipe.stages.sharding.plan import ShardPlan, make_plan
-from facepipe.storage.tfds import FEATURES, FLOATS, IMAGES, INFO, INTEGERS, TEXTS, encode_features, is_shard, shard_name
-from facepipe.storage.tfrecord import decode_example, read_records
+from facepipe.storage.formats import find_format, is_index, is_shard
+from facepipe.storage.tfds import FEATURES, FLOATS, IMAGES, INFO, INTEGERS, TEXTS, Split, encode_features, read_info
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,10 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from facepipe.storage import Place
+    from facepipe.storage.formats import Example
 
 STAGE = "shard"
 _LISTED = 3
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -66,22 +65,19 @@ def check_shards(
 ) -> Iterator[Problem]:
     """Everything about a folder of shards; with the faces also that pictures are those of the crops."""
     settings = settings_or_none(folder)
+    stored, splits = find_format(FORMATS[0]), list[Split]()
     try:
-        splits = read_splits(folder)
+        name, splits = read_info(folder)
+        stored = find_format(name)
     except FacepipeError as error:
         yield problem(folder, INFO, str(error))
-        splits = []
     examples = "faces" if any(e.path.startswith("faces-") for e in folder.list()) else "pairs"
     names = [
-        (split.name, shard_name(examples, split.name, number, len(split.shard_lengths)), length)
+        (split.name, stored.shard_name(examples, split.name, number, len(split.shard_lengths)), length)
         for split in splits
         for number, length in enumerate(split.shard_lengths)
     ]
-    yield from check_folder(folder, [FEATURES, INFO, CARD, *(name for _, name, _ in names)], STAGE)
-    if splits:
-        for entry in folder.list():
-            if is_shard(entry.path) and entry.path not in {name for _, name, _ in names}:
-                yield problem(folder, entry.path, f"{INFO} does not declare it; remove it")
+    yield from _check_files(folder, [name for _, name, _ in names], stored.indexes(examples, splits))
     if settings is None:
         return
     plan = _plan_of(settings)
@@ -100,6 +96,18 @@ def check_shards(
     yield from _check_identities(folder, seen)
 
 
+def _check_files(folder: Place, names: list[str], indexes: dict[str, bytes]) -> Iterator[Problem]:
+    """Those that there are to be are there, no others, and indexes are what `dataset_info.json` says."""
+    yield from check_folder(folder, [FEATURES, INFO, CARD, *indexes, *names], STAGE)
+    if names:
+        for entry in folder.list():
+            if (is_shard(entry.path) or is_index(entry.path)) and entry.path not in {*names, *indexes}:
+                yield problem(folder, entry.path, f"{INFO} does not declare it; remove it")
+    for name, index in indexes.items():
+        if folder.exists(name) and folder.read(name) != index:
+            yield problem(folder, name, f"it is not what {INFO} says; run `facepipe shard` again {AS_BEFORE}")
+
+
 def _read_examples(
     plan: ShardPlan, pairs: Place | None, faces: Place | None, settings: dict[str, Any]
 ) -> Examples | None:
@@ -114,7 +122,8 @@ def _read_examples(
 
 
 def _plan_of(settings: dict[str, Any]) -> ShardPlan:
-    names = ("shards", "keep_clean", "size", "color", "encoding", "examples", "seed")
+    names = ("shards", "keep_clean", "size", "color", "encoding", "examples", "seed", "format")
+    settings = {"format": FORMATS[0], **settings}
     noise = tuple(settings["noise"]) or ("none",)
     return make_plan(ShardConfig(noise=noise, **{name: settings[name] for name in names}))
 
@@ -132,14 +141,12 @@ def _check_shard(
     keys: list[tuple[str, int]] = []
     hashes: list[bytes] = []
     try:
-        with folder.open_input(name) as file:
-            for message in read_records(file, f"{folder}/{name}"):
-                record = decode_example(message)
-                yield from _limited(folder, name, _check_record(record, subset, expected, seen), seen)
-                if record.get("key"):
-                    keys.append((record["key"][0].decode("utf-8", "surrogatepass"), (record.get("copy") or [0])[0]))
-                    hashes.append(hash_picture((record.get("target") or [b""])[0]))
-                seen.counts[name] += 1
+        for record in expected.plan.stored.read(folder, name, expected.plan.examples):
+            yield from _limited(folder, name, _check_record(record, subset, expected, seen), seen)
+            if "key" in record:
+                keys.append((record["key"].decode("utf-8", "surrogatepass"), record.get("copy", 0)))
+                hashes.append(hash_picture(record.get("target", b"")))
+            seen.counts[name] += 1
     except FacepipeError as error:
         yield problem(folder, name, str(error))
         return
@@ -164,27 +171,27 @@ def _limited(folder: Place, name: str, messages: Iterator[str], seen: Seen) -> I
             yield problem(folder, name, message)
 
 
-def _check_record(record: Record, subset: str, expected: Expected, seen: Seen) -> Iterator[str]:
+def _check_record(record: Example, subset: str, expected: Expected, seen: Seen) -> Iterator[str]:
     """One example: features, sizes, subset, noise that says what it is, and where there is none the crop's pixels."""
     plan, kind = expected.plan, expected.plan.examples
     names = {*IMAGES[kind], *TEXTS[kind], *FLOATS[kind], *INTEGERS[kind]}
-    if record.keys() != names or any(len(values) != 1 for values in record.values()):
+    if record.keys() != names:
         yield f"a record has the features {sorted(record)} instead of {sorted(names)}"
         return
-    key, identity = record["key"][0].decode("utf-8", "replace"), record["identity"][0]
+    key, identity = record["key"].decode("utf-8", "replace"), record["identity"]
     if seen.identities.setdefault(identity, subset) != subset:
         yield f"{identity.decode('utf-8', 'replace')!r} is in two subsets, {seen.identities[identity]} and {subset}"
-    if plan.encoding == "raw" and any(len(record[image][0]) != plan.pixel_bytes for image in IMAGES[kind]):
+    if plan.encoding == "raw" and any(len(record[image]) != plan.pixel_bytes for image in IMAGES[kind]):
         yield f"{key!r} has pictures of another size"
     if kind == "pairs":
         yield from _check_noise(record, key, subset, plan)
     image = "feature" if kind == "pairs" else "image"
-    if not (kind == "pairs" and record["noise"][0]) and not expected.clean.agree(record["key"][0], record[image][0]):
+    if not (kind == "pairs" and record["noise"]) and not expected.clean.agree(record["key"], record[image]):
         yield f"the {image} of {key!r} is not its clean picture"
 
 
-def _check_noise(record: Record, key: str, subset: str, plan: ShardPlan) -> Iterator[str]:
-    copy, noise, strength = record["copy"][0], record["noise"][0].decode(), record["noise_strength"][0]
+def _check_noise(record: Example, key: str, subset: str, plan: ShardPlan) -> Iterator[str]:
+    copy, noise, strength = record["copy"], record["noise"].decode(), record["noise_strength"]
     kinds = [("", 0.0), *((noise.kind, float(np.float32(noise.strength))) for noise in plan.noises)]
     if not 0 <= copy < len(kinds) or (noise, strength) != kinds[copy]:
         yield f"copy {copy} of {key!r} says noise {noise!r} of {strength:g}"

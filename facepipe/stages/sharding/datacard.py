@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from facepipe.storage.formats import ShardFormat
     from facepipe.storage.tfds import Split
 
 CARD = "README.md"
@@ -33,7 +34,11 @@ their looks. Whatever was unbalanced in the pictures that went in (age, sex, ski
 
 
 def encode_card(
-    examples: str, splits: Sequence[Split], people: Mapping[str, int], settings: Mapping[str, Any]
+    examples: str,
+    splits: Sequence[Split],
+    people: Mapping[str, int],
+    settings: Mapping[str, Any],
+    stored: ShardFormat,
 ) -> bytes:
     """The card for `pairs` or `faces`; the same shards give the same bytes.
 
@@ -42,11 +47,13 @@ def encode_card(
         splits: subsets with their shards' lengths.
         people: identities by subset.
         settings: what `settings.json` holds.
+        stored: the shards' format.
     """
     total = sum(sum(split.shard_lengths) for split in splits)
     size = next((name for bound, name in SIZES if total < bound), "n>10M")
     front = ["---", f"pretty_name: facepipe {examples}", f"task_categories: [{TASKS[examples]}]"]
-    front += ["tags: [faces, head-pose, tfrecord, biometric]", f"size_categories: [{size}]", "---", ""]
+    front += [f"tags: [faces, head-pose, {stored.name}, biometric]", f"size_categories: [{size}]"]
+    front += [*stored.card(examples, splits), "---", ""]
     rows = [
         f"| {split.name} | {people.get(split.name, 0):,} | {sum(split.shard_lengths):,} | {len(split.shard_lengths)} |"
         for split in splits
@@ -63,9 +70,7 @@ def encode_card(
         "|---|---|---|---|",
         *rows,
         "",
-        f"Each example is a `tf.train.Example` with {FIELDS[examples]}.",
-        "`features.json` says the pictures' shape and encoding;",
-        f'`tfds.load("{examples}", data_dir=...)` or `tfds.builder_from_directory` reads them.',
+        *stored.how(examples, FIELDS[examples]),
         "",
         "## Settings",
         "",

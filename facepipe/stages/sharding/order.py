@@ -16,7 +16,6 @@ from facepipe.records import Status
 from facepipe.stages.faces import rename
 from facepipe.stages.sharding.plan import TRAIN
 from facepipe.storage import parquet, place, tables
-from facepipe.storage.tfds import shard_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -133,7 +132,7 @@ def _sorted(plan: ShardPlan, numbers: list[NDArray[np.uint64]], subsets: list[ND
         for shard in range(count):  # their sizes differ by one at most
             mine = order[len(order) * shard // count : len(order) * (shard + 1) // count]
             copy, member = np.divmod(mine, len(members))
-            file = shard_name(plan.examples, name, shard, count)
+            file = plan.stored.shard_name(plan.examples, name, shard, count)
             shards.append(Shard(name, file, members[member].astype(np.int32), np.array(copies, np.int8)[copy]))
     return shards
 

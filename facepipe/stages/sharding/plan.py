@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from facepipe.config import SUBSETS, ShardConfig
 from facepipe.dataset.noise import Noise, parse_noise
+from facepipe.errors import UsageError
+from facepipe.storage.formats import ShardFormat, find_format
 
 TRAIN = SUBSETS.index("train")
 SHARD_BYTES = 128_000_000
 BLOCK_BYTES = 32_000_000
 """Pixels that are held at once while a shard is written; the bound of the shuffle's memory."""
 BLOCK_EXAMPLES = 8192
-_TEXT_BYTES = 300
 _SHARE_OF_RAW = {"raw": 1.0, "png": 0.6, "jpeg": 0.3}
 
 
@@ -32,6 +33,7 @@ class ShardPlan:
     noises: tuple[Noise, ...]
     copies: tuple[int, ...]
     shards: int
+    format: str = "tfrecord"
     block_bytes: int = BLOCK_BYTES
 
     @property
@@ -49,6 +51,11 @@ class ShardPlan:
         """Examples that are gathered at once."""
         return max(1, min(BLOCK_EXAMPLES, self.block_bytes // (self.pixel_bytes * self.pictures)))
 
+    @property
+    def stored(self) -> ShardFormat:
+        """What writes and reads the shards."""
+        return find_format(self.format)
+
     def copies_of(self, subset: int) -> tuple[int, ...]:
         """Noise is for training: the other subsets have the clean copy only."""
         return self.copies if subset == TRAIN else (0,)
@@ -58,7 +65,7 @@ class ShardPlan:
         if self.shards:
             wanted = round(self.shards * examples / max(of_train, 1)) if of_train else self.shards
         else:
-            size = self.pixel_bytes * self.pictures * _SHARE_OF_RAW[self.encoding] + _TEXT_BYTES
+            size = self.pixel_bytes * self.pictures * _SHARE_OF_RAW[self.encoding] + self.stored.example_bytes
             wanted = math.ceil(examples * size / SHARD_BYTES)
         return min(max(1, wanted), examples)
 
@@ -67,17 +74,20 @@ def make_plan(config: ShardConfig) -> ShardPlan:
     """Works the settings out.
 
     Raises:
-        UsageError: noise that can't be meant.
+        UsageError: noise that can't be meant, or an encoding that the format has not.
     """
+    if config.resolved_encoding not in (there := find_format(config.format).encodings):
+        raise UsageError(f"--encoding {config.encoding} is none of --format {config.format}; give {' or '.join(there)}")
     noises = parse_noise(config.resolved_noise)
     clean = (0,) if config.keep_clean or not noises else ()
     return ShardPlan(
         examples=config.examples,
         size=config.size,
         channels=1 if config.resolved_color == "gray" else 3,
-        encoding=config.encoding,
+        encoding=config.resolved_encoding,
         seed=config.seed,
         noises=noises,
         copies=(*clean, *range(1, len(noises) + 1)),
         shards=config.shards,
+        format=config.format,
     )

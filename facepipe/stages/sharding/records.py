@@ -1,12 +1,10 @@
-"""One shard: its examples, block by block, with noise, as a TFRecord file."""
+"""One shard: its examples, block by block, with noise, in a file of its format."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import cv2
 import numpy as np
@@ -19,7 +17,7 @@ from facepipe.execution.stopwatch import Stopwatch
 from facepipe.stages.sharding.order import iterate_blocks
 from facepipe.stages.sharding.pixels import PixelReader
 from facepipe.storage import place
-from facepipe.storage.tfrecord import encode_example, frame_record
+from facepipe.storage.checksums import Hashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
 
     from facepipe.stages.sharding.order import Block
     from facepipe.stages.sharding.plan import ShardPlan
+    from facepipe.storage.formats import Example
 
 _CHUNK = 256
 _JPEG_QUALITY = 95
@@ -36,7 +35,7 @@ Encode = Callable[[Any], bytes]
 
 @dataclass(frozen=True)
 class RecordsJob:
-    """Shard number -> its TFRecord file."""
+    """Shard number -> its file."""
 
     plan: ShardPlan
     names: tuple[str, ...]
@@ -46,26 +45,30 @@ class RecordsJob:
 
     def __call__(self, number: int, guard: Guard) -> PartReport:
         """Writes the shard whole; the bytes depend on keys, settings and seed alone."""
-        watch, digest = Stopwatch(), hashlib.sha256()
-        writer = Writer(self.plan, PixelReader(self.scratch, self.plan, self.partial), watch)
-        name, count = self.names[number], 0
-        with place(self.output).open_output(name) as out:
-            for index, block in enumerate(iterate_blocks(self.scratch, name, self.plan.block)):
+        watch, plan, name = Stopwatch(), self.plan, self.names[number]
+        writer = Writer(plan, PixelReader(self.scratch, plan, self.partial), watch)
+        count = 0
+
+        def examples() -> Iterator[Example]:
+            nonlocal count
+            for index, block in enumerate(iterate_blocks(self.scratch, name, plan.block)):
                 guard.on(index)
                 if index in guard.blamed:
                     raise DamagedFile(f"{self.output}/{name}: writing its block {index} failed twice")
-                for content in writer.records(block):
-                    with watch.step("write"):
-                        digest.update(content)
-                        out.write(content)
+                yield from writer.examples(block)
                 count += len(block)
+
+        with place(self.output).open_output(name) as out:
+            file = Hashed(out, lambda: watch.step("write"))
+            with watch.step("encode"):
+                plan.stored.write(cast("BinaryIO", file), name, plan.examples, examples())
             guard.off()  # many gigabytes may wait for the disk, or for the way to a store
-        files = {name: digest.hexdigest()}
+        files = {name: file.sha256.hexdigest()}
         return PartReport(counts={"examples": count}, steps_s=dict(watch.seconds), items=count, files=files)
 
 
 class Writer:
-    """Turns blocks of examples into framed records."""
+    """Turns blocks of examples into their features."""
 
     def __init__(self, plan: ShardPlan, pixels: PixelReader, watch: Stopwatch) -> None:
         self._plan = plan
@@ -74,19 +77,13 @@ class Writer:
         self._draws = Draws()
         self._encode = make_encoder(plan)
 
-    def records(self, block: Block) -> Iterator[bytes]:
-        """The block's records, some hundred of them at a time."""
+    def examples(self, block: Block) -> Iterator[Example]:
+        """The block's examples, in order."""
         with self._watch.step("read"):
             pictures = [self._pixels.read(block.places[:, i]) for i in range(self._plan.pictures)]
         with self._watch.step("noise"):
             self._add_noise(block, pictures[0])
-        messages = self._pairs(block, pictures) if self._plan.examples == "pairs" else self._faces(block, pictures)
-        while True:
-            with self._watch.step("encode"):
-                records = [frame_record(encode_example(features)) for features in islice(messages, _CHUNK)]
-            if not records:
-                return
-            yield b"".join(records)
+        return self._pairs(block, pictures) if self._plan.examples == "pairs" else self._faces(block, pictures)
 
     def _add_noise(self, block: Block, images: NDArray[np.uint8]) -> None:
         """Each copy's noise, in place; targets stay clean."""
@@ -100,7 +97,7 @@ class Writer:
         """The generator of each of some examples: it depends on the example's key, the noise and the seed alone."""
         return lambda i: self._draws.at("noise", self._plan.seed, noise.kind, noise.strength, keys[i])
 
-    def _pairs(self, block: Block, pictures: list[NDArray[np.uint8]]) -> Iterator[dict[str, Any]]:
+    def _pairs(self, block: Block, pictures: list[NDArray[np.uint8]]) -> Iterator[Example]:
         kinds = ["", *(noise.kind for noise in self._plan.noises)]
         strengths = [0.0, *(noise.strength for noise in self._plan.noises)]
         refs = zip(
@@ -142,7 +139,7 @@ class Writer:
 
         return encode
 
-    def _faces(self, block: Block, pictures: list[NDArray[np.uint8]]) -> Iterator[dict[str, Any]]:
+    def _faces(self, block: Block, pictures: list[NDArray[np.uint8]]) -> Iterator[Example]:
         refs = zip(
             block.keys,
             block.identities,
