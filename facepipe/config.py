@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 EXTRACT, SELECT, SPLIT, SHARD = STAGES = ("extract", "select", "split", "shard")
 EMBED, GROUP = "embed", "group"
 EXAMPLES = ("pairs", "faces")
+TURNED = "turned"
+FULL_TURN = "uniform:90"
 SUBSETS = ("train", "validation", "test")
 FORMATS = ("tfrecord", "webdataset", "parquet")
 """How shards may be stored: each a module of that name in `storage/formats`."""
@@ -251,22 +253,33 @@ class ShardConfig(Checked):
     format: str = option("tfrecord", "How the shards are stored: for TensorFlow, for WebDataset, or for Hugging Face datasets.", "Shards",
                          choices=FORMATS, decides="given")
     encoding: str = option("", "How the images are stored.", "Shards", choices=("raw", "png", "jpeg"), shown="raw in tfrecord, png in others")
-    examples: str = option("pairs", "pairs of feature and target, or single faces (for GANs).", "Shards", choices=EXAMPLES, shown="pairs; `run`: both")
+    examples: str = option("pairs", "pairs of feature and target, single faces (for GANs), or turned: pairs whose feature is the target, turned in 3D, "
+                           "of every frontal face.", "Shards", choices=(*EXAMPLES, TURNED), shown="pairs; `run`: pairs and faces")
+    turns: int = option(4, "Views of each frontal face, for --examples turned.", "Shards", low=1, high=1000, metavar="N", decides="given")
+    turn_yaw: str = option(FULL_TURN, "KIND:DEGREES. How far to the sides they are turned: uniform, up to so many degrees, or normal, with that standard "
+                           "deviation; 90 is a full profile.", "Shards", metavar="SPREAD", decides="given")
+    turn_pitch: str = option("normal:10", "The same for up and down.", "Shards", metavar="SPREAD", decides="given")
+    flow: bool = option(False, "Also write where each pixel of the target lies in the feature, and whether it is seen there.", "Shards", decides="given")
     seed: int = _seed()
     execution: Execution = _execution("engine", "scheduler")
 
     def __post_init__(self) -> None:
         """Checks every option."""
         from facepipe.dataset.noise import parse_noise
+        from facepipe.dataset.turns import parse_spread
 
         super().__post_init__()
+        if self.flow and self.format != FORMATS[0]:
+            raise UsageError(f"--flow needs --format {FORMATS[0]}")
+        parse_spread("--turn-yaw", self.turn_yaw)
+        parse_spread("--turn-pitch", self.turn_pitch)
         if not parse_noise(self.resolved_noise) and not self.keep_clean:
             raise UsageError("--no-keep-clean leaves nothing where there is no noise")
 
     @property
     def resolved_color(self) -> str:
         """`gray` or `rgb`."""
-        return self.color or ("gray" if self.examples == "pairs" else "rgb")
+        return self.color or ("rgb" if self.examples == "faces" else "gray")
 
     @property
     def resolved_encoding(self) -> str:
@@ -276,7 +289,7 @@ class ShardConfig(Checked):
     @property
     def resolved_noise(self) -> tuple[str, ...]:
         """What `--noise` means when it was not given; `none` is no noise."""
-        chosen = self.noise or (DEFAULT_NOISE if self.examples == "pairs" else ())
+        chosen = self.noise or (() if self.examples == "faces" else DEFAULT_NOISE)
         return () if chosen == ("none",) else chosen
 
 

@@ -14,22 +14,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from facepipe.config import SUBSETS, join, settings_of
 from facepipe.errors import DamagedFile
 from facepipe.execution import PartReport, run_parts
-from facepipe.records import StageReport, Status
-from facepipe.stages.faces import read_columns
+from facepipe.records import StageReport
 from facepipe.stages.output import INPUTS, Output, foresee, open_output
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.sharding.datacard import CARD, encode_card
 from facepipe.stages.sharding.inputs import Inputs, open_inputs
-from facepipe.stages.sharding.order import Examples
+from facepipe.stages.sharding.order import Examples, identities_of
 from facepipe.stages.sharding.pixels import NEEDED, PixelsJob, is_whole
 from facepipe.stages.sharding.plan import ShardPlan, make_plan
 from facepipe.stages.sharding.records import RecordsJob
-from facepipe.storage import place, tables
+from facepipe.storage import place
 from facepipe.storage.formats import is_index, is_shard
 from facepipe.storage.scratch import store
 from facepipe.storage.settings import settings_or_none
@@ -38,6 +35,7 @@ from facepipe.storage.tfds import FEATURES, INFO, VERSION, Split, encode_feature
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from facepipe.config import Execution, ShardConfig
@@ -52,7 +50,7 @@ TIMEOUT_S = 600.0
 
 
 def run(config: ShardConfig, progress: Progress) -> StageReport:
-    """Makes `config.output`/<pairs|faces>/1.0.0: shards, `features.json`, `dataset_info.json`, settings, checksums.
+    """Makes `config.output`/<examples>/1.0.0: shards, `features.json`, `dataset_info.json`, settings, checksums.
 
     Raises:
         Incomplete: the pairs or faces are not finished.
@@ -75,11 +73,12 @@ def run(config: ShardConfig, progress: Progress) -> StageReport:
                 splits = _make(config, plan, inputs, out, scratch, report, progress)
         else:
             report.done_before = sum(len(split.shard_lengths) for split in splits)
-        out.write(FEATURES, encode_features(plan.examples, plan.size, plan.channels, plan.encoding))
+        layout = encode_features(plan.examples, plan.size, plan.channels, plan.encoding, flow=plan.flow)
+        out.write(FEATURES, layout)
         out.write(INFO, encode_info(plan.examples, splits, plan.format))
         for name, index in plan.stored.indexes(plan.examples, splits).items():
             out.write(name, index)
-        identities = inputs.identities if plan.examples == "pairs" else _face_identities(inputs)
+        identities = inputs.identities if plan.examples == "pairs" else identities_of(plan, inputs)
         people = {subset: len(names) for subset, names in identities.items()}
         out.write(CARD, encode_card(plan.examples, splits, people, settings, plan.stored))
         out.finish()
@@ -220,18 +219,3 @@ def _facts(
         "lengths": {split.name: list(split.shard_lengths) for split in splits},
         "examples_per_second": round(made / max(report.wall_s, 1e-9), 1),
     }
-
-
-def _face_identities(inputs: Inputs) -> dict[str, list[str]]:
-    """Everybody with a usable face, by subset."""
-    dropped = sorted(inputs.rule.dropped)
-    found = read_columns(inputs.faces, ["key", "identity", "status"], inputs.rule.people).table
-    status, statuses = tables.codes(found, "status")
-    usable = status == (statuses.index(Status.OK) if Status.OK in statuses else -1)
-    if dropped:
-        rows = tables.find(found, "key", dropped)
-        usable[rows[rows >= 0]] = False
-    codes, names = tables.codes(found, "identity")
-    people = [names[code] for code in np.unique(codes[usable]).tolist()]
-    choose = inputs.rule.subsets.choose
-    return {subset: [name for name in people if choose(name) == subset] for subset in SUBSETS}

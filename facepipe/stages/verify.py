@@ -32,7 +32,7 @@ _BELOW = (
     "embeddings",
     "targets",
     "pairs",
-    *(f"{prefix}{kind}/{VERSION}" for prefix in ("shards/", "") for kind in ("pairs", "faces")),
+    *(f"{prefix}{kind}/{VERSION}" for prefix in ("shards/", "") for kind in ("pairs", "faces", "turned")),
     VERSION,
 )
 """Where stages' folders lie below a workspace, or below the folder of the shards."""

@@ -19,15 +19,21 @@ if TYPE_CHECKING:
 FEATURES = "features.json"
 INFO = "dataset_info.json"
 VERSION = "1.0.0"
-IMAGES = {"pairs": ("feature", "target"), "faces": ("image",)}
+IMAGES = {"pairs": ("feature", "target"), "faces": ("image",), "turned": ("feature", "target")}
 """The pictures of each kind of example."""
+FLOW = "flow"
+"""(size, size, 3) uint8, never encoded: where each px of the target lies in the feature (x, y, 256ths of its side), and
+255 where it is seen there. In turned examples that were made with it."""
 TEXTS = {"pairs": ("key", "identity", "noise"), "faces": ("key", "identity")}
 FLOATS = {"pairs": ("feature_angle", "target_angle", "feature_yaw", "noise_strength"), "faces": ("yaw", "pitch")}
 INTEGERS = {"pairs": ("copy", "label"), "faces": ("label",)}
+TEXTS["turned"], INTEGERS["turned"] = TEXTS["pairs"], INTEGERS["pairs"]
+FLOATS["turned"] = (*FLOATS["pairs"], "feature_pitch")
 
 DESCRIPTIONS = {
     "pairs": "Pairs of faces of one identity: a turned one (feature) and the most frontal one (target).",
     "faces": "Single faces.",
+    "turned": "Frontal faces (target), and the same photographs turned in 3D (feature).",
 }
 _CLASSES = "tensorflow_datasets.core.features."
 
@@ -59,9 +65,11 @@ def read_info(folder: Place) -> tuple[str, list[Split]]:
         raise DamagedFile(f"{folder}/{INFO} is damaged ({error}); run `facepipe shard` again {AS_BEFORE}") from error
 
 
-def encode_features(examples: str, size: int, channels: int, encoding: str) -> bytes:
+def encode_features(examples: str, size: int, channels: int, encoding: str, *, flow: bool = False) -> bytes:
     """The bytes of `features.json`: pictures of `size` px with 1 or 3 channels, encoded as raw, png or jpeg."""
     features: dict[str, Any] = {name: _image(size, channels, encoding) for name in IMAGES[examples]}
+    if flow:
+        features[FLOW] = _image(size, 3, "raw")
     features |= {name: {"pythonClassName": f"{_CLASSES}text_feature.Text", "text": {}} for name in TEXTS[examples]}
     features |= {name: _scalar("float32") for name in FLOATS[examples]}
     features |= {name: _scalar("int64") for name in INTEGERS[examples]}

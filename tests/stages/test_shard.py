@@ -474,3 +474,54 @@ def test_plain_tf_data_reads_them(shards):
     parsed = tf.data.TFRecordDataset(files).map(lambda record: tf.io.parse_single_example(record, spec))
     theirs = [(e["key"].numpy(), tf.io.decode_raw(e["feature"], tf.uint8).numpy().tobytes()) for e in parsed]
     assert theirs == [(e["key"], e["feature"]) for e in read(shards, subset="train")]
+
+
+def turnable_rows(people=4, frames=4):
+    """Faces whose landmarks lie where a crop's do; only those within 15 degrees of the camera are frontal."""
+    points = [[22, 27], [41, 27], [32, 37], [25, 44], [39, 44]]
+    place = {"landmarks": [float(v) for point in points for v in point], "transform": [1.0, 0, 0, 0, 1, 0]}
+    return [make_row(person, frame, **place) for person in range(people) for frame in range(1, frames)] + [
+        make_row(people, 0, 1.0, **place),  # one photograph is enough
+        make_row(people + 1, 0, 1.0),  # of a version that did not tell where the crop lies
+    ]
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("color", ["gray", "rgb"])
+def test_turned_faces(tmp_path, color):
+    """Every frontal face N times, the photograph itself being the target; noise and subsets as for pairs; a shard that
+    is lost is made again to the byte."""
+    options = {"examples": "turned", "turns": 3, "turn_yaw": "uniform:60", "flow": True, "color": color, "shards": 2}
+    prepare(tmp_path, turnable_rows())
+    run(tmp_path, tmp_path / "shards", noise=("gaussian:0.1",), **options)
+    found = read(tmp_path / "shards", "turned")
+    clean = [example for example in found if not example["copy"]]
+    frontal = {(person, frame) for person in range(4) for frame in (1, 2, 3)} | {(4, 0)}
+    assert sorted(place_of(e["key"].decode()) for e in clean) == sorted(3 * list(frontal))
+    channels = 1 if color == "gray" else 3
+    for example in clean:
+        person, frame = place_of(example["key"].decode())
+        target = pixels_of(example["target"], "raw", 32, channels)
+        assert np.array_equal(target, expected_pixels(person, frame, 32, color))
+        assert abs(example["feature_yaw"]) <= 60
+        assert example["feature_angle"] >= max(abs(example["feature_yaw"]), abs(example["feature_pitch"])) - 0.1
+        assert len(example["flow"]) == 32 * 32 * 3
+    straight = min(clean, key=lambda e: e["feature_angle"])
+    turned = max(clean, key=lambda e: e["feature_angle"])
+    errors = [
+        np.abs(np.subtract(*(pixels_of(e[n], "raw", 32, channels).astype(int) for n in ("feature", "target")))).mean()
+        for e in (straight, turned)
+    ]
+    assert errors[0] < errors[1]
+    assert {e["noise"] for e in found} == {b"", b"gaussian"}
+    assert [p for p in verify.run(str(tmp_path), QUIET) if "shards" in p.path] == []
+    before = hash_folder(tmp_path / "shards")
+    next(folder_of(tmp_path / "shards", "turned").glob("turned-train.tfrecord-00001*")).unlink()
+    run(tmp_path, tmp_path / "shards", noise=("gaussian:0.1",), **options)
+    assert hash_folder(tmp_path / "shards") == before
+    run(tmp_path, tmp_path / "more", noise=("none",), **{**options, "turns": 5})
+    more = {e["key"]: e["feature"] for e in read(tmp_path / "more", "turned")}
+    assert len(more) == 5 * len(frontal)
+    assert all(more[e["key"]] == e["feature"] for e in clean)
+    with pytest.raises(UsageError, match=r"--turn-yaw unifrom:60: .*did you mean uniform"):
+        run(tmp_path, tmp_path / "u", **{**options, "turn_yaw": "unifrom:60"})

@@ -20,7 +20,18 @@ from facepipe.stages.sharding.inputs import open_inputs_of
 from facepipe.stages.sharding.order import Examples
 from facepipe.stages.sharding.plan import ShardPlan, make_plan
 from facepipe.storage.formats import find_format, is_index, is_shard
-from facepipe.storage.tfds import FEATURES, FLOATS, IMAGES, INFO, INTEGERS, TEXTS, Split, encode_features, read_info
+from facepipe.storage.tfds import (
+    FEATURES,
+    FLOATS,
+    FLOW,
+    IMAGES,
+    INFO,
+    INTEGERS,
+    TEXTS,
+    Split,
+    encode_features,
+    read_info,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +82,8 @@ def check_shards(
         stored = find_format(name)
     except FacepipeError as error:
         yield problem(folder, INFO, str(error))
-    examples = "faces" if any(e.path.startswith("faces-") for e in folder.list()) else "pairs"
+    shards = [entry.path for entry in folder.list() if is_shard(entry.path)]
+    examples = next(iter(shards), "pairs-").split("-")[0]
     names = [
         (split.name, stored.shard_name(examples, split.name, number, len(split.shard_lengths)), length)
         for split in splits
@@ -125,11 +137,12 @@ def _plan_of(settings: dict[str, Any]) -> ShardPlan:
     names = ("shards", "keep_clean", "size", "color", "encoding", "examples", "seed", "format")
     settings = {"format": FORMATS[0], **settings}
     noise = tuple(settings["noise"]) or ("none",)
-    return make_plan(ShardConfig(noise=noise, **{name: settings[name] for name in names}))
+    turns = {name: settings[name] for name in ("turns", "turn_yaw", "turn_pitch", "flow") if name in settings}
+    return make_plan(ShardConfig(noise=noise, **turns, **{name: settings[name] for name in names}))
 
 
 def _check_features(folder: Place, plan: ShardPlan) -> Iterator[Problem]:
-    expected = encode_features(plan.examples, plan.size, plan.channels, plan.encoding)
+    expected = encode_features(plan.examples, plan.size, plan.channels, plan.encoding, flow=plan.flow)
     if folder.exists(FEATURES) and folder.read(FEATURES) != expected:
         yield problem(folder, FEATURES, f"it is not what the settings say; run `facepipe shard` again {AS_BEFORE}")
 
@@ -174,7 +187,7 @@ def _limited(folder: Place, name: str, messages: Iterator[str], seen: Seen) -> I
 def _check_record(record: Example, subset: str, expected: Expected, seen: Seen) -> Iterator[str]:
     """One example: features, sizes, subset, noise that says what it is, and where there is none the crop's pixels."""
     plan, kind = expected.plan, expected.plan.examples
-    names = {*IMAGES[kind], *TEXTS[kind], *FLOATS[kind], *INTEGERS[kind]}
+    names = {*IMAGES[kind], *TEXTS[kind], *FLOATS[kind], *INTEGERS[kind], *([FLOW] if plan.flow else [])}
     if record.keys() != names:
         yield f"a record has the features {sorted(record)} instead of {sorted(names)}"
         return
@@ -183,10 +196,12 @@ def _check_record(record: Example, subset: str, expected: Expected, seen: Seen) 
         yield f"{identity.decode('utf-8', 'replace')!r} is in two subsets, {seen.identities[identity]} and {subset}"
     if plan.encoding == "raw" and any(len(record[image]) != plan.pixel_bytes for image in IMAGES[kind]):
         yield f"{key!r} has pictures of another size"
-    if kind == "pairs":
+    if kind != "faces":
         yield from _check_noise(record, key, subset, plan)
-    image = "feature" if kind == "pairs" else "image"
-    if not (kind == "pairs" and record["noise"]) and not expected.clean.agree(record["key"], record[image]):
+    # What is turned can't be told from the crop without turning it again, which no other processor does to the bit.
+    image, of = {"pairs": "feature", "faces": "image", "turned": "target"}[kind], record["key"]
+    of = of.rpartition(b"~")[0] if kind == "turned" else of
+    if not (kind == "pairs" and record["noise"]) and not expected.clean.agree(of, record[image]):
         yield f"the {image} of {key!r} is not its clean picture"
 
 

@@ -12,16 +12,18 @@ if TYPE_CHECKING:
     from facepipe.storage.tfds import Split
 
 CARD = "README.md"
-TASKS = {"pairs": "image-to-image", "faces": "unconditional-image-generation"}
+TASKS = {"pairs": "image-to-image", "faces": "unconditional-image-generation", "turned": "image-to-image"}
 ABOUT = {
     "pairs": "Pairs of one person's faces: a turned one (`feature`) and the most frontal one (`target`).",
     "faces": "Single faces, a picture each.",
+    "turned": "Frontal faces (`target`), and the same photographs turned in 3D (`feature`), which are rendered.",
 }
 FIELDS = {
     "pairs": "`key`, `identity`, `feature`, `target`, `feature_angle`, `target_angle`, `feature_yaw` (degrees), "
     "`noise`, `noise_strength`, `copy`, `label` (-1: none)",
     "faces": "`key`, `identity`, `image`, `yaw`, `pitch` (degrees), `label` (-1: none)",
 }
+FIELDS["turned"] = FIELDS["pairs"] + ", `feature_pitch`, and `flow` where it was asked for"
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10**7, "1M<n<10M"))
 CONSENT = """\
 ## Consent and biometric data
@@ -40,10 +42,10 @@ def encode_card(
     settings: Mapping[str, Any],
     stored: ShardFormat,
 ) -> bytes:
-    """The card for `pairs` or `faces`; the same shards give the same bytes.
+    """The card for `pairs`, `faces` or `turned`; the same shards give the same bytes.
 
     Args:
-        examples: `pairs` or `faces`.
+        examples: `pairs`, `faces` or `turned`.
         splits: subsets with their shards' lengths.
         people: identities by subset.
         settings: what `settings.json` holds.

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facepipe.config import SUBSETS
-from facepipe.dataset.seeding import mix_numbers, order_numbers
+from facepipe.dataset.seeding import Draws, mix_numbers, order_numbers
 from facepipe.records import Status
 from facepipe.stages.faces import rename
 from facepipe.stages.sharding.plan import TRAIN
+from facepipe.stages.sharding.turned import COLUMNS, is_turnable, name_view, turn_of
 from facepipe.storage import parquet, place, tables
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Examples:
     """All pairs or faces, and the shards that their copies make."""
 
     def __init__(self, plan: ShardPlan, inputs: Inputs) -> None:
-        read = list(_read_pairs(inputs) if plan.examples == "pairs" else _read_faces(inputs))
+        read = list(_read(plan, inputs))
         self._plan = plan
         self._table: Any = tables.concatenate([table for table, _ in read]).combine_chunks() if read else None
         numbers = [order_numbers(table.column("key").to_pylist(), plan.seed) for table, _ in read]
@@ -84,7 +85,7 @@ class Block:
 
     keys; identities: UTF-8; copies: (n,) int32; labels: (n,) int64; places: (n, 2, 2) int32, part and row of feature
     and target; angles: (n, 3) float32, of feature and target, and the feature's yaw. Of single faces the first place,
-    and yaw and pitch.
+    and yaw and pitch; of turned ones the feature's pitch in place of its angle.
     """
 
     keys: list[str]
@@ -137,6 +138,23 @@ def _sorted(plan: ShardPlan, numbers: list[NDArray[np.uint64]], subsets: list[ND
     return shards
 
 
+def identities_of(plan: ShardPlan, inputs: Inputs) -> dict[str, list[str]]:
+    """Who has examples, by subset."""
+    people: dict[str, set[str]] = {subset: set() for subset in SUBSETS}
+    for table, subsets in _read(plan, inputs):
+        codes, names = tables.codes(table, "identity")
+        for code, subset in set(zip(codes.tolist(), subsets.tolist(), strict=True)):
+            people[SUBSETS[subset]].add(names[code])
+    return {subset: sorted(names) for subset, names in people.items()}
+
+
+def _read(plan: ShardPlan, inputs: Inputs) -> Iterator[tuple[parquet.Table, NDArray[np.int64]]]:
+    """Part by part the examples of a plan, and the subset of each."""
+    if plan.examples == "pairs":
+        return _read_pairs(inputs)
+    return _read_turned(plan, inputs) if plan.turns else _read_faces(inputs)
+
+
 def _read_pairs(inputs: Inputs) -> Iterator[tuple[parquet.Table, NDArray[np.int64]]]:
     """Part by part the pairs, and the subset of each."""
     for _, table in parquet.iterate_parts(inputs.pairs, _PAIR_COLUMNS):
@@ -160,3 +178,25 @@ def _read_faces(inputs: Inputs) -> Iterator[tuple[parquet.Table, NDArray[np.int6
         columns |= {"feature_angle": found.column("yaw"), "target_angle": found.column("pitch"), "feature_yaw": none}
         columns["copy"] = none
         yield tables.make_table(parquet.EXAMPLES, columns), np.array(subsets, dtype=np.int64)[codes]
+
+
+def _read_turned(plan: ShardPlan, inputs: Inputs) -> Iterator[tuple[parquet.Table, NDArray[np.int64]]]:
+    """Part by part the views of frontal faces, in the columns of pairs, and the subset of each."""
+    draws, rule = Draws(), inputs.rule
+    columns = [*COLUMNS, "identity", "status", "label", "crop.path"]
+    for part, table in parquet.iterate_parts(inputs.faces.place, columns, inputs.faces.names):
+        found: dict[str, list[Any]] = {name: [] for name in parquet.EXAMPLES.names}
+        subsets = []
+        for number, row in enumerate(rename(table, rule.people).to_pylist()):
+            if not is_turnable(row) or row["crop"] is None or row["key"] in rule.dropped:
+                continue
+            for turn in range(plan.turns):
+                angles = turn_of(plan, draws, row["key"], turn)
+                values = {"key": name_view(row["key"], turn), "feature_angle": angles.pitch, "feature_yaw": angles.yaw}
+                values |= {"feature_part": part, "feature_row": number * plan.places + plan.place_of(turn)}
+                values |= {"target_part": part, "target_row": number * plan.places, "copy": 0}
+                values |= {"target_angle": row["frontal_angle"], "identity": row["identity"], "label": row["label"]}
+                for name, value in values.items():
+                    found[name].append(value)
+                subsets.append(SUBSETS.index(rule.subsets.choose(row["identity"])))
+        yield tables.make_table(parquet.EXAMPLES, found), np.array(subsets, dtype=np.int64)

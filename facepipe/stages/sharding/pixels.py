@@ -6,20 +6,22 @@ import os
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
+from facepipe.dataset.seeding import Draws
 from facepipe.errors import AS_BEFORE, DamagedFile
 from facepipe.execution import Guard, PartReport
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.records import Status
+from facepipe.stages.sharding.turned import COLUMNS, draw_views, is_turnable
 from facepipe.storage import parquet, place
 from facepipe.storage.scratch import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -46,23 +48,30 @@ class PixelsJob:
     partial: str
 
     def __call__(self, number: int, guard: Guard) -> PartReport:
-        """Writes (rows, size, size, channels) uint8, zeros for rows without a usable crop, and a CRC-32 of it all."""
-        watch = Stopwatch()
+        """Writes (rows, places, size, size, channels) uint8, and a CRC-32 of it all.
+
+        A row has one place, or where faces are turned those of its views, too; zeros where it has no usable crop.
+        """
+        watch, draws = Stopwatch(), Draws()
         wanted = self._wanted(number)
-        blank = bytes(self.plan.pixel_bytes)
+        blank = bytes(self.plan.pixel_bytes * self.plan.places)
+        columns = ["status", "crop.bytes", *(COLUMNS if self.plan.turns else ())]
         faces = place(self.faces)
         name = parquet.part_names(faces)[number]
         row = made = crc = 0
         with place(self.scratch).open_output(pixel_file(number, self.partial)) as out:
-            for table in parquet.iterate_rows(faces, name, ["status", "crop.bytes"]):
-                crops = table.column("crop").to_pylist()
-                for status, crop in zip(table.column("status").to_pylist(), crops, strict=True):
+            for table in parquet.iterate_rows(faces, name, columns):
+                for found in table.to_pylist():
                     guard.on(row)
                     if row in guard.blamed:
                         raise DamagedFile(f"{faces}/{name}: decoding the crop in row {row} failed twice")
-                    use = status == Status.OK and crop and crop["bytes"] and (wanted is None or row in wanted)
+                    use = self._is_usable(found) and (wanted is None or row in wanted)
                     with watch.step("decode"):
-                        pixels = decode_crop(crop["bytes"], self.plan) if use else blank
+                        pixels = decode_crop(found["crop"]["bytes"], self.plan) if use else blank
+                    if use and self.plan.turns:
+                        with watch.step("turn"):
+                            pixels = draw_views(found, self.plan, draws, pixels)
+                    with watch.step("decode"):
                         crc = zlib.crc32(pixels, crc)
                         out.write(pixels)
                     made += bool(use)
@@ -71,11 +80,15 @@ class PixelsJob:
             guard.off()
         return PartReport(counts={"crops": made}, steps_s=dict(watch.seconds), items=row)
 
+    def _is_usable(self, row: Mapping[str, Any]) -> bool:
+        there = row["status"] == Status.OK and row["crop"] and row["crop"]["bytes"]
+        return bool(there and (not self.plan.turns or is_turnable(row)))
+
     def _wanted(self, number: int) -> set[int] | None:
         if not self.partial:
             return None
         needed = load(self.scratch, NEEDED)
-        return set(needed[needed[:, 0] == number, 1].tolist())
+        return set((needed[needed[:, 0] == number, 1] // self.plan.places).tolist())
 
 
 def pixel_file(number: int, partial: str) -> str:
@@ -173,7 +186,7 @@ def _spans(offsets: NDArray[np.int64], length: int) -> Iterator[tuple[int, int]]
 
 def is_whole(scratch: Place, number: int, partial: str, rows: int, plan: ShardPlan) -> bool:
     """Whether a part's pixels are there, from this run or an earlier one, as they were written."""
-    size = rows * plan.pixel_bytes + _CRC.size
+    size = rows * plan.places * plan.pixel_bytes + _CRC.size
     names = {pixel_file(number, ""), pixel_file(number, partial)}
     return any(scratch.exists(name) and scratch.size(name) == size and _agrees(scratch, name) for name in names)
 

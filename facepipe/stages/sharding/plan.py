@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from facepipe.config import SUBSETS, ShardConfig
+from facepipe.config import SUBSETS, TURNED, ShardConfig
 from facepipe.dataset.noise import Noise, parse_noise
+from facepipe.dataset.turns import Spread, parse_spread
 from facepipe.errors import UsageError
 from facepipe.storage.formats import ShardFormat, find_format
 
@@ -15,6 +16,7 @@ SHARD_BYTES = 128_000_000
 BLOCK_BYTES = 32_000_000
 """Pixels that are held at once while a shard is written; the bound of the shuffle's memory."""
 BLOCK_EXAMPLES = 8192
+STILL = Spread("uniform", 0)
 _SHARE_OF_RAW = {"raw": 1.0, "png": 0.6, "jpeg": 0.3}
 
 
@@ -22,7 +24,8 @@ _SHARE_OF_RAW = {"raw": 1.0, "png": 0.6, "jpeg": 0.3}
 class ShardPlan:
     """The settings of a run, worked out. Small and picklable.
 
-    copies: the copies of a pair in the train subset; copy 0 is the clean one, copy i has `noises[i - 1]`.
+    copies: the copies of a pair in the train subset; copy 0 is the clean one, copy i has `noises[i - 1]`. turns: views
+    of each face, 0 where none are turned; yaw, pitch: how far; flow: whether their flow is written too.
     """
 
     examples: str
@@ -34,6 +37,10 @@ class ShardPlan:
     copies: tuple[int, ...]
     shards: int
     format: str = "tfrecord"
+    turns: int = 0
+    yaw: Spread = STILL
+    pitch: Spread = STILL
+    flow: bool = False
     block_bytes: int = BLOCK_BYTES
 
     @property
@@ -44,12 +51,26 @@ class ShardPlan:
     @property
     def pictures(self) -> int:
         """Pictures of one example."""
-        return 2 if self.examples == "pairs" else 1
+        return 1 if self.examples == "faces" else 2
+
+    @property
+    def flow_places(self) -> int:
+        """Places of a picture's size that a flow takes, (size, size, 3) uint8."""
+        return self.flow * 3 // self.channels
+
+    @property
+    def places(self) -> int:
+        """Places of a picture's size for each face: itself, then each of its views with its flow."""
+        return 1 + self.turns * (1 + self.flow_places)
+
+    def place_of(self, turn: int) -> int:
+        """Which of a face's places the view `turn` has."""
+        return 1 + turn * (1 + self.flow_places)
 
     @property
     def block(self) -> int:
         """Examples that are gathered at once."""
-        return max(1, min(BLOCK_EXAMPLES, self.block_bytes // (self.pixel_bytes * self.pictures)))
+        return max(1, min(BLOCK_EXAMPLES, self.block_bytes // (self.pixel_bytes * (self.pictures + self.flow_places))))
 
     @property
     def stored(self) -> ShardFormat:
@@ -65,7 +86,10 @@ class ShardPlan:
         if self.shards:
             wanted = round(self.shards * examples / max(of_train, 1)) if of_train else self.shards
         else:
-            size = self.pixel_bytes * self.pictures * _SHARE_OF_RAW[self.encoding] + self.stored.example_bytes
+            size = (
+                self.pixel_bytes * (self.pictures + self.flow_places) * _SHARE_OF_RAW[self.encoding]
+                + self.stored.example_bytes
+            )
             wanted = math.ceil(examples * size / SHARD_BYTES)
         return min(max(1, wanted), examples)
 
@@ -79,6 +103,7 @@ def make_plan(config: ShardConfig) -> ShardPlan:
     if config.resolved_encoding not in (there := find_format(config.format).encodings):
         raise UsageError(f"--encoding {config.encoding} is none of --format {config.format}; give {' or '.join(there)}")
     noises = parse_noise(config.resolved_noise)
+    turned = config.examples == TURNED
     clean = (0,) if config.keep_clean or not noises else ()
     return ShardPlan(
         examples=config.examples,
@@ -90,4 +115,8 @@ def make_plan(config: ShardConfig) -> ShardPlan:
         copies=(*clean, *range(1, len(noises) + 1)),
         shards=config.shards,
         format=config.format,
+        turns=config.turns if turned else 0,
+        yaw=parse_spread("--turn-yaw", config.turn_yaw),
+        pitch=parse_spread("--turn-pitch", config.turn_pitch),
+        flow=config.flow and turned,
     )

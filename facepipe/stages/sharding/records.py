@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -16,6 +17,7 @@ from facepipe.execution import Guard, PartReport
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.stages.sharding.order import iterate_blocks
 from facepipe.stages.sharding.pixels import PixelReader
+from facepipe.stages.sharding.turned import join_flow
 from facepipe.storage import place
 from facepipe.storage.checksums import Hashed
 
@@ -81,9 +83,14 @@ class Writer:
         """The block's examples, in order."""
         with self._watch.step("read"):
             pictures = [self._pixels.read(block.places[:, i]) for i in range(self._plan.pictures)]
+            flows = [
+                self._pixels.read(block.places[:, 0] + np.array([0, 1 + i], np.int32))
+                for i in range(self._plan.flow_places)
+            ]
         with self._watch.step("noise"):
             self._add_noise(block, pictures[0])
-        return self._pairs(block, pictures) if self._plan.examples == "pairs" else self._faces(block, pictures)
+        examples = self._faces(block, pictures) if self._plan.examples == "faces" else self._pairs(block, pictures)
+        return self._turned(examples, join_flow(flows) if flows else None) if self._plan.turns else examples
 
     def _add_noise(self, block: Block, images: NDArray[np.uint8]) -> None:
         """Each copy's noise, in place; targets stay clean."""
@@ -124,6 +131,14 @@ class Writer:
                 "target": encode_target(index, target),
                 "target_angle": angles[1],
             }
+
+    def _turned(self, pairs: Iterator[dict[str, Any]], flows: NDArray[np.uint8] | None) -> Iterator[dict[str, Any]]:
+        """Pairs with the feature's pitch, which stood in its angle's place, and its flow, which is never encoded."""
+        for index, pair in enumerate(pairs):
+            pitch = pair["feature_angle"]
+            forward = math.cos(math.radians(pair["feature_yaw"])) * math.cos(math.radians(pitch))
+            pair |= {"feature_angle": math.degrees(math.acos(min(forward, 1.0))), "feature_pitch": pitch}
+            yield pair if flows is None else pair | {"flow": flows[index].tobytes()}
 
     def _remember(self, places: NDArray[np.int32]) -> Callable[[int, NDArray[np.uint8]], bytes]:
         """An encoder of targets that encodes each distinct one once a block: an identity's pairs share it."""

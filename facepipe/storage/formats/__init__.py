@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from facepipe.config import EXAMPLES, FORMATS, SUBSETS
+from facepipe.config import EXAMPLES, FORMATS, SUBSETS, TURNED
 from facepipe.errors import InputError
 from facepipe.text import show
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Example = dict[str, Any]
 """Feature -> its value: texts and encoded pictures are bytes (a text may be a str), the others float or int."""
-_SUBSET = f"({'|'.join(EXAMPLES)})-({'|'.join(SUBSETS)})"
+_SUBSET = f"({'|'.join((*EXAMPLES, TURNED))})-({'|'.join(SUBSETS)})"
 _SHARD = re.compile(_SUBSET + r"(\.tfrecord)?-\d{5,}-of-\d{5,}(\.[a-z]+)?")
 _INDEX = re.compile(_SUBSET + r"\.index\.[a-z]+")
 
