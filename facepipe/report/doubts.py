@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from facepipe.stages.targets import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 TURNED_DEG = 10.0
 NEAR_TIE_DEG = 0.5
+NEARLY_FRONTAL_DEG = 5.0
+"""Up to here one frame is as good a target as another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,22 +24,36 @@ class Doubt:
     why: str
 
 
-def find_doubts(targets: Sequence[dict[str, Any]], count: int) -> list[Doubt]:
-    """The most doubtful choices, worst first: unsure ones, then up to half turned away, the others nearly tied.
+def find_doubts(targets: Sequence[dict[str, Any]], count: int, unlike: Mapping[str, str] | None = None) -> list[Doubt]:
+    """The most doubtful choices, worst first: of perhaps another person, unsure ones, turned away, nearly tied ones.
 
     A target is unsure where no frame's pose is told well, and turned away beyond 10 degrees; a near-tie has a runner-up
-    within half a degree, and the farther both are from frontal the more it matters. What a person chose is no tie.
+    within half a degree, and the farther both are from frontal the more it matters: up to 5 degrees it does not. What a
+    person chose is no tie. Half of them at most are no ties.
+
+    Args:
+        targets: rows of `targets.parquet`.
+        count: so many at most.
+        unlike: key -> whom it looks like, of faces that are unlike the others of their identity.
     """
+    unlike = unlike or {}
     chosen = [row for row in targets if row["target_key"]]
+    others = [row for row in chosen if row["target_key"] in unlike and not _by_hand(row)]
+    others.sort(key=lambda row: list(unlike).index(row["target_key"]))
+    chosen = [row for row in chosen if row not in others]
     unsure = [row for row in chosen if str(row["reason"]).startswith(Reason.UNSURE)]
     turned = [row for row in chosen if row["target_angle"] > TURNED_DEG and row not in unsure]
-    away = [*unsure, *sorted(turned, key=lambda row: -row["target_angle"])][: (count + 1) // 2]
+    away = [*unsure, *sorted(turned, key=lambda row: -row["target_angle"])][: max((count + 1) // 2 - len(others), 0)]
     taken = {id(row) for row in away}
-    near = (row for row in chosen if _gap(row) < NEAR_TIE_DEG and id(row) not in taken and not _by_hand(row))
-    ties = sorted(near, key=_tie_order)
-    found = [Doubt(row, _told_turned(row)) for row in away]
-    found += [Doubt(row, f"a near-tie: the runner-up is {_told(_lead(row))}") for row in ties[: count - len(away)]]
-    return found
+    near = (row for row in chosen if _is_tie(row) and id(row) not in taken and not _by_hand(row))
+    found = [Doubt(row, f"perhaps somebody else, like {unlike[row['target_key']]}") for row in others]
+    found += [Doubt(row, _told_turned(row)) for row in away]
+    found += [Doubt(row, f"a near-tie: the runner-up is {_told(_lead(row))}") for row in sorted(near, key=_tie_order)]
+    return found[:count]
+
+
+def _is_tie(row: dict[str, Any]) -> bool:
+    return abs(_lead(row)) < NEAR_TIE_DEG and row["target_angle"] > NEARLY_FRONTAL_DEG
 
 
 def _by_hand(row: dict[str, Any]) -> bool:
@@ -58,10 +74,6 @@ def _told_turned(row: dict[str, Any]) -> str:
 def _lead(row: dict[str, Any]) -> float:
     """Degrees by which the target is more frontal than the runner-up; below 0 where the better picture was taken."""
     return float(row["runner_up_angles"][0] - row["target_angle"]) if row["runner_up_angles"] else float("inf")
-
-
-def _gap(row: dict[str, Any]) -> float:
-    return abs(_lead(row))
 
 
 def _told(lead: float) -> str:

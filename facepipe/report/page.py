@@ -18,10 +18,10 @@ from facepipe.report.people import read_people
 from facepipe.report.pictures import crop_uri, show_examples, show_noise
 from facepipe.report.readings import read_workspace
 from facepipe.report.strangers import show_strangers
-from facepipe.storage import file_at
+from facepipe.storage import file_at, place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from facepipe.report.doubts import Doubt
     from facepipe.report.people import Person
@@ -47,9 +47,10 @@ def build(data: str, output: str, fingerprints: str = "", embedder: str = "") ->
     started = time.monotonic()
     render = _load_template()
     readings = read_workspace(data)
-    sought = bool(fingerprints or embedder)
+    sought = bool(fingerprints or embedder) or place(data).exists("embeddings")
     strangers = show_strangers(data, fingerprints, embedder) if sought else []
-    html = render(**_make_content(readings), strangers=strangers, strangers_sought=sought)
+    unlike = {one.key: one.nearest for one in strangers}
+    html = render(**_make_content(readings, unlike), strangers=strangers, strangers_sought=sought)
     folder, name = file_at(output)
     folder.write(name, html.encode("utf-8", "xmlcharrefreplace"))
     report = StageReport("report", outputs={"page": output}, wall_s=time.monotonic() - started)
@@ -92,8 +93,8 @@ def _mark(text: str, pattern: str, element: str, markup: Any) -> Any:
     )
 
 
-def _make_content(readings: Readings) -> dict[str, Any]:
-    doubts = find_doubts(readings.targets, _DOUBTS)
+def _make_content(readings: Readings, unlike: Mapping[str, str]) -> dict[str, Any]:
+    doubts = find_doubts(readings.targets, _DOUBTS, unlike)
     others = _spread(readings, doubts)
     statuses = sections.list_statuses(readings)
     has_pairs = "split" in readings.runs

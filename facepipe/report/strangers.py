@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from facepipe.dataset.grouping import SAME_PICTURE, UNLIKE, UNLIKE_SHARE, nearest_of_others, similarity_to_others
 from facepipe.inputs.fingerprints import Fingerprints, read_fingerprints
 from facepipe.records import Status
 from facepipe.report.embedding import Embedder
@@ -25,7 +26,10 @@ OF_A_VIDEO = 3
 """Frames of one video are much alike: more of them would hide the rest."""
 _MOST_FACES = 5_000
 _FEWEST_OF_A_PERSON = 3
+SIZE = 128
+"""Numbers of an embedding."""
 _BLOCK = 4096
+_RULE = f"below {UNLIKE:g} lie {UNLIKE_SHARE:.0%} of a person's own faces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,18 @@ class Stranger:
 
 
 def show_strangers(data: str, fingerprints: str = "", embedder: str = "") -> list[Stranger]:
-    """The clearest cases, by fingerprints or by an embedding model over a sample of the crops.
+    """The clearest cases, by what `facepipe embed` wrote, by fingerprints, or by a model over a sample of the crops.
 
     Raises:
         InputError: the fingerprints or the model can't be read.
     """
     faces = place(data).join("faces")
-    known = read_fingerprints(fingerprints) if fingerprints else _embed(faces, Embedder(embedder))
-    found = find_strangers(known, _MOST_FACES)
+    if fingerprints or embedder:
+        known = read_fingerprints(fingerprints) if fingerprints else _embed(faces, Embedder(embedder))
+        found = find_strangers(known, _MOST_FACES)
+    else:
+        known = read_embeddings(data)
+        found = find_unlike(known)
     videos = _read_videos(faces, [known.keys[row] for row, _, _ in found])
     # A key that is not among the faces is of another workspace.
     found = [entry for entry in found if known.keys[entry[0]] in videos]
@@ -64,6 +72,45 @@ def show_strangers(data: str, fingerprints: str = "", embedder: str = "") -> lis
             picture = pictures[known.keys[row]]
             strangers.append(Stranger(known.keys[row], known.identities[row], nearest, margin, picture, more))
     return strangers
+
+
+def read_embeddings(data: str) -> Fingerprints:
+    """What `facepipe embed` wrote of the faces in a workspace; nothing where it did not run."""
+    embeddings, faces = place(data).join("embeddings"), place(data).join("faces")
+    names = parquet.parts_there(embeddings) if embeddings.exists() else []
+    whose: dict[str, str] = {}
+    for _, table in parquet.iterate_parts(faces, ("key", "identity"), parquet.parts_there(faces)) if names else ():
+        whose |= dict(zip(table.column("key").to_pylist(), table.column("identity").to_pylist(), strict=True))
+    keys: list[str] = []
+    vectors = [np.zeros((0, SIZE), np.float32)]
+    for _, table in parquet.iterate_parts(embeddings, ("key", "embedding"), names):
+        known = [key in whose for key in table.column("key").to_pylist()]
+        keys += np.array(table.column("key").to_pylist(), object)[known].tolist()
+        vectors.append(tables.lists(table, "embedding", SIZE)[known])
+    return Fingerprints(keys, [whose[key] for key in keys], np.concatenate(vectors))
+
+
+def find_unlike(known: Fingerprints) -> list[tuple[int, str, float]]:
+    """Row, what it looks like instead, and how clear it is, of faces unlike the others of their identity.
+
+    Those whose very picture is under another name come first, then those least alike. Identities of fewer than three
+    faces are told only where a picture has two names.
+    """
+    names, of = np.unique(np.array(known.identities, dtype=object).astype(str), return_inverse=True)
+    similarity = similarity_to_others(known.vectors, of)
+    few = np.bincount(of)[of] < _FEWEST_OF_A_PERSON if len(of) else np.zeros(0, bool)
+    rows = np.flatnonzero(few | (similarity < UNLIKE))
+    nearest, alike = nearest_of_others(known.vectors, of, rows)
+    found = []
+    for row, other, shared in zip(rows.tolist(), nearest.tolist(), alike.tolist(), strict=True):
+        if shared >= SAME_PICTURE:
+            found.append(
+                (row, f"{names[of[other]]}: the same picture is there, or its neighbour ({shared:.3f})", 1 + shared)
+            )
+        elif not few[row]:
+            told = f"{names[of[other]]} ({shared:.3f}): similarity to the others {similarity[row]:.3f}; {_RULE}"
+            found.append((row, told, 1 - float(similarity[row])))
+    return sorted(found, key=lambda one: -one[2])
 
 
 def thin_out(videos: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:

@@ -190,16 +190,19 @@ def target(name, angle, *runners):
 
 
 def test_doubts_come_worst_first():
-    """Half for those turned away, then near-ties; the clear ones not at all, and nobody twice."""
+    """Perhaps another person, then those turned away, then near-ties; not the clear and nearly frontal ones, nobody twice."""
     rows = [
         target("clear", 2, 9),
+        target("nearly frontal", 4.9, 5.0),
         target("away", 25, 40),
-        target("tie", 3, 3.2),
+        target("tie", 6, 6.2),
         target("both", 30, 30.1),
         target("farther tie", 8, 8.3),
     ]
     assert [doubt.target["identity"] for doubt in find_doubts(rows, 4)] == ["both", "away", "farther tie", "tie"]
     assert find_doubts([{**target("none", 50), "target_key": ""}], 4) == []
+    first, second, *_ = find_doubts(rows, 4, {"clear#0": "Ada (0.95)"})
+    assert (first.why, second.target["identity"]) == ("perhaps somebody else, like Ada (0.95)", "both")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +215,7 @@ def test_a_target_chosen_by_hand_is_told_as_such(runners, told):
     (doubt,) = find_doubts([{**target("turned", 11, *runners), **by_hand}], 4)
     assert doubt.why.startswith("turned away by 11.0°: ")
     assert told in doubt.why
-    assert find_doubts([{**target("tie", 3, 3.2), **by_hand}], 4) == []
+    assert find_doubts([{**target("tie", 6, 6.2), **by_hand}], 4) == []
 
 
 def test_what_a_person_chooses_is_known_by_its_reason(workspace, tmp_path):
@@ -274,9 +277,9 @@ def test_examples_stand_under_their_keys(workspace):
 @pytest.mark.parametrize(
     ("angle", "runner_up", "told"),
     [
-        (3, 3.2, "the runner-up is only 0.2° behind"),
-        (3.4, 3, "the runner-up is 0.4° more frontal, but the poorer picture"),
-        (3, 3.04, "the runner-up is as frontal to a tenth of a degree"),
+        (6, 6.2, "the runner-up is only 0.2° behind"),
+        (6.4, 6, "the runner-up is 0.4° more frontal, but the poorer picture"),
+        (6, 6.04, "the runner-up is as frontal to a tenth of a degree"),
     ],
 )
 def test_a_near_tie_says_which_way_it_leans(angle, runner_up, told):

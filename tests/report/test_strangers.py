@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+
+import cv2
 import numpy as np
 import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from facepipe import extract
 from facepipe.errors import InputError
 from facepipe.inputs.fingerprints import Fingerprints, read_fingerprints
 from facepipe.report.strangers import find_strangers, show_strangers, thin_out
@@ -146,3 +150,21 @@ def test_a_model_that_is_none_is_refused(workspace, tmp_path, content):
     (tmp_path / "m.onnx").write_bytes(content)
     with pytest.raises(InputError, match=r"m\.onnx"):
         show_strangers(str(workspace), embedder=str(tmp_path / "m.onnx"))
+
+
+def test_what_embed_wrote_is_used_when_it_is_there(shared_data, tmp_path):
+    """A picture under two names comes first, then a stranger, each with its similarity, the threshold and false alarms."""
+    people = [one for one in sorted((shared_data / "lfw").iterdir()) if len(list(one.iterdir())) >= 5][:5]
+    for number, person in enumerate(people):
+        (tmp_path / "images" / f"p{number}").mkdir(parents=True)
+        for path in sorted(person.iterdir())[:4]:
+            shutil.copy(path, tmp_path / "images" / f"p{number}")
+    shutil.copy(sorted(people[1].iterdir())[4], tmp_path / "images" / "p0" / "stranger.jpg")
+    copied = cv2.imread(str(min(people[2].iterdir())))
+    cv2.imwrite(str(tmp_path / "images" / "p3" / "copy.jpg"), copied, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    extract(input=tmp_path / "images", output=tmp_path / "faces", identity="check", workers=1)
+    copy, stranger, *_ = show_strangers(str(tmp_path))
+    assert (copy.key, stranger.key) == ("p3/copy.jpg#0", "p0/stranger.jpg#0")
+    assert copy.nearest.startswith("p2: the same picture is there, or its neighbour (0.99")
+    assert stranger.nearest.startswith("p1 (0.9")
+    assert stranger.nearest.endswith("; below 0.94 lie 1% of a person's own faces")
