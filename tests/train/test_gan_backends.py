@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 from runfolders import typed
 
-from train.gan.config import GanConfig
+from train.gan.config import ARCHITECTURES, LOSSES, GanConfig
 from train.presets import resolve
 
 RATE = 0.1
 """gan_rows.py's."""
 ALL = ("color", "translation", "cutout")
-PRESETS = ("dcgan64", "dcgan128", "dcgan256", "dcgan", "sagan", "resgan", "resgan128")
+PRESETS = ("dcgan64", "dcgan128", "dcgan256", "dcgan", "sagan", "resgan", "resgan128", "sngan64", "r3gan64")
 OPTIONS = {
     "preset": PRESETS,
-    "loss": ("bce", "hinge", "least-squares", "wasserstein-gp"),
+    "loss": LOSSES,
+    "architecture": ARCHITECTURES,
     "spectral_norm": ("none", "discriminator", "both"),
     "attention": ((), (8,), (4, 8)),
     "residual": (False, True),
@@ -36,6 +37,8 @@ OPTIONS = {
     "feature_matching": (0.0, 1.0),
     "minibatch_stddev": (False, True),
     "r1": (0.0, 1.0),
+    "r2": (0.0, 1.0),
+    "decay_steps": (0, 4),
     "ema": (0.0, 0.999),
     "d_steps": (1, 2),
     "class_labels": ((), (0, 1, 2)),
@@ -65,6 +68,14 @@ COMPARED = (
     {"preset": "dcgan64"},
     {"spectral_norm": "both", "attention": (8,)},
     {"preset": "resgan", "loss": "wasserstein-gp"},
+    {"preset": "sngan64"},
+    {
+        "preset": "r3gan64",
+        "class_labels": (0, 1, 2),
+        "minibatch_stddev": True,
+        "diff_augment": ALL,
+        "flip_labels": 0.25,
+    },
     TOGETHER,
 )
 """Rows whose steps must agree between the backends."""

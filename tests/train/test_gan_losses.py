@@ -21,12 +21,14 @@ REAL = {
     "least-squares": lambda s: (s - 1) ** 2,
     "hinge": lambda s: np.maximum(0, 1 - s),
     "wasserstein-gp": lambda s: -s,
+    "relativistic": lambda s: -np.log(sigmoid(s)),
 }
 FAKE = {
     "bce": lambda s: -np.log(1 - sigmoid(s)),
     "least-squares": lambda s: s**2,
     "hinge": lambda s: np.maximum(0, 1 + s),
     "wasserstein-gp": lambda s: s,
+    "relativistic": lambda s: -np.log(1 - sigmoid(s)),
 }
 
 

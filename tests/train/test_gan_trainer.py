@@ -17,6 +17,7 @@ from runfolders import arrays_of, rows_of, without_records
 
 from facepipe.errors import DamagedFile, FacepipeError, InputError, OutputError, SettingsChanged, UsageError
 from train.gan.config import GanConfig
+from train.presets import resolve
 
 pytestmark = pytest.mark.tensorflow
 SMALL = {
@@ -137,6 +138,19 @@ def test_resumed_equals_unbroken(finished, shards, tmp_path):
     for epoch in range(4):
         name = f"grids/epoch-{epoch:04d}.png"
         assert (finished / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
+
+
+@pytest.mark.parametrize("preset", ["sngan64", "r3gan64"])
+def test_newer_presets_resume(preset, shards, tmp_path):
+    """The falling learning rate, the penalties and the pairs of scores go on as in a run that was never stopped."""
+    from train.gan.trainer import train
+
+    sizes = {name: value for name, value in SMALL.items() if name not in {"preset", "diff_augment"}}
+    for name, epochs in (("broken", 1), ("broken", 2), ("whole", 2)):
+        told = {**sizes, "shards": shards, "output": str(tmp_path / name), "epochs": epochs, "resume": epochs == 2}
+        train(resolve(GanConfig, "gan", preset, told), lambda _: None)
+    assert_same(tmp_path / "broken", tmp_path / "whole")
+    assert all(np.isfinite(float(row["swd"])) for row in rows_of(tmp_path / "whole"))
 
 
 def test_streamed_with_the_default_seed(shards, tmp_path):

@@ -27,12 +27,18 @@ def assemble(config: GanConfig) -> Networks:
         average = build_networks(config)[0]
         average.set_weights(generator.get_weights())
     g_rate, d_rate = config.learning_rates
-    g_optimizer = keras.optimizers.Adam(g_rate, config.beta_1, config.beta_2)
-    d_optimizer = keras.optimizers.Adam(d_rate, config.beta_1, config.beta_2)
+    g_optimizer = _adam(config, g_rate, config.decay_steps)
+    d_optimizer = _adam(config, d_rate, config.decay_steps * config.d_steps)
     # Unbuilt optimizers have no slots yet, and a checkpoint would lose them without a word.
     g_optimizer.build(generator.trainable_variables)
     d_optimizer.build(discriminator.trainable_variables)
     return Networks(generator, discriminator, average, g_optimizer, d_optimizer)
+
+
+def _adam(config: GanConfig, rate: float, steps: int) -> keras.optimizers.Optimizer:
+    """Its learning rate falls along a line to 0 over `steps` of its own; 0: it stays."""
+    falling = keras.optimizers.schedules.PolynomialDecay(rate, steps, 0.0) if steps else rate
+    return keras.optimizers.Adam(falling, config.beta_1, config.beta_2)
 
 
 def make_step(config: GanConfig, networks: Networks, *, eager: bool = False) -> TensorFlowStep | JaxStep:

@@ -11,7 +11,8 @@ from train.config import COUNT, RATE, TrainConfig, network, training
 
 BASE = 4
 """px: both networks' smallest feature map."""
-LOSSES = ("bce", "hinge", "least-squares", "wasserstein-gp")
+LOSSES = ("bce", "hinge", "least-squares", "wasserstein-gp", "relativistic")
+ARCHITECTURES = ("dcgan", "sngan", "r3gan")
 NORMS = ("auto", "batch", "layer", "none")
 POLICIES = ("color", "translation", "cutout")
 WEIGHT = {"low": 0, "metavar": "WEIGHT"}
@@ -36,9 +37,10 @@ class GanConfig(TrainConfig):
     latent: str = network("uniform", "Distribution of the latent vectors: uniform in -1..1, or N(0, 1).", choices=("uniform", "normal"))
     g_conv_dim: int = network(64, "Filters of the generator's outermost block.", **COUNT)
     d_conv_dim: int = network(64, "Filters of the discriminator's outermost block.", **COUNT)
-    residual: bool = network(False, "Residual blocks.", negative="--no-residual")
+    architecture: str = network("dcgan", "After the papers of that name; r3gan has no normalisation, whatever the options for it say.", choices=ARCHITECTURES)
+    residual: bool = network(False, "Residual blocks in the shape of dcgan.", negative="--no-residual")
     attention: tuple[int, ...] = network((), "Feature maps with self-attention, in both networks: 16,32.", metavar="PX,...")
-    norm: str = network("auto", "The discriminator's; auto: layer under wasserstein-gp, none with spectral normalisation or R1, else batch.", choices=NORMS)
+    norm: str = network("auto", "The discriminator's; auto: layer under wasserstein-gp, none with spectral normalisation, R1 or R2, else batch.", choices=NORMS)
     g_norm: str = network("batch", "The generator's; without it all samples tend to fall on one point.", choices=NORMS[1:])
     project_norm: bool = network(True, "Batch normalisation after the generator's Dense.", negative="--no-project-norm")
     spectral_norm: str = network("none", "Where kernels are spectrally normalised.", choices=("none", "discriminator", "both"))
@@ -49,6 +51,7 @@ class GanConfig(TrainConfig):
     d_learning_rate: float = training(0.0, "The discriminator's.", low=0, shown="--learning-rate", metavar="RATE")
     beta_1: float = training(0.5, "Of Adam.", low=0, high=0.999999)
     beta_2: float = training(0.999, "Of Adam.", low=0, high=0.999999)
+    decay_steps: int = training(0, "Steps over which both learning rates fall to nothing; 0: they stay.", low=0, metavar="N")
     d_steps: int = training(1, "Discriminator steps a generator step.", **COUNT)
     label_smoothing: float = training(0.0, "How far targets lie from 1 (and, two-sided, from 0).", low=0, high=0.49)
     smoothing: str = training("one-sided", "Whose targets are smoothed: the real pictures', or all.", choices=("one-sided", "two-sided"))
@@ -56,6 +59,7 @@ class GanConfig(TrainConfig):
     feature_matching: float = training(0.0, "Weight of this term in the generator's loss.", **WEIGHT)
     gp_weight: float = training(10.0, "Of wasserstein-gp's penalty.", **WEIGHT)
     r1: float = training(0.0, "Weight gamma of the R1 penalty on the discriminator's slope at real pictures.", **WEIGHT)
+    r2: float = training(0.0, "The same at generated pictures.", **WEIGHT)
     ema: float = training(0.999, "Decay of the averaged generator that draws the samples; 0: the generator as it is.", low=0, high=0.999999)
     mirror: bool = training(False, "Half of the real pictures mirrored, which doubles a set of faces (Zhao et al. 2020, arXiv:2006.02595).", negative="--no-mirror")
     diff_augment: tuple[str, ...] = training((), "DiffAugment, of color, translation, cutout; none.", choices=POLICIES, parse=_policies, metavar="KIND,...")
@@ -103,4 +107,4 @@ class GanConfig(TrainConfig):
             return self.norm
         if self.loss == "wasserstein-gp":
             return "layer"
-        return "none" if self.spectral_norm != "none" or self.r1 else "batch"
+        return "none" if self.spectral_norm != "none" or self.r1 or self.r2 else "batch"

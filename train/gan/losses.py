@@ -8,6 +8,8 @@ bce             the original game, non-saturating for the generator (Goodfellow 
 least-squares   arXiv:1611.04076, Mao et al. 2017
 hinge           arXiv:1705.02894, Lim and Ye 2017; Miyato et al. 2018
 wasserstein-gp  arXiv:1704.00028, Gulrajani et al. 2017, together with `penalties.gradient_penalty`
+relativistic    bce of the difference of a real and a fake picture's scores, in place of each score (Jolicoeur-Martineau
+                2019, arXiv:1807.00734; in pairs: Huang et al. 2024, arXiv:2501.05441)
 """
 
 from __future__ import annotations
@@ -21,16 +23,18 @@ REAL_TERMS = {
     "least-squares": lambda score: ops.square(score - 1.0),
     "hinge": lambda score: ops.relu(1.0 - score),
     "wasserstein-gp": lambda score: -score,
+    "relativistic": lambda score: ops.softplus(-score),
 }
 FAKE_TERMS = {
     "bce": ops.softplus,
     "least-squares": ops.square,
     "hinge": lambda score: ops.relu(1.0 + score),
     "wasserstein-gp": lambda score: score,
+    "relativistic": ops.softplus,
 }
 GENERATOR_TERMS = REAL_TERMS | {"hinge": lambda score: -score}
 THRESHOLDS = {"bce": 0.0, "least-squares": 0.5, "hinge": 0.0}
-"""The score above which a picture is called real; wasserstein-gp's score has no such place."""
+"""The score above which a picture is called real; those of the other losses have no such place."""
 
 
 def targets(smooth: float, flipped: Any, *, real: bool, two_sided: bool) -> Any:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from train.gan.config import GanConfig
 
+RELATIVISTIC = "relativistic"
 Tensor = Any
 Batch = dict[str, Tensor]
 """`draws.draw_step`'s numbers, `images` (k, b, h, w, c) uint8 and, with classes, `label` (k, b) int32."""
@@ -86,7 +87,7 @@ class Step:
     """One step of training. `take` changes the networks' variables and returns float32 scalars by name.
 
     d_loss, g_loss (all terms); d_real, d_fake: mean scores; right_real, right_fake: the share of pictures that the
-    discriminator calls right (wasserstein-gp: against the midpoint of both means).
+    discriminator calls right (wasserstein-gp, relativistic: against the midpoint of both means).
     """
 
     def __init__(self, config: GanConfig, networks: Networks, gradients: Gradients) -> None:
@@ -127,14 +128,18 @@ class Step:
         real_score, features = judge([real, *labels], training=True)
         fake_score, _ = judge([fake, *drawn], training=True)
         real_score, fake_score = real_score[:, 0], fake_score[:, 0]
-        loss = losses.discriminator_loss(config.loss, real_score, self._targets(batch, k, real=True))
-        loss = loss + losses.discriminator_loss(config.loss, fake_score, self._targets(batch, k, real=False))
+        compared = real_score - fake_score if config.loss == RELATIVISTIC else real_score
+        loss = losses.discriminator_loss(config.loss, compared, self._targets(batch, k, real=True))
+        if config.loss != RELATIVISTIC:
+            loss = loss + losses.discriminator_loss(config.loss, fake_score, self._targets(batch, k, real=False))
         measures = _called(config.loss, real_score, fake_score)
         if config.loss == "wasserstein-gp":
             middle = penalties.between(real, fake, batch["share"][k])
             loss = loss + config.gp_weight * penalties.gradient_penalty(self._slope(middle, labels))
         if config.r1:
             loss = loss + config.r1 * penalties.r1_penalty(self._slope(real, labels))
+        if config.r2:
+            loss = loss + config.r2 * penalties.r1_penalty(self._slope(fake, drawn))
         return loss, {"d_loss": loss, **measures, "features": ops.stop_gradient(features)}
 
     def _targets(self, batch: Batch, k: int, *, real: bool) -> Tensor:
@@ -158,13 +163,14 @@ class Step:
         for layer in spectral_layers(nets.generator):
             layer.iterate()
         labels = [batch["label_g"]] if config.classes else []
+        against = self._real_score(batch) if config.loss == RELATIVISTIC else 0.0
 
         def loss() -> tuple[Tensor, Measures]:
             fake = nets.generator([batch["z_g"], *labels], training=True)
             fake = self._augment(fake, batch, "augment_g")
             with unchanged(nets.discriminator):
                 score, features = nets.discriminator([fake, *labels], training=True)
-            total = losses.generator_loss(config.loss, score[:, 0])
+            total = losses.generator_loss(config.loss, score[:, 0] - against)
             if config.feature_matching:
                 total = total + config.feature_matching * losses.feature_matching(real_features, features)
             return total, {"g_loss": total}
@@ -172,6 +178,14 @@ class Step:
         gradients, measures = self.gradients.of_loss(loss, nets.generator, (nets.discriminator,))
         nets.g_optimizer.apply(gradients, nets.generator.trainable_variables)
         return measures
+
+    def _real_score(self, batch: Batch) -> Tensor:
+        """What the discriminator, as it is now, says of the last real pictures that it was shown."""
+        judge, k = self.networks.discriminator, self.config.d_steps - 1
+        real = self._augment(pixels(batch["images"][k]), batch, "augment_real", k)
+        labels = [batch["label"][k]] if self.config.classes else []
+        with unchanged(judge):
+            return ops.stop_gradient(judge([real, *labels], training=True)[0][:, 0])
 
     def _average(self, batch: Batch) -> None:
         """Moves the average generator towards the generator (Yazici et al. 2019, arXiv:1806.04498)."""

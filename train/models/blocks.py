@@ -40,10 +40,10 @@ class Blocks:
         made = own.SpectralDense if self.spectral else layers.Dense
         return made(units, kernel_initializer=self.initializer())
 
-    def conv(self, filters: int, kernel: int, stride: int = 1, *, bias: bool = False) -> Any:
+    def conv(self, filters: int, kernel: int, stride: int = 1, *, bias: bool = False, initializer: Any = None) -> Any:
         """Same padding."""
         made = own.SpectralConv2D if self.spectral else layers.Conv2D
-        initializer = self.initializer()
+        initializer = initializer or self.initializer()
         return made(filters, kernel, stride, padding="same", use_bias=bias, kernel_initializer=initializer)
 
     def conv_transpose(self, filters: int, kernel: int, stride: int) -> Any:

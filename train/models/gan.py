@@ -8,6 +8,8 @@ Residual networks for GANs (Gulrajani et al. 2017, arXiv:1704.00028, and Miyato 
 
 Generator blocks: normalise, activate, double, convolve 3x3, twice, beside a doubled 1x1 shortcut. Discriminator
 blocks: the same without doubling, then the mean of 2x2 pixels. The score is a linear map of the sum over places.
+`sngan` has one width more at the bottom, as Lee and Town 2020 (arXiv:2005.02494) have it: the generator begins with it,
+the discriminator has a block more, down to 2x2.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import keras
 from keras import layers
 
 from train.gan.config import BASE
+from train.models import r3gan
 from train.models.blocks import Blocks, latent_inputs, leaky, norm, scored
 from train.models.layers import MinibatchStddev, SumOverPlaces
 
@@ -37,7 +40,9 @@ def build_networks(config: GanConfig) -> tuple[keras.Model, keras.Model]:
     (batch, size, size, channels) float32 in [-1, 1]. The discriminator takes such images (and labels) and gives a
     linear score (batch, 1) and the features under it, flattened.
     """
-    if config.residual:
+    if config.architecture == "r3gan":
+        return r3gan.build_generator(config), r3gan.build_discriminator(config)
+    if config.residual or config.architecture == "sngan":
         return _residual_generator(config), _residual_discriminator(config)
     return build_generator(config), build_discriminator(config)
 
@@ -80,17 +85,21 @@ def _attended(blocks: Blocks, x: keras.KerasTensor, config: GanConfig) -> keras.
     return blocks.attend(x) if x.shape[1] in config.attention else x
 
 
+def _width(narrowest: int, level: int) -> int:
+    return narrowest * min(1 << level, WIDEST)
+
+
 def _residual_generator(config: GanConfig) -> keras.Model:
     """From z (batch, z_size)[, labels] to images (batch, size, size, channels) float32 in [-1, 1]."""
     blocks = Blocks(spectral=config.spectral_norm == "both", stddev=GLOROT, seed=(config.seed, 1))
     inputs, x = latent_inputs(blocks, config.z_size, config.classes)
-    widths = [config.g_conv_dim * min(1 << level, WIDEST) for level in range(config.levels)][::-1]
-    x = blocks.dense(BASE * BASE * widths[0])(x)
-    x = layers.Reshape((BASE, BASE, widths[0]))(x)
+    widths = [_width(config.g_conv_dim, level) for level in range(config.levels)][::-1]
+    first = _width(config.g_conv_dim, config.levels) if config.architecture == "sngan" else widths[0]
+    x = blocks.dense(BASE * BASE * first)(x)
+    x = layers.Reshape((BASE, BASE, first))(x)
     x = norm(config.g_norm)(x) if config.project_norm else x
     for width in widths:
-        x = blocks.attend(x) if x.shape[1] in config.attention else x
-        x = _up(blocks, x, width, config.g_norm)
+        x = _up(blocks, _attended(blocks, x, config), width, config.g_norm)
     x = layers.ReLU()(norm(config.g_norm)(x))
     x = blocks.conv(config.channels, 3, bias=True)(x)
     return keras.Model(inputs, layers.Activation("tanh", dtype="float32", name="image")(x), name="generator")
@@ -101,10 +110,9 @@ def _residual_discriminator(config: GanConfig) -> keras.Model:
     blocks = Blocks(spectral=config.spectral_norm != "none", stddev=GLOROT, seed=(config.seed, 2))
     inputs = keras.Input((config.image_size, config.image_size, config.channels), name="image")
     x = _down(blocks, inputs, config.d_conv_dim, "none", first=True)
-    for level in range(1, config.levels):
-        x = blocks.attend(x) if x.shape[1] in config.attention else x
-        x = _down(blocks, x, config.d_conv_dim * min(1 << level, WIDEST), config.d_norm)
-    x = blocks.attend(x) if x.shape[1] in config.attention else x
+    for level in range(1, config.levels + (config.architecture == "sngan")):
+        x = _down(blocks, _attended(blocks, x, config), _width(config.d_conv_dim, level), config.d_norm)
+    x = _attended(blocks, x, config)
     if config.minibatch_stddev:
         x = blocks.conv(x.shape[-1], 3, bias=True)(MinibatchStddev()(x))
     x = layers.ReLU()(x)
