@@ -156,6 +156,21 @@ class Evaluate(Checked):
 
 @_add
 @dataclass(frozen=True)
+class Compare(Checked):
+    """Set runs of one kind side by side: a table, and a plot of how near each came against what it had cost."""
+
+    runs: tuple[str, ...] = option(None, "Folders that training wrote.", "Input", argument=True, metavar="RUN...")
+    output: str = _path("beside the first RUN", "Where the plot goes.", "--output", "-o", metavar="PATH", parse=_local)
+
+    def go(self) -> None:
+        """Says the one and writes the other."""
+        from train.compare import compare
+
+        compare(self.runs, self.output, say)
+
+
+@_add
+@dataclass(frozen=True)
 class Sample(Checked):
     """Write faces that a GAN makes up, as PNG files or as one grid."""
 

@@ -38,7 +38,8 @@ KINDS = ("autoencoder", "gan")
 LONGEST = 100
 """Characters of other shards' path in a file's name."""
 WRITTEN = (
-    "checkpoints/*.npz", "events/events.*", "grids/epoch-*.png", "grids.gif", "loss.png", "log.csv", "summary.html",
+    "checkpoints/*.npz", "events/events.*", "grids/epoch-*.png", "grids.gif", "loss.png", "log.csv",
+    "summary.html", "nearest.png",
     "evaluation*.json", "model.json", "discriminator.json", "trained_people.json",
     CONFIG, CROPS,
 )  # fmt: skip

@@ -44,10 +44,22 @@ IDENTITY_TERMS = (
     ("rank-1", "share of the probes whose nearest frontal picture is of the right person"),
     ("AUC", "how often a picture of the same person is nearer than one of another: 0.5 by chance, 1 always"),
 )
+EMBEDDING, NEAREST = "on the identity embedding", "nearest.png"
+DISTANCE_TERMS = (
+    ("swd", "sliced Wasserstein distance of pixels, by pyramid level and their mean: lower is nearer to real faces"),
+    (
+        "frechet",
+        "Fréchet distance of facepipe's identity embeddings (no FID, and comparable with none): lower is nearer",
+    ),
+    ("precision", "share of the samples that are like some real face; recall: of the real faces like some sample"),
+    ("nearest", "how like the most similar training face is, 1 being the same: far above real faces', it is a copy"),
+    ("real faces, noise", "what others than the reference reach, and what takes no learning"),
+)
 MEASURES = ("mse", "mae", "psnr", "ssim", "sharpness", "gain_free")
 NOBODY = f"Nobody was held back, so nothing tells what it has learned: {HOLD_BACK}."
 UNLIKE = 0.5
 """Of the feature's rank-1: an answer that is recognised less often than that has lost the person."""
+GAN_LOSS = "Losses, scores and the distance of samples from real faces over epochs, other real faces' beside it."
 LOSS = "Loss over epochs; level: that of the mean target, which takes no learning. Below it, something was learned."
 
 
@@ -89,27 +101,70 @@ def _likeness(report: dict[str, Any]) -> str:
     )
 
 
+def gan_verdict(report: dict[str, Any]) -> str:
+    """How near the samples are to real faces, and whether some are copies."""
+    pixels, faces = report["against the reference"], report[EMBEDDING]
+    names = ("samples", "real faces", "noise")
+    swd, frechet = (
+        [f"{table[name][figure]:.3g}" for name in names]
+        for table, figure in ((pixels, "swd"), (faces, "frechet distance"))
+    )
+    told = (
+        f"Samples are {swd[0]} from real faces by sliced Wasserstein distance (other real faces {swd[1]}, noise "
+        f"{swd[2]}) and {frechet[0]} by the Fréchet distance of identity embeddings ({frechet[1]}, {frechet[2]})."
+    )
+    highest = [faces[name].get("the same, highest") for name in names[:2]]
+    if None in highest:
+        return told
+    nearer = highest[0] > highest[1]
+    return told + (
+        f" The sample most like a training face has a likeness of {highest[0]:.2f}, {'' if nearer else 'no '}more than "
+        f"real faces that the run has not seen ({highest[1]:.2f}){': look for copies below' if nearer else ''}."
+    )
+
+
 def write_summary(run: Run) -> None:
     """Writes summary.html from what the run's folder holds."""
-    settings = run.settings
-    parts = [f"<h1>{html.escape(str(settings['preset']))}</h1>", _story(run)]
+    settings, gan = run.settings, run.kind == "gan"
     report = run.folder / REPORT
     with reading_back(report, "run `python -m train evaluate` again"):
-        shown = report.exists() and run.kind == "autoencoder"
-        evaluation = dict(json.loads(report.read_text(encoding="utf-8"))) if shown else {}
-    if run.kind == "autoencoder":
-        parts += [f'<p class="verdict">{html.escape(verdict(evaluation) if evaluation else NOBODY)}</p>']
-    parts += [_picture(run.folder / "loss.png", LOSS)]
+        evaluation = dict(json.loads(report.read_text(encoding="utf-8"))) if report.exists() else {}
+        if gan:
+            # Reports of before there was the embedding are not shown.
+            evaluation = evaluation if EMBEDDING in evaluation else {}
+            told = gan_verdict(evaluation) if evaluation else f"Not measured yet: python -m train evaluate {run.folder}"
+        else:
+            told = verdict(evaluation) if evaluation else NOBODY
+    parts = [f"<h1>{html.escape(str(settings['preset']))}</h1>", _story(run)]
+    parts += [
+        f'<p class="verdict">{html.escape(told)}</p>',
+        _picture(run.folder / "loss.png", GAN_LOSS if gan else LOSS),
+    ]
     if grids := sorted((run.folder / "grids").glob("epoch-*.png")):
-        caption = "Rows from the top: feature, output, target" if run.kind == "autoencoder" else "Samples"
+        caption = "Samples" if gan else "Rows from the top: feature, output, target"
         # Each epoch draws its grid with the weights it ends with.
         epoch = int(grids[-1].stem.rpartition("-")[2])
         parts += [_picture(grids[-1], f"{caption}; after epoch {epoch}, the last checkpoint's")]
     if evaluation:
-        parts += _tables(evaluation)
+        parts += _gan_tables(run, evaluation) if gan else _tables(evaluation)
     parts += ["<h2>Settings</h2>", table(("setting", "value"), settings.items())]
     page = f"<!doctype html><meta charset=utf-8><title>{html.escape(run.folder.name)}</title><style>{STYLE}</style>"
     run.write("summary.html", page + "\n".join(parts) + "\n")
+
+
+def _gan_tables(run: Run, report: dict[str, Any]) -> list[str]:
+    parts = [
+        _picture(run.folder / NEAREST, "Samples, and below each the training faces nearest by embedding and by pixels")
+    ]
+    parts += [
+        f"<h2>Beside {report['faces']:,} real faces ({html.escape(report['subset'])})</h2>",
+        _terms(DISTANCE_TERMS),
+    ]
+    for title, sets in report.items():
+        if isinstance(sets, dict):
+            rows = [(figure, *(row.get(figure, "") for row in sets.values())) for figure in next(iter(sets.values()))]
+            parts.append(table((title, *sets), rows))
+    return parts
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -128,9 +183,11 @@ def _story(run: Run) -> str:
     if not rows:
         return "<p>No epoch is finished.</p>"
     last = rows[-1]
-    figures = [f"{name} {float(last[name]):.4f}" for name in ("loss", "val_loss") if last.get(name)]
-    seconds = sum(float(row["seconds"]) for row in rows)
-    epochs = f"{len(rows)} epoch{'s' * (len(rows) != 1)}"
+    shown = ("loss", "val_loss", "d_loss", "g_loss", "swd")
+    figures = [f"{name} {float(last[name]):.4f}" for name in shown if last.get(name)]
+    seconds = sum(float(row.get("seconds") or 0) for row in rows)
+    count = sum(row["epoch"] != "0" for row in rows)  # a GAN's row 0 tells where it started from
+    epochs = f"{count} epoch{'s' * (count != 1)}"
     return f"<p>{epochs} in {seconds / 60:.1f} minutes; at the end {html.escape(', '.join(figures))}.</p>"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -266,6 +267,68 @@ def test_evaluation_stands_beside_real_and_noise(folder, shards):
     assert table["noise"]["pairwise distance"] == pytest.approx(np.sqrt(1 / 6), abs=0.01)
     assert json.loads((folder / "evaluation-train-last.json").read_text())["against the reference"] == table
     assert any("swd 16 px" in line for line in lines)
+    faces = report["on the identity embedding"]
+    assert faces["real faces"]["frechet distance"] < faces["noise"]["frechet distance"]
+    assert faces["noise"]["recall"] < 0.5 < faces["real faces"]["precision"]
+    nearest = [faces[name]["nearest training face, median"] for name in ("real faces", "noise")]
+    assert 1 > nearest[0] > nearest[1]
+
+
+def test_a_copy_is_nearest_to_its_photograph(folder, shards):
+    """The picture has samples, the training faces nearest by embedding and by pixels; a training face is its own."""
+    from train.gan import evaluation
+    from train.gan.sampling import open_run
+    from train.metrics.recognition import embed, find_frame
+
+    run, config = open_run(folder)
+    taught = evaluation._training_faces(run, config, print)
+    vectors = embed(taught, find_frame(taught))
+    found = evaluation._nearness(vectors[3:5], vectors, 1)
+    assert found["the same, highest"] == pytest.approx(1, abs=1e-5)
+    assert evaluation._nearness(vectors[3:5], vectors, 2)["the same, highest"] < 0.999
+    content = evaluation._nearest(taught[3:5], taught, vectors[3:5], vectors)
+    sheet = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    rows = [sheet[top : top + 64, 2:132] for top in (2, 68, 134)]
+    np.testing.assert_array_equal(rows[0], rows[1])
+    np.testing.assert_array_equal(rows[0], rows[2])
+
+
+def test_summary_page_and_comparison(folder, labelled, shards, tmp_path):
+    """The page holds the figures, the samples and their nearest faces; runs stand beside each other in a table."""
+    from train.compare import compare
+    from train.gan.evaluation import evaluate
+    from train.runs import Run
+
+    evaluate(Run.open(folder), shards, "validation", "best", lambda _: None)
+    page = (folder / "summary.html").read_text()
+    assert page.count("data:image/png") == 3
+    for text in ("by the Fréchet distance of identity embeddings", "swd 16 px", "The sample most like a training face"):
+        assert text in page
+    lines = []
+    path = compare([str(folder), str(labelled)], str(tmp_path) + "/", lines.append)
+    assert pixels(path).shape[2] == 4
+    assert lines[0].split()[:5] == ["run", "epochs", "images", "seen", "CPU"]
+    rows = [line.split() for line in lines[1:3]]
+    assert [row[0] for row in rows] == [str(folder), str(labelled)]
+    assert all(float(figure) >= 0 for figure in rows[0][4:])
+    assert rows[1][5:] == ["-"] * 4
+
+
+def test_runs_that_do_not_compare(folder, tmp_path):
+    """Of two kinds, or without an epoch: one line."""
+    import shutil
+
+    from train.compare import compare
+
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    (other / "log.csv").unlink()
+    with pytest.raises(InputError, match="has no finished epoch"):
+        compare([str(folder), str(other)], "", print)
+    content = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(content | {"kind": "autoencoder"}))
+    with pytest.raises(UsageError, match="compare runs of one kind"):
+        compare([str(folder), str(other)], "", print)
 
 
 def test_distances_on_features_of_an_encoder(folder, shards, make_pairs, tmp_path):

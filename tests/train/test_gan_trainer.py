@@ -80,9 +80,10 @@ def test_the_end_says_where_the_results_are(shards, tmp_path):
     said = []
     folder = run(tmp_path / "a run", shards, said.append, epochs=1).folder
     (start,) = [number for number, line in enumerate(said) if "is trained; everything is in" in line]
-    assert len(re.findall(r"\S.*?(?:grids\.gif|loss\.png)", "\n".join(said[start:]))) == 2
+    assert len(re.findall(r"\S.*?(?:grids\.gif|summary\.html)", "\n".join(said[start:]))) == 2
     assert f"python -m train sample '{folder}' --count 64 --grid" in "\n".join(said[start:])
     assert (folder / "grids.gif").exists()
+    assert (folder / "summary.html").exists()
 
 
 def test_folder_of_a_run(finished):
@@ -211,7 +212,10 @@ def test_an_epoch_that_ended_between_checkpoint_and_log(finished, shards, tmp_pa
     obstacle.rmdir()
     run(tmp_path / "run", shards, epochs=3, resume=True)
     assert_same(tmp_path / "run", finished)
-    logs = [[{**row, "images_per_s": ""} for row in rows_of(folder)] for folder in (tmp_path / "run", finished)]
+    logs = [
+        [{**row, "seconds": "", "cpu_seconds": ""} for row in rows_of(folder)]
+        for folder in (tmp_path / "run", finished)
+    ]
     assert logs[0] == logs[1]
     for name in ("grids/epoch-0003.png", "grids.gif", "loss.png"):
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from facepipe.errors import InputError, UsageError
-from train.data import fit_image, load_arrays, view_of
+from train.data import fit_image, load_arrays, read_examples, read_image, view_of
 from train.gan.config import GanConfig
 from train.gan.draws import draw_latents, generator_for
 from train.gan.sampling import generate, load_generator, spread_classes
 from train.metrics.distribution import frechet, precision_recall, sliced_wasserstein
 from train.metrics.images import mean_ms_ssim, pairwise_distance
 from train.metrics.inception import file_features
+from train.metrics.recognition import embed, find_frame
+from train.pictures import grid, png
 from train.presets import from_json
-from train.runs import Run
-from train.shards import need_subset, shards_to_measure
+from train.runs import REPORT, Run
+from train.shards import NoShards, find_shards, need_subset, shards_to_measure
+from train.summary import EMBEDDING, NEAREST, write_summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +34,12 @@ if TYPE_CHECKING:
 MOST = 5000
 """Faces a side, at most: the distances' cost grows with their number."""
 FEWEST = 8
+EMBEDDED, TAUGHT = 2000, 10_000
+"""Faces a side that are embedded, and training faces among which the nearest is sought: 5 ms each."""
+SHOWN = 12
+"""Samples beside their nearest training faces."""
+PIXELS = 16
+"""px: pictures are compared at this size where the nearest by pixels is sought."""
 
 
 def evaluate(
@@ -45,8 +55,10 @@ def evaluate(
     """Measures a run and writes the report into it, named by `Run.report`.
 
     Half of the subset's faces are the reference. Against them stand as many samples, the other half of the faces, and
-    uniform noise: sliced Wasserstein distance by pyramid level, mean pairwise distance and MS-SSIM; on the features
-    of a given encoder also Fréchet distance, precision and recall; and with Inception's weights FID.
+    uniform noise: sliced Wasserstein distance by pyramid level, mean pairwise distance and MS-SSIM; on facepipe's
+    identity embedding Fréchet distance, precision, recall, and how near the nearest training face is; the first three
+    also on the features of a given encoder, and with Inception's weights FID. nearest.png shows samples above the
+    training faces nearest to them.
 
     Args:
         run: A GAN's.
@@ -73,10 +85,55 @@ def evaluate(
         "faces": len(reference),
         "against the reference": {name: _pixels(reference, images) for name, images in sets.items()},
     }
+    frame = find_frame(reference)
+    taught = _training_faces(run, config, say)
+
+    def embedded(images: Images) -> NDArray[np.float32]:
+        return embed(images[:EMBEDDED], frame)
+
+    report[EMBEDDING] = _on_features(embedded, reference, sets, EMBEDDING)
+    if len(taught):
+        vectors = embed(taught, frame)
+        for title, images in sets.items():
+            # Real faces that were trained on have themselves among the training faces.
+            itself = subset == "train" and title == "real faces"
+            report[EMBEDDING][title] |= _nearness(embedded(images), vectors, 1 + itself)
     for title, features in _feature_kinds(encoder, inception):
         report[title] = _on_features(features, reference, sets, title)
     run.write_report(name, report, lines_of(report), say)
+    if name == REPORT:
+        if len(taught):
+            run.write(NEAREST, _nearest(sets["samples"][:SHOWN], taught, embedded(sets["samples"][:SHOWN]), vectors))
+        write_summary(run)
     return report
+
+
+def _training_faces(run: Run, config: GanConfig, say: Callable[[str], None]) -> Images:
+    """Up to TAUGHT faces that the run was trained on, as it sees them; none where its shards have moved."""
+    try:
+        shards = find_shards(run.settings["shards"], "faces")
+    except NoShards:
+        say(f"{run.settings['shards']}, which the run was trained on, is not here: no nearest training faces")
+        return np.zeros((0, config.image_size, config.image_size, config.channels), np.uint8)
+    view = view_of(config).images[0]
+    examples = islice(read_examples(shards, "train"), TAUGHT)
+    return np.stack([read_image(example["image"][0], shards, view) for example in examples])
+
+
+def _nearness(found: NDArray[np.float32], taught: NDArray[np.float32], place: int) -> Figures:
+    """How like the nearest training face is (the `place`-th nearest): products of embeddings, 1 for the same face."""
+    likeness = np.sort(found @ taught.T, axis=1)[:, -min(place, len(taught))]
+    return {"nearest training face, median": float(np.median(likeness)), "the same, highest": float(likeness.max())}
+
+
+def _nearest(samples: Images, taught: Images, found: NDArray[np.float32], vectors: NDArray[np.float32]) -> bytes:
+    """Rows, as PNG: samples, the training faces nearest to them by embedding, and by pixels."""
+    small = [
+        np.stack([fit_image(image, PIXELS, 1) for image in images]).astype(np.float32) for images in (samples, taught)
+    ]
+    first, second = (images.reshape(len(images), -1) for images in small)
+    apart = np.square(second).sum(axis=1) - 2 * (first @ second.T)
+    return png(grid([samples, taught[(found @ vectors.T).argmax(axis=1)], taught[apart.argmin(axis=1)]]))
 
 
 def _real_faces(

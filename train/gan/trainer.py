@@ -23,7 +23,7 @@ from train.pictures import animate, curves_of, plot, tile
 from train.recorder import Bar, Recorder
 from train.runs import Run
 from train.shards import find_shards
-from train.summary import where_to_look
+from train.summary import where_to_look, write_summary
 from train.trained_people import training_people, write_people
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
     """Trains into `config.run_folder`, or goes on there with `config.resume`; `say` takes lines for the person.
 
     Writes config.json, model.json, log.csv (a row an epoch), checkpoints/last.npz and best.npz (the nearest to real
-    faces by sliced Wasserstein distance), grids/ (the same latents each epoch), grids.gif, loss.png and events/.
+    faces by sliced Wasserstein distance), grids/ (the same latents each epoch), grids.gif, loss.png, events/ and
+    summary.html.
 
     Raises:
         FacepipeError: Losses or weights are no finite numbers any more; the last good checkpoint stands.
@@ -74,6 +75,7 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
         run.begin(config)  # whatever can be refused has been by now
         write_people(run, people)
         training.go(steps, batches.steps_of_an_epoch(config, feed))
+    write_summary(run)
     _tell_end(run, f"{config.preset} is trained", say)
     return run
 
@@ -82,8 +84,8 @@ def _tell_end(run: Run, said: str, say: Callable[[str], None]) -> None:
     say(f"{said}; everything is in {run.folder}")
     folder = shlex.quote(str(run.folder))
     places = [
-        ("look at", f"{run.folder}/grids.gif: faces of the same latents, epoch by epoch (single ones in grids/)"),
-        ("losses, scores, distance", f"{run.folder}/loss.png"),
+        ("look at, in a browser", f"{run.folder}/summary.html"),
+        ("faces of the same latents", f"{run.folder}/grids.gif, epoch by epoch (single ones in grids/)"),
         ("more faces", f"python -m train sample {folder} --count 64 --grid"),
         ("how near to real ones", f"python -m train evaluate {folder}"),
     ]
@@ -152,10 +154,11 @@ class Training:
         self.recorder.catch_up(state["rows"], state["step"])
         with Bar(epochs, steps_of_an_epoch, state["epoch"], self.say) as bar:
             for epoch in range(state["epoch"], epochs):
-                began = time.perf_counter()
+                began, cpu = time.perf_counter(), time.process_time()
                 measures = self._one_epoch(epoch, steps, steps_of_an_epoch, bar)
                 row = {"epoch": epoch + 1, "step": state["step"], **measures}
-                row["images_per_s"] = steps_of_an_epoch * self.config.batch_size / (time.perf_counter() - began)
+                row["images"] = state["step"] * self.config.batch_size * self.config.d_steps
+                row["seconds"], row["cpu_seconds"] = time.perf_counter() - began, time.process_time() - cpu
                 self._finish(row)
 
     def _describe(self, steps_of_an_epoch: int) -> None:
