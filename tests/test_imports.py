@@ -30,6 +30,7 @@ ONLY_IN = {
     "keras": (),
     "jax": (),
     "train": (),
+    "torch": ("torch.py",),
 }
 FOR_TRAIN = {
     "facepipe",

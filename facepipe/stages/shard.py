@@ -105,7 +105,7 @@ def _find_finished(out: Output, plan: ShardPlan) -> list[Split] | None:
     if not out.has(INFO):
         return None
     try:
-        _, splits = read_info(out.place)
+        splits = read_info(out.place).splits
     except DamagedFile:
         return None
     whole = all(

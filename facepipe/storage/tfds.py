@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from facepipe.errors import AS_BEFORE, DamagedFile
 
@@ -47,8 +47,16 @@ class Split:
     size_bytes: int
 
 
-def read_info(folder: Place) -> tuple[str, list[Split]]:
-    """The format of a folder's shards and its subsets, as `dataset_info.json` declares them.
+class Info(NamedTuple):
+    """What `dataset_info.json` declares: the kind of examples, the shards' format, the subsets."""
+
+    kind: str
+    format: str
+    splits: list[Split]
+
+
+def read_info(folder: Place) -> Info:
+    """What a folder's `dataset_info.json` declares.
 
     Raises:
         DamagedFile: it is missing, or is none.
@@ -57,10 +65,11 @@ def read_info(folder: Place) -> tuple[str, list[Split]]:
         raise DamagedFile(f"{folder}/{INFO} is missing; run `facepipe shard` again {AS_BEFORE}")
     try:
         found = json.loads(folder.read(INFO))
-        return str(found["fileFormat"]), [
+        splits = [
             Split(str(split["name"]), [int(length) for length in split["shardLengths"]], int(split["numBytes"]))
             for split in found["splits"]
         ]
+        return Info(str(found["name"]), str(found["fileFormat"]), splits)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFile(f"{folder}/{INFO} is damaged ({error}); run `facepipe shard` again {AS_BEFORE}") from error
 

@@ -43,8 +43,8 @@ def run(workspace, output, **options):
 
 def read(folder):
     """Subset -> its examples, in order."""
-    name, splits = read_info(folder)
-    stored, kind = find_format(name), folder.uri.split("/")[-2]
+    kind, name, splits = read_info(folder)
+    stored = find_format(name)
     return {
         split.name: [
             example

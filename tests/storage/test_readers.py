@@ -188,23 +188,3 @@ def test_tensorflow_datasets_load_by_name(data):
         for subset, rows in examples(data).items()
     }
     assert json.loads(done.stdout.splitlines()[-1]) == expected
-
-
-def test_a_pytorch_loader_reads_every_example(data):
-    """The code of docs/tasks/elsewhere.md, with two reading processes: each training example once, its pixels ours."""
-    if find_spec("torch") is None or find_spec("tfrecord") is None:
-        pytest.skip("PyTorch or the package `tfrecord` is not installed")
-    page = (ROOT / "docs" / "tasks" / "elsewhere.md").read_text(encoding="utf-8")
-    shown = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "DataLoader(" in block)
-    looped, printed = shown.split("    print(", 1)
-    assert printed.count("\n") == 1  # the last line prints; here each batch's sums are printed instead
-    sums = "    for f, t, y in zip(batch['feature'], batch['target'], batch['feature_yaw']):\n"
-    sums += "        print(int(f.sum()), int(t.sum()), round(float(y), 3), tuple(f.shape))\n"
-    done = subprocess.run(
-        [sys.executable, "-c", looped + sums], cwd=data.parent, capture_output=True, text=True, check=True
-    )
-    expected = [
-        f"{sum(e['feature'][0])} {sum(e['target'][0])} {round(float(np.float32(e['feature_yaw'][0])), 3)} (64, 64, 1)"
-        for e in examples(data)["train"]
-    ]
-    assert sorted(done.stdout.splitlines()) == sorted(expected)

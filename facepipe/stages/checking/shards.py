@@ -78,7 +78,7 @@ def check_shards(
     settings = settings_or_none(folder)
     stored, splits = find_format(FORMATS[0]), list[Split]()
     try:
-        name, splits = read_info(folder)
+        _, name, splits = read_info(folder)
         stored = find_format(name)
     except FacepipeError as error:
         yield problem(folder, INFO, str(error))
