@@ -49,11 +49,12 @@ def run(config: GroupConfig, extraction: ExtractConfig, progress: Progress) -> I
         where = extraction.output
         extraction = replace(extraction, input=config.input, layout="flat", manifest="", label="label", face="all")
         yield extract.run(extraction, progress)
-    if extraction.execution.dry_run:
-        return
+        if extraction.execution.dry_run:
+            return
     execution = replace(extraction.execution, retry_failed=False)
     yield embed.run(EmbedConfig(where, beside(where, "embeddings"), execution), progress)
-    yield _group(config, where)
+    if not execution.dry_run:
+        yield _group(config, where)
 
 
 def _group(config: GroupConfig, where: str) -> StageReport:

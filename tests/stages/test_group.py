@@ -109,6 +109,7 @@ def test_one_person_under_two_names_is_told(grouped, tmp_path):
     assert any(note.startswith("perhaps one person (similarity 0.9") for note in report.notes)
 
 
+@pytest.mark.slow
 def test_a_whole_run_of_pictures_without_names(grouped, tmp_path):
     """`run --group --identity check`: each person's photographs are pairs, all that was made is whole; again, it stays."""
     folder, *_ = grouped
