@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do "$$name" -c "$(FITS)" 2> /dev/nu
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test test-all browser lint docs dist docker-test locks setup clean
+.PHONY: demo test test-all browser lint checks docs dist docker-test locks setup clean
 
 setup: .venv/.installed
 
@@ -29,11 +29,16 @@ lint: setup
 browser:
 	@tests/browser.sh
 
-test: lint browser
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+# The browser comes while the packages do.
+checks:
+	@$(MAKE) --no-print-directory -j 2 browser lint
 
-test-all: lint browser
-	$(BIN)/python -m pytest -n $(JOBS)
+# worksteal: tests of one file, which share what is dear to make, mostly stay in one process.
+test: checks
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+
+test-all: checks
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # The whole way on embedded faces: a data set, a page about it, and two epochs of a small network.
 demo: setup

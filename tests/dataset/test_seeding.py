@@ -17,28 +17,18 @@ def test_other_names_other_digest(some, others):
     assert (seeding.digest_names(*some) == seeding.digest_names(*others)) == (some == others)
 
 
-def test_known_digest():
-    """The digest of today is that of tomorrow: shards of old runs can be made again."""
-    assert seeding.digest_names("key", 0, 0.03).hex() == "51cbd40ca730fcea"
-
-
 def test_known_numbers():
-    """So are everything that is drawn from it: who is in which subset, the order of the shards, and the noise."""
+    """The digest of today and all that is drawn from it are those of tomorrow: subsets, order of the shards, noise."""
+    assert seeding.digest_names("key", 0, 0.03).hex() == "51cbd40ca730fcea"
     order = seeding.order_numbers(["anna", "berta"], 0)
     assert seeding.unit_interval("subset", 0, "anna") == 0.7552587937708957
     assert order.tolist() == [1942139495816808898, 2846902733832259624]
-    assert [seeding.mix_numbers(order[:1], copy).tolist() for copy in (0, 1)] == [
-        [6023540304570408534],
-        [13038183607282897464],
+    assert [int(seeding.mix_numbers(order[:1], copy)[0]) for copy in (0, 1)] == [
+        6023540304570408534,
+        13038183607282897464,
     ]
     drawn = seeding.Draws().at("noise", 0, "gaussian", 0.1, "key").bit_generator.random_raw(2)
     assert drawn.tolist() == [3768803200242037418, 14830248218430175061]
-
-
-def test_unit_interval_is_even():
-    """Of 20,000 names a tenth falls into each tenth of the interval, within four standard deviations."""
-    counts, _ = np.histogram([seeding.unit_interval("n", i) for i in range(20_000)], bins=10, range=(0, 1))
-    assert np.abs(counts - 2000).max() < 4 * np.sqrt(2000 * 0.9)
 
 
 def test_draws_do_not_depend_on_what_was_drawn_before():
@@ -49,15 +39,6 @@ def test_draws_do_not_depend_on_what_was_drawn_before():
     again, other = draws.at("a", 0.1).standard_normal(100), draws.at("b", 0.1).standard_normal(100)
     fresh = seeding.Draws().at("a", 0.1).standard_normal(100)
     assert (first.tolist() == again.tolist() == fresh.tolist(), first.tolist() == other.tolist()) == (True, False)
-
-
-def test_draws_are_normal():
-    """Numbers of neighbouring names have mean 0, deviation 1 and no correlation."""
-    draws = seeding.Draws()
-    values = np.array([draws.at("key", i).standard_normal(200) for i in range(500)])
-    assert abs(values.mean()) < 0.02
-    assert abs(values.std() - 1) < 0.02
-    assert abs(np.corrcoef(values[:-1].ravel(), values[1:].ravel())[0, 1]) < 0.02
 
 
 @given(st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=50), st.integers(0, 99))

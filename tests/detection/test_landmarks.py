@@ -66,44 +66,14 @@ def test_landmarks_do_not_depend_on_resolution(refiner, face, astronaut, scale):
     assert np.linalg.norm(fine / scale - points, axis=1).mean() < 0.015 * np.ptp(face.box[::2])
 
 
-def _reference(pixels, arrays):
-    """O-Net in plain numpy, from the Keras layers' description."""
-
-    def convolve(x, kernel, bias):
-        h, w = kernel.shape[:2]
-        windows = np.lib.stride_tricks.sliding_window_view(x, (h, w), axis=(0, 1))
-        return np.einsum("ijchw,hwco->ijo", windows, kernel) + bias
-
-    def prelu(x, slope):
-        return np.maximum(x, 0) + slope.reshape(-1) * np.minimum(x, 0)
-
-    def pool(x, size, pad):
-        x = np.pad(x, ((0, pad), (0, pad), (0, 0)), constant_values=-np.inf)
-        windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(0, 1))
-        return windows[::2, ::2].max(axis=(3, 4))
-
-    x = (pixels - 127.5) / 128
-    x = pool(prelu(convolve(x, *arrays[0:2]), arrays[2]), 3, 1)
-    x = pool(prelu(convolve(x, *arrays[3:5]), arrays[5]), 3, 0)
-    x = pool(prelu(convolve(x, *arrays[6:8]), arrays[8]), 2, 0)
-    x = prelu(convolve(x, *arrays[9:11]), arrays[11])
-    x = prelu(x.transpose(1, 0, 2).reshape(-1) @ arrays[12] + arrays[13], arrays[14])
-    return np.concatenate([x @ arrays[i] + arrays[i + 1] for i in (15, 17, 19)])
-
-
-def test_the_graphs_are_the_network_of_the_weights(face, astronaut):
-    """ONNX Runtime gives what a plain numpy O-Net gives; LiteRT with weights of 8 bits nearly so."""
+def test_two_graphs_of_the_same_weights_agree(face, astronaut):
+    """ONNX Runtime with the weights as they are, and LiteRT with weights of 8 bits: the landmarks within 0.3 % of the square."""
     arrays = weights.read_arrays(weights.O_NET)
-    side = float(np.ptp(face.box[1::2]))
-    patch = cut(astronaut, float(face.box[0]), float(face.box[1]), side)
-    expected = _reference(patch.astype(np.float64), arrays)
+    patch = cut(astronaut, float(face.box[0]), float(face.box[1]), float(np.ptp(face.box[1::2])))
     exact = runtime.open_session(networks.o_net(arrays)).run(None, {"pixels": cv2.dnn.blobFromImage(patch)})[0]
     [lean] = runtime.Network(weights.read_packaged(MODEL), MODEL).run(patch[None])
-    assert exact[0] == pytest.approx(expected, abs=1e-4)
-    assert lean.shape == (1, 16)
     points, near = (np.reshape(read(out[0].tolist(), 0, 0, 1).landmarks, (5, 2)) for out in (exact, lean))
     assert 0 < np.linalg.norm(near - points, axis=1).max() < 0.003
-    assert lean[0, 14:] == pytest.approx(expected[14:], abs=0.5)
 
 
 def test_the_packaged_network_is_what_the_script_makes():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facepipe.detection import make_detector
-from facepipe.detection.mtcnn import cut, overlaps, pyramid, suppress_all, to_squares
+from facepipe.detection.mtcnn import overlaps
 
 PACKAGE_MIN_FACE, PACKAGE_MIN_SCORE = 20, 0.8
 
@@ -25,54 +25,23 @@ def test_the_astronaut_is_found(astronaut):
     assert detector.refine([astronaut], [faces]) == [faces]
 
 
+def test_faces_of_all_sizes_are_found_once_at_the_border_too(astronaut):
+    """Faces of 28 to 195 px in one picture, one of them partly outside: each once, at its place."""
+    canvas = np.full((900, 1300, 3), 120, np.uint8)
+    places = [(0, 0, 900), (950, 0, 310), (1000, 400, 130), (1200, 600, 200)]
+    for x, y, size in places:
+        shown = cv2.resize(astronaut, (size, size), interpolation=cv2.INTER_AREA)
+        canvas[y : y + size, x : x + size] = shown[: 900 - y, : 1300 - x]
+    expected = np.array([np.array([180, 63, 269, 174]) * size / 512 + [x, y, x, y] for x, y, size in places])
+    faces = [face for face in make_detector("mtcnn").detect([canvas], 20)[0] if face.score > 0.9]
+    assert len(faces) == len(places)
+    assert overlaps(expected.astype(np.float32), np.stack([f.box for f in faces])).max(axis=1).min() > 0.5
+
+
 def test_pictures_without_a_face_give_none():
     """Plain images of any shape end in no face and no error, those too small for P-Net as well."""
     shapes = [(1, 1), (11, 400), (30, 30), (250, 250)]
     assert make_detector("mtcnn").detect([np.full((*shape, 3), 90, np.uint8) for shape in shapes], 20) == [[]] * 4
-
-
-def test_the_pyramid_ends_where_p_net_has_no_room():
-    """Scales fall by 0.709 from 12/min_face on; no image is smaller than the network's field."""
-    scales = pyramid(250, 200, 20)
-    assert scales[:2] == pytest.approx([0.6, 0.6 * 0.709])
-    assert 12 <= 200 * scales[-1] < 12 / 0.709 + 1
-    assert pyramid(10, 10, 20) == []
-
-
-def test_patches_outside_the_image_are_gray():
-    """Beyond the border the networks see the middle of their range, as in the package."""
-    image = np.full((40, 40, 3), 10, np.uint8)
-    pixels = cut(image, np.array([[-20, -20, 20, 20]], np.float32), 24)
-    assert pixels[0, :, 0, 0].tolist() == [127.5] * 3
-    assert pixels[0, :, -1, -1].tolist() == [10.0] * 3
-
-
-def test_suppression_counts_dropped_boxes_too():
-    """As in the package, a box goes if it overlaps any better one, even one that went itself."""
-    boxes = np.array([[0, 0, 10, 10], [4, 0, 14, 10], [8, 0, 18, 10]], np.float32)
-    assert suppress_all(boxes, np.array([0.9, 0.8, 0.7], np.float32), 0.3).tolist() == [0]
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "union", "smaller"),
-    [
-        ((0, 0, 10, 10), (0, 0, 10, 10), 1.0, 1.0),
-        ((0, 0, 10, 10), (10, 0, 20, 10), 0.0, 0.0),
-        ((0, 0, 10, 10), (5, 0, 15, 10), 50 / 150, 0.5),
-        ((0, 0, 10, 10), (2, 2, 4, 4), 0.04, 1.0),
-        ((0, 0, 10, 10), (3, 3, 3, 3), 0.0, 0.0),
-    ],
-)
-def test_overlaps(a, b, union, smaller):
-    """The shared area over the union, or over the smaller box; a box without area overlaps nothing."""
-    a, b = np.array([a], np.float32), np.array([b], np.float32)
-    assert overlaps(a, b)[0, 0] == pytest.approx(union)
-    assert overlaps(a, b, of_smaller=True)[0, 0] == pytest.approx(smaller)
-
-
-def test_squares_keep_the_centre_and_the_longer_side():
-    """A 10x20 box becomes the 20x20 one around the same centre."""
-    assert to_squares(np.array([[10, 0, 20, 20]], np.float32)).tolist() == [[5, 0, 25, 20]]
 
 
 def _photographs(shared_data):

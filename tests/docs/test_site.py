@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,13 +14,22 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """What `make docs` writes."""
+    """What `make docs` writes; a warning ends it."""
     pytest.importorskip("nbconvert")
-    folder = tmp_path_factory.mktemp("documentation")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder / "site")]
+    folder = tmp_path_factory.mktemp("documentation") / "site"
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     environment = {"NO_MKDOCS_2_WARNING": "1", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
-    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+def test_the_site_asks_nobody(site):
+    """No page loads anything from another server."""
+    html = "".join(path.read_text() for path in site.rglob("*.html"))
+    loads = r"<(?:script|img|iframe)[^>]*\ssrc=\"(https?:[^\"]*)\"|<link[^>]*rel=\"stylesheet\"[^>]*href=\"(https?:[^\"]*)\""
+    assert len(html) > 100_000
+    assert re.findall(loads, html) == []
 
 
 @pytest.fixture
@@ -28,7 +38,7 @@ def open_page(browser, site):
     tab = browser.new_page(viewport={"width": 1285, "height": 900})
 
     def go(page):
-        tab.goto(f"{(site / 'site').as_uri()}/{page}")
+        tab.goto(f"{site.as_uri()}/{page}")
         return tab
 
     yield go

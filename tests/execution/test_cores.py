@@ -1,3 +1,5 @@
+"""How many workers a machine, or a container's share of it, is good for."""
+
 from __future__ import annotations
 
 import os
@@ -7,74 +9,43 @@ import pytest
 from facepipe.execution import cores
 from facepipe.execution.cores import WORKER_BYTES, default_workers, memory_limit_bytes, usable_cores
 
+V2, V1, NONE = "sys/fs/cgroup", "sys/fs/cgroup/cpu,cpuacct", "9223372036854771712"
 
-def tree(folder, files: dict[str, str]) -> str:
-    for name, text in files.items():
+
+def tree(folder, group: str, files: dict[str, str]) -> str:
+    """A root folder in which the process is in this control group."""
+    for name, text in {"proc/self/cgroup": group, **files}.items() if group else ():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n")
     return str(folder)
 
 
-V2, V1 = "sys/fs/cgroup", "sys/fs/cgroup/cpu,cpuacct"
+def v1(folder: str, quota: int, period: int = 100_000) -> dict[str, str]:
+    return {f"{folder}/cpu.cfs_quota_us": str(quota), f"{folder}/cpu.cfs_period_us": str(period)}
 
 
 @pytest.mark.parametrize(
-    ("files", "expected"),
+    ("group", "files", "expected"),
     [
-        ({}, 8),
-        ({"proc/self/cgroup": "0::/", f"{V2}/cpu.max": "max 100000"}, 8),
-        ({"proc/self/cgroup": "0::/", f"{V2}/cpu.max": "200000 100000"}, 2),
-        ({"proc/self/cgroup": "0::/", f"{V2}/cpu.max": "150000 100000"}, 2),
-        ({"proc/self/cgroup": "0::/", f"{V2}/cpu.max": "5000 100000"}, 1),
-        ({"proc/self/cgroup": "0::/a/b", f"{V2}/a/cpu.max": "300000 100000", f"{V2}/a/b/cpu.max": "max 100000"}, 3),
-        ({"proc/self/cgroup": "0::/host/path/of/a/container", f"{V2}/cpu.max": "400000 100000"}, 4),
-        ({"proc/self/cgroup": "0::/../other", f"{V2}/cpu.max": "400000 100000"}, 4),
-        (
-            {
-                "proc/self/cgroup": "4:cpu,cpuacct:/",
-                f"{V1}/cpu.cfs_quota_us": "-1",
-                f"{V1}/cpu.cfs_period_us": "100000",
-            },
-            8,
-        ),
-        (
-            {
-                "proc/self/cgroup": "4:cpu,cpuacct:/d",
-                f"{V1}/cpu.cfs_quota_us": "250000",
-                f"{V1}/cpu.cfs_period_us": "100000",
-            },
-            3,
-        ),
-        (
-            {
-                "proc/self/cgroup": "2:cpu:/d",
-                f"{V2}/cpu/d/cpu.cfs_quota_us": "50000",
-                f"{V2}/cpu/d/cpu.cfs_period_us": "50000",
-            },
-            1,
-        ),
-        ({"proc/self/cgroup": "nonsense", f"{V2}/cpu.max": "1 1"}, 8),
-    ],
-    ids=[
-        "none",
-        "no-limit",
-        "two",
-        "one-and-a-half",
-        "a-twentieth",
-        "parent-limits",
-        "container",
-        "above",
-        "v1-none",
-        "v1",
-        "v1-cpu",
-        "broken",
+        ("", {}, 8),
+        ("0::/", {f"{V2}/cpu.max": "max 100000"}, 8),
+        ("0::/", {f"{V2}/cpu.max": "200000 100000"}, 2),
+        ("0::/", {f"{V2}/cpu.max": "150000 100000"}, 2),
+        ("0::/", {f"{V2}/cpu.max": "5000 100000"}, 1),
+        ("0::/a/b", {f"{V2}/a/cpu.max": "300000 100000", f"{V2}/a/b/cpu.max": "max 100000"}, 3),
+        ("0::/host/path/of/a/container", {f"{V2}/cpu.max": "400000 100000"}, 4),
+        ("0::/../other", {f"{V2}/cpu.max": "400000 100000"}, 4),
+        ("4:cpu,cpuacct:/", v1(V1, -1), 8),
+        ("4:cpu,cpuacct:/d", v1(V1, 250_000), 3),
+        ("2:cpu:/d", v1(f"{V2}/cpu/d", 50_000, 50_000), 1),
+        ("nonsense", {f"{V2}/cpu.max": "1 1"}, 8),
     ],
 )
-def test_cores_by_control_group(files, expected, tmp_path, monkeypatch):
+def test_cores_by_control_group(group, files, expected, tmp_path, monkeypatch):
     """The least quota of all groups above, rounded up, of eight cores."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert usable_cores(tree(tmp_path, files)) == expected
+    assert usable_cores(tree(tmp_path, group, files)) == expected
 
 
 def test_cores_by_affinity(tmp_path, monkeypatch):
@@ -84,20 +55,19 @@ def test_cores_by_affinity(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("files", "expected"),
+    ("group", "files", "expected"),
     [
-        ({}, None),
-        ({"proc/self/cgroup": "0::/", f"{V2}/memory.max": "max"}, None),
-        ({"proc/self/cgroup": "0::/", f"{V2}/memory.max": "2147483648"}, 2**31),
-        ({"proc/self/cgroup": "0::/a", f"{V2}/memory.max": "1000", f"{V2}/a/memory.max": "2000"}, 1000),
-        ({"proc/self/cgroup": "4:memory:/d", f"{V2}/memory/memory.limit_in_bytes": "9223372036854771712"}, None),
-        ({"proc/self/cgroup": "4:memory:/d", f"{V2}/memory/d/memory.limit_in_bytes": "4096"}, 4096),
+        ("", {}, None),
+        ("0::/", {f"{V2}/memory.max": "max"}, None),
+        ("0::/", {f"{V2}/memory.max": "2147483648"}, 2**31),
+        ("0::/a", {f"{V2}/memory.max": "1000", f"{V2}/a/memory.max": "2000"}, 1000),
+        ("4:memory:/d", {f"{V2}/memory/memory.limit_in_bytes": NONE}, None),
+        ("4:memory:/d", {f"{V2}/memory/d/memory.limit_in_bytes": "4096"}, 4096),
     ],
-    ids=["none", "no-limit", "v2", "parent-limits", "v1-none", "v1"],
 )
-def test_memory_by_control_group(files, expected, tmp_path):
+def test_memory_by_control_group(group, files, expected, tmp_path):
     """The least limit of all groups above; version 1's huge number is no limit."""
-    assert memory_limit_bytes(tree(tmp_path, files)) == expected
+    assert memory_limit_bytes(tree(tmp_path, group, files)) == expected
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(None, 8), (3 * WORKER_BYTES, 3), (100 * WORKER_BYTES, 8), (1000, 1)])

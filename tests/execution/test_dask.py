@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -43,16 +43,8 @@ class Cluster:
         self.port = port or free_port()
         self.address = f"tcp://127.0.0.1:{self.port}"
         self.processes: dict[str, subprocess.Popen] = {}
-        self.scheduler = self.start(
-            "scheduler",
-            "distributed.cli.dask_scheduler",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(self.port),
-            "--no-dashboard",
-        )
-
+        module, port = "distributed.cli.dask_scheduler", str(self.port)
+        self.scheduler = self.start("scheduler", module, "--host", "127.0.0.1", "--port", port, "--no-dashboard")
         end = time.monotonic() + 120
         while not self.answers():
             assert time.monotonic() < end, "the scheduler did not start"
@@ -107,16 +99,22 @@ def own_cluster():
     yield from three_workers()
 
 
-def processes_with(text: str) -> list[int]:
-    """Living processes whose command line holds `text`."""
-    found = []
-    for command in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if text in command.read_bytes().decode(errors="replace"):
-                found.append(int(command.parent.name))
-        except OSError:
-            continue
-    return found
+def wait_until_its_children_have_ended(cluster: Cluster) -> None:
+    """The processes that do a part's work, begun by the cluster's workers."""
+    workers = {str(process.pid) for process in cluster.processes.values()}
+
+    def working() -> bool:
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                ours = stat.read_text().rpartition(")")[2].split()[1] in workers
+                if ours and b"execution.guard" in stat.with_name("cmdline").read_bytes():
+                    return True
+        return False
+
+    end = time.monotonic() + 10
+    while working():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_a_cluster_makes_what_this_machine_makes(cluster, tmp_path):
@@ -126,62 +124,38 @@ def test_a_cluster_makes_what_this_machine_makes(cluster, tmp_path):
     written = there.run(cluster.address, timeout_s=1)
     assert written == here.run(timeout_s=1)
     assert sorted(there.done) == list(there.numbers)
-    end = time.monotonic() + 10
-    while any(
-        f", {worker.pid})" in Path(f"/proc/{pid}/cmdline").read_text()
-        for worker in cluster.processes.values()
-        for pid in processes_with("execution.guard")
-    ):
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    wait_until_its_children_have_ended(cluster)
 
 
-def test_workers_is_a_cap_that_holds(cluster, tmp_path):
-    """With --workers 2 on three workers, never more than two parts are being made."""
-    parts = Parts(tmp_path, *[["time", "sleep:0.2", "time"] for _ in range(12)])
+@pytest.mark.parametrize(("cap", "most"), [(2, 2), (0, 3)])
+def test_workers_is_a_cap_that_holds(cluster, tmp_path, cap, most):
+    """With --workers 2 on three workers, never more than two parts are being made; without it three."""
+    parts = Parts(tmp_path, *[["time", "sleep:0.2", "time"] for _ in range(9)])
     spans = []
-    for text in parts.run(cluster.address, workers=2):
+    for text in parts.run(cluster.address, workers=cap):
         first, _, last = text.splitlines()
         spans.append((float(first.split()[1]), float(last.split()[1])))
-    at_once = [sum(start <= moment < end for start, end in spans) for moment, _ in spans]
-    assert max(at_once) == 2
-
-
-def test_without_a_cap_all_workers_are_used(cluster, tmp_path):
-    """Three workers of one thread: three parts at a time."""
-    parts = Parts(tmp_path, *[["parent", "sleep:0.2"] for _ in range(12)])
-    cluster_pids = {str(process.pid) for process in cluster.processes.values()}
-    used = {text.splitlines()[0].split()[1] for text in parts.run(cluster.address, workers=0)}
-    assert used == cluster_pids - {str(cluster.scheduler.pid)}
+    assert max(sum(start <= moment < end for start, end in spans) for moment, _ in spans) == most
 
 
 @pytest.mark.slow
-def test_a_worker_killed_in_the_middle_costs_nothing(own_cluster, tmp_path):
-    """Its parts are made by the others; every part is there once, whole."""
-    parts = Parts(tmp_path, *[["a", "sleep:0.2", "b"] for _ in range(15)])
+def test_workers_may_come_and_go(own_cluster, tmp_path):
+    """One is killed in the middle: the others make its parts. One joins: it gets parts of the run that is going."""
+    parts = Parts(tmp_path, *[["parent", "sleep:0.2"] for _ in range(60)])
     victim = own_cluster.processes["two"]
 
-    def kill_once(*_) -> None:
-        if len(parts.done) == 3:
-            victim.send_signal(signal.SIGKILL)
-
-    assert parts.run(own_cluster.address, workers=0, on_done=kill_once) == ["a ok\nsleep:0.2 ok\nb ok"] * 15
-    assert victim.wait(10) == -signal.SIGKILL
-    assert sorted(parts.done) == list(parts.numbers)
-
-
-@pytest.mark.slow
-def test_a_worker_that_joins_is_used(own_cluster, tmp_path):
-    """It gets parts of a run that is already going."""
-    parts = Parts(tmp_path, *[["parent", "sleep:0.2"] for _ in range(60)])
-
-    def add_once(*_) -> None:
+    def change(*_) -> None:
         if len(parts.done) == 1:
             own_cluster.add_worker("late")
             own_cluster.wait_for(4)  # on a busy machine it would take longer to start than the run
+        if len(parts.done) == 4:
+            victim.send_signal(signal.SIGKILL)
 
-    used = {text.splitlines()[0].split()[1] for text in parts.run(own_cluster.address, workers=0, on_done=add_once)}
-    assert str(own_cluster.processes["late"].pid) in used
+    written = parts.run(own_cluster.address, workers=0, on_done=change)
+    assert victim.wait(10) == -signal.SIGKILL
+    assert sorted(parts.done) == list(parts.numbers)
+    assert [text.splitlines()[1] for text in written] == ["sleep:0.2 ok"] * 60
+    assert str(own_cluster.processes["late"].pid) in {text.split()[1] for text in written}
 
 
 @pytest.mark.slow
@@ -194,9 +168,8 @@ def test_a_lost_scheduler_is_a_line_and_a_rerun_goes_on(own_cluster, tmp_path):
             own_cluster.scheduler.kill()
 
     started = time.monotonic()
-    with pytest.raises(
-        FacepipeError, match=r"the Dask scheduler at .* was lost; .*start it and its workers again, then run"
-    ):
+    said = r"the Dask scheduler at .* was lost; .*start it and its workers again, then run"
+    with pytest.raises(FacepipeError, match=said):
         parts.run(own_cluster.address, workers=0, on_done=kill_once)
     assert time.monotonic() - started < 30
     own_cluster.close()
@@ -229,9 +202,8 @@ def test_no_scheduler_is_a_line(monkeypatch):
     """Nothing listens there: which address, and how to start one."""
     monkeypatch.setattr("facepipe.execution.dask.CONNECT_S", 1)
     execution = Execution(engine="dask", scheduler=f"tcp://127.0.0.1:{free_port()}")
-    with pytest.raises(
-        FacepipeError, match=r"no Dask scheduler answers at tcp://127.0.0.1:\d+: .*start one with `dask scheduler`"
-    ):
+    said = r"no Dask scheduler answers at tcp://127.0.0.1:\d+: .*start one with `dask scheduler`"
+    with pytest.raises(FacepipeError, match=said):
         run_parts(TextJob("in", "out"), [0], execution=execution, timeout_s=1, on_done=lambda *_: None)
 
 
@@ -257,25 +229,21 @@ def test_a_scheduler_without_workers_is_a_line(monkeypatch, tmp_path):
         alone.close()
 
 
-def test_a_folder_that_the_workers_do_not_have_is_a_line(cluster, tmp_path, monkeypatch):
-    """Relative paths mean the folder where the run was started; a machine without it says so."""
-    gone = tmp_path / "gone"
+def test_relative_paths_mean_the_folder_of_the_run(cluster, tmp_path, monkeypatch):
+    """Workers that were started elsewhere read and write where the user stands; a machine without that folder says so."""
+    parts, gone = Parts(tmp_path, ["a"]), tmp_path / "gone"
     gone.mkdir()
-    parts = Parts(tmp_path, ["a"])
     monkeypatch.chdir(gone)
     gone.rmdir()
-    monkeypatch.setattr(os, "getcwd", lambda: str(gone))
-    with pytest.raises(FacepipeError, match=r"the folder .*gone is not there on .*; share it between the machines"):
-        parts.run(cluster.address, workers=0)
-
-
-def test_relative_paths_mean_the_folder_of_the_run(cluster, tmp_path, monkeypatch):
-    """Workers that were started elsewhere read and write where the user stands."""
-    Parts(tmp_path, ["a"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getcwd", lambda: str(gone))
+        said = r"the folder .*gone is not there on .*; share it between the machines"
+        with pytest.raises(FacepipeError, match=said):
+            parts.run(cluster.address, workers=0)
     monkeypatch.chdir(tmp_path)
     execution = Execution(engine="dask", scheduler=cluster.address)
     run_parts(TextJob("in", "out"), [0], execution=execution, timeout_s=60, on_done=lambda *_: None)
-    assert (tmp_path / "out" / "0.out").read_text() == "a ok"
+    assert parts.written() == ["a ok"]
 
 
 def test_a_signal_ends_a_cluster_run_too(cluster, tmp_path):
@@ -286,28 +254,7 @@ def test_a_signal_ends_a_cluster_run_too(cluster, tmp_path):
     with pytest.raises(Interrupted, match="stopped by SIGTERM"), interruptible():
         parts.run(cluster.address, workers=0)
     assert time.monotonic() - started < 13
-    children = [pid for pid in processes_with("execution.guard") if str(tmp_path) not in str(pid)]
-    workers = {process.pid for process in cluster.processes.values()}
-    end = time.monotonic() + 10
-    while any(parent_of(pid) in workers for pid in children):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
-def parent_of(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def test_what_a_task_carries_is_small():
-    """Part number, paths and settings: under a kilobyte."""
-    from facepipe.config import ExtractConfig
-    from facepipe.stages.extraction.part import ExtractJob
-
-    job = ExtractJob(ExtractConfig(input="/data/some/folder/images", output="/data/some/folder/faces"), "0" * 64)
-    assert len(pickle.dumps((12345, job, 60.0, "0" * 32, "/data/some/folder", "0.1.0"))) < 1000
+    wait_until_its_children_have_ended(cluster)
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from facepipe.face.association import choose_face, overlap
+from facepipe.face.association import choose_face
 from facepipe.records import Face
 
 
@@ -35,16 +35,3 @@ CENTRE, BORDER = face(100, 100, 50), face(0, 0, 60)
 def test_box_then_track_then_centre_and_size(faces, hints, expected):
     """The labelled box decides; else the track, where the face is about as large; else a large face near the middle."""
     assert expected == choose_face(faces, 250, 250, **hints)
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        ((0, 0, 10, 10), (0, 0, 10, 10), 1.0),
-        ((0, 0, 10, 10), (10, 0, 20, 10), 0.0),
-        ((0, 0, 10, 10), (5, 0, 15, 10), 1 / 3),
-    ],
-)
-def test_overlap_is_intersection_over_union(a, b, expected):
-    """The definition."""
-    assert expected == pytest.approx(overlap(a, b))

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-import facepipe
 from facepipe.detection import make_detector
 from facepipe.face.orientation import MAX_ERROR, NOD, Orientation
 from facepipe.face.render import rotation
@@ -50,16 +49,11 @@ def test_the_axes_tell_the_angles_that_they_were_made_from():
 
 @pytest.mark.parametrize(
     ("angles", "forward"),
-    [
-        ((90, 0, 0), (-1, 0, 0)),
-        ((0, 90, 0), (0, -1, 0)),
-        ((0, 0, 77), (0, 0, -1)),
-        ((30, 0, 0), (-0.5, 0, -(0.75**0.5))),
-    ],
+    [((90, 0, 0), (-1, 0, 0)), ((0, 90, 0), (0, -1, 0)), ((0, 0, 77), (0, 0, -1)), ((30, 0, 0), (-0.5, 0, -0.866025))],
 )
 def test_signs(angles, forward):
     """A positive yaw looks to the image's left, a positive pitch up; a roll alone leaves the direction."""
-    assert facing(*angles).forward == pytest.approx(forward, abs=1e-9)
+    assert facing(*angles).forward == pytest.approx(forward, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -83,30 +77,17 @@ def test_a_turned_picture_s_faces_are_turned_with_it():
         assert told(*angles).turned(2).pose.frontal_angle == pytest.approx(told(*angles).pose.frontal_angle, abs=1e-6)
 
 
-def test_tilt_is_where_the_chin_points_in_the_image():
-    """What a crop is turned back by: the roll where a face looks straight ahead; it has a value at a profile, too."""
-    for angles in ANGLES:
-        down = rotation(*angles)[:, 1]
-        assert apart(facing(*angles).tilt, math.degrees(math.atan2(-down[0], down[1]))) < 1e-6
-    assert facing(90, 0, 0).tilt == pytest.approx(0, abs=1e-6)
-
-
 @pytest.mark.parametrize(
-    ("roll", "error", "upright", "aside"),
-    [
-        (0, 3, True, False), (-45, 3, True, False), (45, 3, True, False),
-        (60, 3, False, False), (-60, 3, False, False),
-        (90, 3, False, True), (-90, 3, False, True), (180, 3, False, True),
-        (0, SURE_DEG + 1, False, False), (180, SURE_DEG + 1, False, False),
-    ],
-)  # fmt: skip
-def test_a_face_stands_or_lies_only_where_that_is_sure(roll, error, upright, aside):
+    ("roll", "error", "stands"),
+    [(0, 3, "up"), (45, 3, "up"), (-60, 3, ""), (90, 3, "aside"), (180, 3, "aside"), (0, SURE_DEG + 1, "")],
+)
+def test_a_face_stands_or_lies_only_where_that_is_sure(roll, error, stands):
     """In between, and where the error is large, neither is said."""
     orientation = facing(0, 0, roll, error)
-    assert (orientation.upright, orientation.aside) == (upright, aside)
+    assert (orientation.upright, orientation.aside) == (stands == "up", stands == "aside")
 
 
-@pytest.mark.parametrize("error", [MAX_ERROR + 0.1, 60.0, math.inf])
+@pytest.mark.parametrize("error", [MAX_ERROR + 0.1, math.inf])
 def test_what_may_be_far_off_is_unknown(error):
     """All numbers are NaN, never 0, and it does not count as upright."""
     unknown = facing(5, 5, 5, error)
@@ -117,9 +98,8 @@ def test_what_may_be_far_off_is_unknown(error):
 
 def alike(one, other):
     """Whether two crops show the same face the same way up, a few pixels apart perhaps."""
-    small = [
-        cv2.resize(crop.astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA).ravel() for crop in (one, other)
-    ]
+    crops = [crop.astype(np.float32) for crop in (one, other)]
+    small = [cv2.resize(crop, (16, 16), interpolation=cv2.INTER_AREA).ravel() for crop in crops]
     return np.corrcoef(*small)[0, 1] > 0.85
 
 
@@ -129,8 +109,7 @@ def pose_of(image, find_faces, network):
     return network.look([image], [faces[0].box])[0].pose if faces else None
 
 
-@pytest.mark.parametrize("yaw", [-90, -80, -75, 75, 80, 90])
-@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize(("yaw", "mirrored"), [(-90, False), (-75, True), (75, True), (80, False), (90, False)])
 def test_a_profile_never_looks_frontal(portrait, find_faces, network, yaw, mirrored):
     """The astronaut's head turned to the side: beyond 45 degrees to the right side, or unknown, or no face."""
     image = portrait.turned(yaw, side=300)
@@ -172,13 +151,12 @@ def test_what_is_said_of_a_face_does_not_depend_on_the_others(portrait, network)
     assert together == network.look(images[::-1], boxes[::-1])[::-1]
 
 
-@pytest.mark.parametrize("value", [0, 128, 255])
-def test_a_plain_square_is_nothing_to_be_sure_of(network, value):
+def test_a_plain_square_is_nothing_to_be_sure_of(network):
     """It neither stands nor lies."""
-    image = np.full((100, 100, 3), value, np.uint8)
-    [orientation] = network.look([image], [np.array([10, 10, 90, 90], np.float32)])
-    assert not orientation.upright
-    assert not orientation.aside
+    images = [np.full((100, 100, 3), value, np.uint8) for value in (0, 128, 255)]
+    for orientation in network.look(images, [np.array([10, 10, 90, 90], np.float32)] * 3):
+        assert not orientation.upright
+        assert not orientation.aside
 
 
 def test_most_squares_without_a_face_have_no_pose(network):
@@ -196,17 +174,6 @@ def test_most_squares_without_a_face_have_no_pose(network):
     assert unknown >= 0.9 * rounds
 
 
-def test_detect_tells_the_pose_and_cuts_upright(astronaut, portrait):
-    """`facepipe.detect`: degrees and error of an upright face; of a tilted one the crop stands upright all the same."""
-    (face,) = facepipe.detect(astronaut)
-    assert face.pose.frontal_angle < 15
-    assert 0 < face.pose.error < SURE_DEG
-    tilted = portrait.turned(0, 0, 25)
-    (one,), (level,) = facepipe.detect(tilted), facepipe.detect(portrait.turned())
-    assert one.pose.roll == pytest.approx(25, abs=10)
-    assert alike(one.crop, level.crop)
-
-
 # What `extract` makes of pictures, whichever way up.
 
 
@@ -220,10 +187,10 @@ def read(path):
 
 @pytest.fixture(scope="module")
 def whichever_way(extract_rows, shared_data, astronaut):
-    """Rows of the astronaut and of 60 people of LFW, by name and quarters turned."""
-    people = sorted((shared_data / "lfw_single").glob("*/*"))[::50][:60]
+    """Rows of the astronaut and of 30 people of LFW, by name and quarters turned."""
+    people = sorted((shared_data / "lfw_single").glob("*/*"))[::100][:30]
     pictures = {path.stem: read(path) for path in people} | {"astronaut": astronaut}
-    assert len(pictures) == 61
+    assert len(pictures) == 31
     names = {f"{name}/{quarters}": (name, quarters) for name in pictures for quarters in (0, *TURNS)}
     rows = extract_rows({path: turned(pictures[name], quarters) for path, (name, quarters) in names.items()})
     return {names[path]: found for path, found in rows.items()}
@@ -238,7 +205,7 @@ def test_upright_photographs_stay_as_they_are(whichever_way):
 
 
 def test_a_face_upside_down_is_never_upright(whichever_way):
-    """None of 183 turned photographs gives an `ok` face that is said to stand; nine in ten the right roll."""
+    """None of 93 turned photographs gives an `ok` face that is said to stand; nine in ten the right roll."""
     right = 0
     for (name, quarters), rows in whichever_way.items():
         first, upright = rows[0], whichever_way[name, 0][0]
@@ -246,17 +213,7 @@ def test_a_face_upside_down_is_never_upright(whichever_way):
             continue
         assert not abs(first.roll) < 45, (name, quarters)
         right += apart(first.roll, upright.roll - 90 * quarters) <= 40
-    assert right >= 0.9 * len(TURNS) * 61
-
-
-def test_the_crop_is_upright_whichever_way_the_picture_is(whichever_way, crop_of):
-    """Of nine in ten turned photographs it is the upright one's: the same pixels were looked at."""
-    apart_by = [
-        np.abs(crop_of(rows[0]) - crop_of(whichever_way[name, 0][0])).mean()
-        for (name, quarters), rows in whichever_way.items()
-        if quarters and rows[0].status == "ok"
-    ]
-    assert np.percentile(apart_by, 90) < 2
+    assert right >= 0.9 * len(TURNS) * 31
 
 
 def test_a_turned_picture_s_row_speaks_of_the_picture_as_it_is(whichever_way):
@@ -328,14 +285,6 @@ def test_the_transform_cuts_the_crop(extract_rows, astronaut, crop_of):
         (row,) = extract_rows({"one": image})["one"]
         warped = cv2.warpAffine(image, np.reshape(row.transform, (2, 3)), (128, 128), flags=cv2.INTER_LINEAR)
         assert np.abs(warped[..., ::-1] - crop_of(row)).mean() < 4
-
-
-def test_a_person_s_turned_scan_is_no_target(extract_rows, shared_data):
-    """A scan the wrong way up among six photographs: not taken as upright; its crop is."""
-    folder = shared_data / "cases" / "upside_down" / "in"
-    rows = extract_rows({path.stem: read(path) for path in folder.rglob("*.jpg")})
-    for name, (first, *_) in rows.items():
-        assert (abs(first.roll) > 130) == ("wrong_way" in name), name
 
 
 def film_of(images, path):

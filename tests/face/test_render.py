@@ -18,9 +18,8 @@ def background(side):
 
 
 def plain(portrait, side=240, **angles):
-    return render.view(
-        portrait.head, render.rotation(**{"yaw": 0, "pitch": 0, "roll": 0, **angles}), side, background(side), zoom=0.8
-    )
+    turn = render.rotation(**{"yaw": 0, "pitch": 0, "roll": 0, **angles})
+    return render.view(portrait.head, turn, side, background(side), zoom=0.8)
 
 
 def test_the_packaged_models_are_those_that_are_described():
@@ -45,34 +44,8 @@ def test_the_head_is_whole_and_symmetric():
     points = head.points(head.vertices)
     assert points.shape == (468, 3)
     assert np.abs(points[:, 0]).max() == pytest.approx(1, abs=0.05)
-    outwards = (render.normals(head.vertices, head.triangles) * (head.vertices - head.vertices.mean(axis=0))).sum(
-        axis=1
-    )
-    assert np.mean(outwards > 0) > 0.65  # the mouth's inside and the folds of the ears face the centre
-
-
-def test_rotation_is_a_rotation():
-    """Right-handed and without stretch; roll alone turns the image clockwise."""
-    for angles in [(0, 0, 0), (30, 20, 10), (-90, 40, 170)]:
-        turn = render.rotation(*angles)
-        np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
-        assert np.linalg.det(turn) == pytest.approx(1)
-    np.testing.assert_allclose(render.rotation(0, 0, 90)[:, 0], [0, 1, 0], atol=1e-12)
-
-
-def test_the_nearest_triangle_is_seen_and_none_from_behind():
-    """Two squares, one before the other; turned around they are not there."""
-    square = np.array([[10, 10, 5], [30, 10, 5], [30, 30, 5], [10, 30, 5]], np.float32)
-    vertices = np.concatenate([square, square + np.array([10, 10, -3], np.float32)])
-    triangles = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]], np.int32)
-    triangle, weights = render.rasterize(vertices, triangles, 50, 60)
-    assert triangle.shape == (50, 60)
-    assert set(triangle[21:29, 21:29].ravel().tolist()) <= {2, 3}
-    assert set(triangle[11:19, 11:19].ravel().tolist()) <= {0, 1}
-    assert triangle[5, 5] == triangle[45, 45] == -1
-    np.testing.assert_allclose(weights[triangle >= 0].sum(axis=1), 1, atol=1e-5)
-    back, _ = render.rasterize(vertices, triangles[:, ::-1], 50, 60)
-    assert (back == -1).all()
+    normals, from_centre = render.normals(head.vertices, head.triangles), head.vertices - head.vertices.mean(axis=0)
+    assert np.mean((normals * from_centre).sum(axis=1) > 0) > 0.65  # inside the mouth and the ears' folds it is not so
 
 
 def test_the_five_landmarks_of_a_placed_head_are_those_given(portrait):
@@ -96,7 +69,7 @@ def test_a_head_that_is_not_turned_looks_as_in_its_photograph(portrait, astronau
     assert np.corrcoef(shown[face].ravel(), expected[face].ravel())[0, 1] > 0.97
 
 
-@pytest.mark.parametrize("yaw", [-90, -60, -30, 0, 30, 60, 90])
+@pytest.mark.parametrize("yaw", [-90, -45, 0, 30, 90])
 def test_a_turned_head_is_a_head(portrait, yaw):
     """It covers the middle in colours of the photograph, with no hole, and leaves the corners to the background."""
     shown, points = plain(portrait, yaw=yaw)
@@ -122,7 +95,9 @@ def test_hair_and_light_change_a_view_and_not_its_points(portrait):
     one, points = render.view(portrait.head, turn, side, background(side), zoom=0.7)
     for look in (render.Look(hair=0.15), render.Look(hair=0.1, long=True), render.Look(light=(-0.8, -0.2, -0.5))):
         other, same = render.view(portrait.head, turn, side, background(side), zoom=0.7, look=look)
+        again, _ = render.view(portrait.head, turn, side, background(side), zoom=0.7, look=look)
         assert (one != other).any()
+        np.testing.assert_array_equal(other, again)
         np.testing.assert_array_equal(points, same)
     longer, _ = render.view(portrait.head, turn, side, background(side), zoom=0.7, look=render.Look(depth=1.2))
     assert (longer != one).any()
@@ -133,18 +108,7 @@ def test_nobody_looks_out_of_the_back_of_a_head(portrait, find_faces, network):
     from skimage import data
 
     for yaw in (150, 180, -150):
-        image = render.view(
-            portrait.head,
-            render.rotation(yaw, 0, 0),
-            240,
-            cv2.resize(data.coffee(), (240, 240)),
-            zoom=0.8,
-            look=render.Look(0.1),
-        )[0]
+        table, turn = cv2.resize(data.coffee(), (240, 240)), render.rotation(yaw, 0, 0)
+        image = render.view(portrait.head, turn, 240, table, zoom=0.8, look=render.Look(0.1))[0]
         faces = [face for face in find_faces(image) if face.score >= 0.7]
         assert not [face for face in faces if network.look([image], [face.box])[0].pose.frontal_angle < 30]
-
-
-def test_the_same_head_gives_the_same_view(portrait):
-    """To the last bit."""
-    np.testing.assert_array_equal(plain(portrait, yaw=35)[0], plain(portrait, yaw=35)[0])

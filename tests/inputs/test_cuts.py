@@ -34,12 +34,12 @@ def test_parts_have_about_the_size_asked_for(paths):
 
 
 @pytest.mark.parametrize("paths", NAMES.values(), ids=NAMES)
-@pytest.mark.parametrize("count", [1, 7, 50])
+@pytest.mark.parametrize("count", [1, 50])
 def test_files_that_are_added_change_few_parts(paths, count):
     """Wherever files are added, the cuts soon fall where they fell before; likewise where some have gone."""
     before = set(parts_of(paths))
     changed = []
-    for at in range(50, len(paths), 1000):
+    for at in range(50, len(paths), 1500):
         added = parts_of([*paths[:at], *(f"{paths[at]} {number}.jpg" for number in range(count)), *paths[at:]])
         gone = parts_of([*paths[:at], *paths[at + count :]])
         changed += [len(set(parts) - before) for parts in (added, gone)]

@@ -45,55 +45,25 @@ def paths(listing):
 TREE = [f"{person}/{video}/{frame}.jpg" for person in PEOPLE for video in ("2", "10") for frame in (1, 2, 10, 9)]
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_order_does_not_depend_on_creation(tmp_path, seed):
-    """Files made in any order are listed in the same one."""
+def test_order_does_not_depend_on_creation(tmp_path):
+    """Files made in any order are listed by person, video and frame, numbers by value; `Ann` and `ann` stay apart."""
     names = [*TREE, "Zoe/1.png", "Zoe/clip.mp4", "Ann/b.JPEG"]
     make(tmp_path / "a", names)
-    random.Random(seed).shuffle(names)
+    random.Random(1).shuffle(names)
     make(tmp_path / "b", names)
     shutil.copytree(tmp_path / "b", tmp_path / "c")
-    assert paths(listed(tmp_path / "a")) == paths(listed(tmp_path / "b")) == paths(listed(tmp_path / "c"))
-
-
-def test_order_does_not_depend_on_locale_or_time_zone(tmp_path):
-    """Another locale, time zone and hash seed change nothing."""
-    make(tmp_path, TREE)
-    code = (
-        "import sys; from facepipe.inputs import list_sources, tree; from facepipe.storage import place;"
-        "from facepipe.config import ExtractConfig;"
-        "print([ascii(s) for s in list_sources(place(sys.argv[1]), ExtractConfig()).sources()])"
-    )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", code, str(tmp_path)],
-            env={**os.environ, "LC_ALL": locale, "TZ": zone, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for locale, zone, seed in [("C", "UTC", "0"), ("sv_SE.UTF-8", "Asia/Kolkata", "5")]
-    }
-    assert len(outputs) == 1
-
-
-def test_natural_order_of_people_videos_and_frames(tmp_path):
-    """Sorted by identity, video, frame: each with its numbers by value."""
-    make(
-        tmp_path,
-        [f"{person}/{video}/{video}.{frame}.jpg" for person in ("b10", "b9") for video in (10, 9) for frame in (10, 9)],
-    )
-    expected = [
-        f"{person}/{video}/{video}.{frame}.jpg" for person in ("b9", "b10") for video in (9, 10) for frame in (9, 10)
+    found = paths(listed(tmp_path / "a"))
+    assert found == paths(listed(tmp_path / "b")) == paths(listed(tmp_path / "c"))
+    assert found[:8] == [f"9/{video}/{frame}.jpg" for video in (2, 10) for frame in (1, 2, 9, 10)]
+    assert list(dict.fromkeys(path.partition("/")[0] for path in found)) == [
+        "9",
+        "10",
+        "Ann",
+        "J. R. Smith",
+        "Zoe",
+        "ann",
+        "Émile",
     ]
-    assert paths(listed(tmp_path)) == expected
-
-
-def test_names_that_differ_only_in_case_are_different_people(tmp_path):
-    """`Ann` and `ann` stay apart."""
-    make(tmp_path, ["Ann/1.jpg", "ann/1.jpg"])
-    if len(os.listdir(tmp_path)) < 2:
-        pytest.skip("this file system knows no case")
-    assert [source.identity for source in listed(tmp_path).sources()] == ["Ann", "ann"]
 
 
 def test_what_is_no_picture_is_left_out(tmp_path):
@@ -113,26 +83,14 @@ def test_what_is_no_picture_is_left_out(tmp_path):
     assert paths(listed(tmp_path)) == kept
 
 
-NASTY = [
-    "new\nline.jpg",
-    "quote'\".jpg",
-    "-rf.jpg",
-    "sp ace.jpg",
-    "中文.jpg",
-    "a" * 251 + ".jpg",
-    "%s{0}.jpg",
-    "back\\slash.jpg",
-    "$(id).jpg",
-]
-
-
-@pytest.mark.parametrize("name", NASTY)
-def test_odd_names(tmp_path, name):
+def test_odd_names(tmp_path):
     """Odd names are listed as they are and open under them."""
-    make(tmp_path, [f"person/{name}"])
-    (source,) = listed(tmp_path).sources()
-    assert (source.path, source.identity) == (f"person/{name}", "person")
-    assert place(str(tmp_path)).read(source.file) == f"person/{name}".encode()
+    names = ["new\nline", "quote'\"", "-rf", "sp ace", "中文", "a" * 251, "%s{0}", "back\\slash", "$(id)"]
+    make(tmp_path, [f"person/{name}.jpg" for name in names])
+    sources = listed(tmp_path).sources()
+    assert sorted(source.path for source in sources) == sorted(f"person/{name}.jpg" for name in names)
+    for source in sources:
+        assert place(str(tmp_path)).read(source.file) == source.path.encode()
 
 
 def test_names_that_are_no_unicode(tmp_path):
@@ -230,21 +188,11 @@ def test_links_are_followed_and_circles_noticed(tmp_path):
 
 def test_pictures_and_films_that_nothing_reads_are_counted(tmp_path):
     """Cameras' own formats and archives are left out and told, of the whole tree together, on a store as on a disk."""
-    names = [
-        "a/1.jpg",
-        "a/2.DNG",
-        "a/3.dng",
-        "b/c/4.dng",
-        "b/film.ts",
-        "b/film.vob",
-        "b/MOV001.MOD",
-        "b/tape.dv",
-        "b/takeout.zip",
-        "b/notes.txt",
-        ".hidden/5.dng",
-        "ts",
-    ]
-    make(tmp_path, names)
+    kept, others = (
+        ["a/1.jpg", "a/2.DNG", "a/3.dng"],
+        ["film.ts", "film.vob", "MOV001.MOD", "tape.dv", "takeout.zip", "notes.txt"],
+    )
+    make(tmp_path, [*kept, "b/c/4.dng", *(f"b/{name}" for name in others), ".hidden/5.dng", "ts"])
     others = "1 .dv, 1 .mod, 1 .ts, 1 .txt, 1 .vob, 1 without an extension"
     told = [f"left out: 3 .dng, 1 .zip (no reader); {others} (neither picture nor video); 1 (hidden)"]
     assert listed(tmp_path).notes == told
@@ -287,11 +235,12 @@ def open_path():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become somebody else")
-@pytest.mark.parametrize("name", ["p/secret", "p/secret.jpg"])
-def test_folders_without_permission(open_path, name):
+def test_folders_without_permission(open_path):
     """A folder that can't be entered is a source of its own: reading it says why."""
-    make(open_path, ["p/1.jpg", f"{name}/2.jpg"])
-    os.chmod(open_path / name, 0)
+    names = ["p/secret", "p/secret.jpg"]
+    make(open_path, ["p/1.jpg", *(f"{name}/2.jpg" for name in names)])
+    for name in names:
+        os.chmod(open_path / name, 0)
     code = """
 import sys
 from facepipe.inputs import list_sources, tree; from facepipe.storage import place; from facepipe.config import ExtractConfig
@@ -306,7 +255,7 @@ for source in list_sources(here, ExtractConfig()).sources():
         print(source.path, type(error).__name__, "permission denied" in str(error))
 """
     done = subprocess.run([sys.executable, "-c", code, open_path], capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n") == ["p/1.jpg 7", f"{name} InputError True", ""]
+    assert sorted(done.stdout.splitlines()) == ["p/1.jpg 7", *(f"{name} InputError True" for name in names)]
 
 
 @pytest.mark.parametrize(
@@ -325,11 +274,11 @@ def test_an_empty_folder_lists_nothing(tmp_path):
     assert (len(listing), listing.parts(512), listing.to_arrow().schema) == (0, [], PLAN)
 
 
-@pytest.mark.parametrize("limit", [1, 3, 4, 5, 100])
-def test_limit(tmp_path, limit):
+def test_limit(tmp_path):
     """`--limit` takes the first files of the full order."""
     make(tmp_path, TREE)
-    assert paths(listed(tmp_path, limit=limit)) == paths(listed(tmp_path))[:limit]
+    for limit in (1, 3, 4, 5, 100):
+        assert paths(listed(tmp_path, limit=limit)) == paths(listed(tmp_path))[:limit]
 
 
 def test_label_needs_labels(tmp_path):
@@ -389,22 +338,6 @@ def test_a_frame_more_changes_few_parts_of_folders_of_frames():
     changed = set(plans[1].names) - set(plans[0].names)
     assert len(plans[0]) > 40
     assert len(changed) <= 3
-
-
-def test_frames_and_boxes_come_back(tmp_path):
-    """Columns give the records that went in, over several chunks of memory."""
-    count = 20_000
-    boxes = [(float(i), 1.0, i + 2.0, 3.0) if i % 3 else None for i in range(count)]
-    labels = [i if i % 2 else None for i in range(count)]
-    group = Group("é", "v", "d", [f"{i}.jpg" for i in range(count)], list(range(5, count + 5)), boxes, labels)
-    listing = built(group, group)
-    for row in (0, 1, 2, 19_999, 20_000, 39_999):
-        (source,) = listing.sources(range(row, row + 1))
-        i = row % count
-        assert (source.path, source.identity, source.video, source.frame_index) == (f"d/{i}.jpg", "é", "v", i + 5)
-        assert (source.box, source.label, source.is_video, source.file) == (boxes[i], labels[i], False, f"d/{i}.jpg")
-    assert listing.to_arrow().schema == PLAN
-    listing.to_arrow().validate(full=True)
 
 
 @pytest.mark.parametrize("slow_s", [0.0, 60.0], ids=["many at once", "one after the other"])

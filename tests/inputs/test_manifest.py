@@ -35,23 +35,14 @@ PLAIN_ROWS = [
 ]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        PLAIN,
-        PLAIN.replace("\n", "\r\n"),
-        PLAIN.rstrip("\n"),
-        "\ufeff" + PLAIN,
-        PLAIN.replace(",", ";"),
-        PLAIN.replace(",", "\t"),
-        PLAIN.replace(",", "|"),
-        PLAIN.encode("utf-16"),
-        PLAIN.replace("path,identity", " Path ,IDENTITY"),
-        PLAIN.replace("\nb/", "\n\n\nb/"),
-        PLAIN.replace("b/1.jpg", '"b/1.jpg"').replace("a/2.jpg", "./a//2.jpg"),
-        "identity,x,path\nbob,1,b/1.jpg\nann,,a/2.jpg\nann,,a/10.jpg,more\n",
-    ],
-)
+WAYS = [
+    PLAIN, PLAIN.replace("\n", "\r\n"), PLAIN.rstrip("\n"), "\ufeff" + PLAIN, PLAIN.encode("utf-16"), PLAIN.replace("\nb/", "\n\n\nb/"),
+    *(PLAIN.replace(",", separator) for separator in ";\t|"), PLAIN.replace("path,identity", " Path ,IDENTITY"),
+    PLAIN.replace("b/1.jpg", '"b/1.jpg"').replace("a/2.jpg", "./a//2.jpg"), "identity,x,path\nbob,1,b/1.jpg\nann,,a/2.jpg\nann,,a/10.jpg,more\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", WAYS)
 def test_ways_to_write_it(tmp_path, content):
     """Line ends, marks, separators, quotes, case, order of columns: all the same list."""
     assert rows(listed(tmp_path, content)) == PLAIN_ROWS
@@ -77,28 +68,20 @@ def test_all_columns(tmp_path):
         ("v/10.jpg", "ann", "v", 10, None, None),
     ]
     assert [source.is_video for source in sources] == [True, False, False, False, False]
-
-
-def test_frames_without_numbers_are_counted(tmp_path):
-    """A video's frames are numbered in natural order where the manifest does not."""
-    content = "path,identity,video\nv/10.jpg,ann,v\nv/9.jpg,ann,v\nv/100.jpg,ann,v\n"
-    assert [(s.path, s.frame_index) for s in listed(tmp_path, content)] == [
-        ("v/9.jpg", 0),
-        ("v/10.jpg", 1),
-        ("v/100.jpg", 2),
-    ]
-
-
-def test_the_order_of_lines_does_not_matter(tmp_path):
-    """Shuffled lines give the same list."""
     header, *lines = FULL.splitlines()
-    assert rows(listed(tmp_path, "\n".join([header, *reversed(lines)]))) == rows(listed(tmp_path, FULL))
+    assert rows(listed(tmp_path, "\n".join([header, *reversed(lines)]))) == rows(sources)
 
 
-def test_label_of_another_name(tmp_path):
-    """`--label` takes any column of whole numbers, to 64 bits."""
+def test_labels_and_frames_that_are_not_there(tmp_path):
+    """`--label` takes any column of whole numbers, to 64 bits, and it must be there; frames are counted in natural order."""
     content = f"path,identity,smiling\na.jpg,a,1\nb.jpg,b,{2**62 + 1}\n"
     assert [source.label for source in listed(tmp_path, content, label="Smiling")] == [1, 2**62 + 1]
+    with pytest.raises(UsageError, match="no column 'smile' for --label; did you mean smiling"):
+        listed(tmp_path, content, label="smile")
+    with pytest.raises(UsageError, match="--manifest: can't read"):
+        list_sources(place(str(tmp_path)), ExtractConfig(manifest=str(tmp_path / "no.csv")))
+    sources = listed(tmp_path, "path,identity,video\nv/10.jpg,ann,v\nv/9.jpg,ann,v\nv/100.jpg,ann,v\n")
+    assert [(s.path, s.frame_index) for s in sources] == [("v/9.jpg", 0), ("v/10.jpg", 1), ("v/100.jpg", 2)]
 
 
 def test_one_picture_for_several_people(tmp_path):
@@ -138,23 +121,18 @@ MISTAKES = [
     ("path,identity\na.jpg\n", "line 2: the identity of 'a.jpg' is empty"),
     ("path,identity\n../a.jpg,a\n", "line 2: the path '../a.jpg' is not one inside the input"),
     ("path,identity\nb/../../a.jpg,a\n", "line 2: the path"),
-    ("path,identity\nb/../a.jpg,a\n", "line 2: the path"),
     ("path,identity\n/etc/passwd,a\n", "line 2: the path '/etc/passwd'"),
-    ("path,identity\n.,a\n", "line 2: the path '.'"),
     ("path,identity\na\0.jpg,a\n", "line 2: the path"),
     ("path,identity,x1,y1\na.jpg,a,1,2\n", "has x1, y1 but not all"),
     ("path,identity,x1,y1,x2,y2\na.jpg,a,1,2,3,\n", "line 2: x1, y1, x2, y2 are not four numbers"),
     ("path,identity,x1,y1,x2,y2\na.jpg,a,1,2,3,nan\n", "line 2: x1, y1, x2, y2 are not four numbers"),
     ("path,identity,x1,y1,x2,y2\na.jpg,a,1,2,1,4\n", "line 2: the box 1, 2, 1, 4 is empty"),
-    ("path,identity,frame_index\na.jpg,a,1.5\n", "line 2: frame_index is '1.5'"),
     ("path,identity,frame_index\na.jpg,a,-1\n", "line 2: frame_index is '-1'"),
     ("path,identity,frame_index\na.jpg,a,2147483648\n", "line 2: frame_index is '2147483648'"),
-    ("path,identity,label\na.jpg,a,smile\n", "line 2: label is 'smile'"),
     ("path,identity,label\na.jpg,a,1e30\n", "line 2: label is '1e30'"),
     (f"path,identity,label\na.jpg,a,{2**63}\n", "line 2: label is '9223372036854775808'"),
     ("path,identity\na.jpg,a\nb.jpg,a\n./a.jpg,a\n", "lines 2 and 4 both name 'a.jpg' for 'a'"),
     ("path,identity,frame_index\na.mp4,a,0\na.mp4,a,1\n", "line 3: a.mp4 is a video and taken whole: list it once"),
-    ("path,identity,frame_index\nb.mp4,a,0\na.mp4,a,7\n", "line 3: a.mp4 is a video and taken whole"),
     ("path,identity,video\na.mp4,a,v\na.mp4,b,v\na.mp4,a,w\n", "line 4: a.mp4 is a video and taken whole"),
     ('path,identity\n"a\nb.jpg",a\nc.jpg,\n', "line 4: the identity of 'c.jpg'"),
     ("path,identity\n" + "a" * 200_000 + ".jpg,a\n", "line 2: field larger than field limit"),
@@ -174,18 +152,6 @@ def test_mistakes_name_the_line(tmp_path, content, said):
     assert len(message) < 500
 
 
-def test_missing_label_column(tmp_path):
-    """A column that `--label` names must be there; the default one need not."""
-    with pytest.raises(UsageError, match="no column 'smile' for --label; did you mean smiles"):
-        listed(tmp_path, "path,identity,smiles\na.jpg,a,1\n", label="smile")
-
-
-def test_missing_manifest(tmp_path):
-    """A manifest that is not there is a mistake in the options."""
-    with pytest.raises(UsageError, match="--manifest: can't read"):
-        list_sources(place(str(tmp_path)), ExtractConfig(manifest=str(tmp_path / "no.csv")))
-
-
 def write_parquet(tmp_path, columns):
     path = tmp_path / "list.parquet"
     parquet.write_table(pa.table(columns), path)
@@ -194,22 +160,16 @@ def write_parquet(tmp_path, columns):
 
 def test_parquet(tmp_path):
     """A Parquet file works like the CSV, with nulls and NaN as empty cells."""
-    sources = write_parquet(
-        tmp_path,
-        {
-            "path": ["v/10.jpg", "v/9.jpg"],
-            "identity": pa.array(["ann", "ann"]).dictionary_encode(),
-            "video": pa.array([3, 3], pa.int64()),
-            "frame_index": pa.array([10, 9], pa.int16()),
-            **{
-                name: pa.array([value, math.nan], pa.float32())
-                for name, value in zip(("x1", "y1", "x2", "y2"), (1, 2, 3, 4), strict=True)
-            },
-            "label": pa.array([None, 4], pa.int8()),
-            "nested": [{"a": 1}, None],
-        },
-    )
-    assert rows(sources) == [
+    columns = {
+        "path": ["v/10.jpg", "v/9.jpg"],
+        "identity": pa.array(["ann", "ann"]).dictionary_encode(),
+        "video": pa.array([3, 3], pa.int64()),
+        "frame_index": pa.array([10, 9], pa.int16()),
+        "label": pa.array([None, 4], pa.int8()),
+        "nested": [{"a": 1}, None],
+    }
+    box = {name: pa.array([i + 1, math.nan], pa.float32()) for i, name in enumerate(("x1", "y1", "x2", "y2"))}
+    assert rows(write_parquet(tmp_path, columns | box)) == [
         ("v/9.jpg", "ann", "3", 9, None, 4),
         ("v/10.jpg", "ann", "3", 10, (1.0, 2.0, 3.0, 4.0), None),
     ]

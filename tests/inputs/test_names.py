@@ -39,11 +39,6 @@ def test_natural_order(names):
     assert sorted(shuffled, key=natural_key) == names
 
 
-def test_numbers_count_by_value():
-    """`3.9` comes before `3.10`."""
-    assert sorted(["3.10.jpg", "3.9.jpg", "3.1.jpg"], key=natural_key) == ["3.1.jpg", "3.9.jpg", "3.10.jpg"]
-
-
 @given(st.text(alphabet="012a./\0b", max_size=12), st.text(alphabet="012a./\0b", max_size=12))
 def test_no_two_names_are_equal(one, other):
     """The order is total: equal keys mean equal names."""

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facepipe.config import Execution
@@ -22,7 +23,6 @@ from facepipe.storage import place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 HOLD_THE_LOCK_S = 600
 
@@ -90,6 +90,19 @@ class TextJob:
         place(self.output).write(f"{number}.out", data)
         counts = {status: sum(row.endswith(status) for row in rows) for status in ("ok", "worker_crash", "timeout")}
         return PartReport(counts, items=len(rows), files={f"{number}.out": hashlib.sha256(data).hexdigest()})
+
+
+def children_of(pid: int) -> list[int]:
+    """Living direct children, without zombies."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
 
 
 class Parts:

@@ -40,27 +40,20 @@ def survived(fuzz, kind, count, seed, detect):
 
 
 def test_mutated_images(fuzz):
-    """50 mutations of each format give a picture or a sentence, in a process of bounded memory."""
-    survived(fuzz, ",".join(IMAGES), 350, 100, detect=False)
+    """30 mutations of each format give a picture or a sentence, in a process of bounded memory."""
+    survived(fuzz, ",".join(IMAGES), 210, 100, detect=False)
 
 
 def test_mutated_lists_and_videos(fuzz):
-    """30 mutations of each other kind of file give a listing, frames, rows, or a line that says what is wrong."""
-    survived(fuzz, ",".join(OTHERS), 270, 100, detect=False)
+    """15 mutations of each other kind of file give a listing, frames, rows, or a line that says what is wrong."""
+    survived(fuzz, ",".join(OTHERS), 135, 100, detect=False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", IMAGES)
-def test_many_mutated_images(fuzz, kind):
-    """1,000 mutations of each format, through the decoder and the detector."""
-    survived(fuzz, kind, 1000, 101, detect=True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", OTHERS)
-def test_many_mutated_files(fuzz, kind):
-    """500 mutations of every other kind of file that facepipe reads."""
-    survived(fuzz, kind, 500, 101, detect=False)
+@pytest.mark.parametrize("kind", [*IMAGES, *OTHERS])
+def test_many_mutations(fuzz, kind):
+    """1,000 of each format of pictures, through the decoder and the detector; 500 of every other kind of file."""
+    survived(fuzz, kind, 1000 if kind in IMAGES else 500, 101, detect=kind in IMAGES)
 
 
 def test_a_crash_is_noticed(fuzz, monkeypatch, tmp_path):
@@ -123,7 +116,7 @@ def test_a_gif_whose_frame_is_larger_than_its_screen():
     assert (header.width, header.height) == (120, 90)
 
 
-SIZE = 20_000_000
+SIZE = 10_000_000
 ENDLESS = {
     "jpeg of fill bytes": b"\xff\xd8" + b"\xff" * SIZE,
     "jpeg of empty segments": b"\xff\xd8" + b"\xff\xe1\0\2" * (SIZE // 4),
@@ -141,7 +134,7 @@ def test_headers_without_end(kind):
     """A header made of millions of empty pieces is given up within a second."""
     started = time.process_time()
     assert refused(ENDLESS[kind]).status == Status.DECODE_ERROR
-    assert time.process_time() - started < 2
+    assert time.process_time() - started < 1
 
 
 def test_a_second_png_header_is_dropped(fuzz):

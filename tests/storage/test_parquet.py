@@ -17,7 +17,7 @@ import pytest
 
 from facepipe.errors import DamagedFile
 from facepipe.records import FaceRow, Source
-from facepipe.storage import parquet, place, tables
+from facepipe.storage import parquet, place
 from facepipe.storage.partlist import describe, read_list, write_list
 
 
@@ -106,19 +106,6 @@ def test_crops_are_declared_as_pictures(folder):
     assert {leaf.compression for leaf in leaves if leaf.path_in_schema != "crop.bytes"} == {"ZSTD"}
 
 
-@pytest.mark.parametrize("reader", ["duckdb", "polars", "pandas"])
-def test_other_readers_agree(folder, reader):
-    """The keys are the same for the readers people use."""
-    module = pytest.importorskip(reader)
-    parquet.write_table(folder, "p.parquet", parquet.rows_to_table(make_rows()))
-    path = folder.local_path("p.parquet")
-    if reader == "duckdb":
-        keys = [key for (key,) in module.sql(f"select key from '{path}'").fetchall()]
-    else:
-        keys = list(module.read_parquet(path)["key"])
-    assert keys == [row.key for row in make_rows()]
-
-
 def test_plan_reads_back_a_part_at_a_time(folder):
     """Sources keep their boxes, labels and names that are no valid UTF-8; a row group is a part."""
     sources = [
@@ -178,17 +165,3 @@ def test_damage_is_noticed(folder):
     folder.write("p.parquet", good)
     with pytest.raises(DamagedFile, match="no column 'nose'"):
         parquet.read_table(folder, "p.parquet", ["nose"])
-
-
-def test_columns_as_arrays():
-    """Text becomes indexes into its sorted distinct values; missing numbers are NaN or -1."""
-    rows = make_rows(6)
-    for row, identity in zip(rows, "babcab", strict=True):
-        row.identity = identity
-    table = parquet.rows_to_table(rows)
-    codes, names = tables.codes(table, "identity")
-    assert (codes.tolist(), names) == ([1, 0, 1, 2, 0, 1], ["a", "b", "c"])
-    assert tables.numbers(table, "label").tolist() == [-1, 1, 2, -1, 4, 5]
-    assert np.isnan(tables.numbers(table, "yaw")).tolist() == [True, False, False, True, False, False]
-    assert tables.take(table, np.array([3, 1])).column("key").to_pylist() == [rows[3].key, rows[1].key]
-    assert tables.codes(table.slice(0, 0), "identity")[1] == []

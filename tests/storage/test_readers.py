@@ -20,15 +20,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
-from facepipe.execution.progress import QuietProgress
-from facepipe.stages import extract, select, shard, split
 from facepipe.storage import place
 from facepipe.storage.tfrecord import decode_example, read_records
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
-from people import write_people
+from people import stages_of, write_people
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ["faces/parts.parquet", "faces/plan.pq", "targets/targets.parquet", "pairs/part-00000.parquet"]
@@ -42,14 +39,8 @@ def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("readers") / "data"
     write_people(place(str(root / "images")), photographs.astronaut(), 4, 5)
     cv2.imwrite(str(root / "images" / "person-00" / "wall.jpg"), np.full((99, 99, 3), 120, np.uint8))
-    images, faces, targets, pairs, shards = (
-        str(root / name) for name in ("images", "faces", "targets", "pairs", "shards")
-    )
-    one, quiet = Execution(workers=1), QuietProgress()
-    extract.run(ExtractConfig(input=images, output=faces, min_face=30, execution=one), quiet)
-    select.run(SelectConfig(input=faces, output=targets, execution=one), quiet)
-    split.run(SplitConfig(faces=faces, targets=targets, output=pairs, execution=one), quiet)
-    shard.run(ShardConfig(input=pairs, faces=faces, output=shards, shards=2, execution=one), quiet)
+    for make in stages_of(str(root), size=64, part_size=512).values():
+        make()
     return root
 
 
@@ -104,9 +95,7 @@ def test_all_parquet_files_are_tried(data):
 
 
 PICTURES = """
-import sys
-from datasets import load_dataset
-rows = load_dataset("parquet", data_files=sys.argv[1], cache_dir=sys.argv[2], split="train")
+rows = load_dataset("parquet", data_files="data/faces/part-*.parquet", split="train")
 print(type(rows.features["crop"]).__name__)
 for row in rows:
     crop = row["crop"]
@@ -114,44 +103,39 @@ for row in rows:
 """
 
 
+def shown_in_the_docs(word):
+    """The block of Python in docs/tasks/elsewhere.md that holds this word."""
+    page = (ROOT / "docs" / "tasks" / "elsewhere.md").read_text(encoding="utf-8")
+    return next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if word in block)
+
+
 def test_hugging_face_datasets_shows_pictures(data, tmp_path):
-    """`load_dataset("parquet")` declares the crops as images and gives them as Pillow's; without a face: none."""
+    """The code of docs/tasks/elsewhere.md shows a face where the first row has none; crops are images, as Pillow's, or none.
+
+    The whole folder is no table, as the page warns.
+    """
     if find_spec("datasets") is None:
         pytest.skip("the package `datasets` is not installed")
     from PIL import Image
 
-    done = subprocess.run(
-        [sys.executable, "-c", PICTURES, str(data / "faces" / "part-*.parquet"), str(tmp_path)],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    faces = shutil.copytree(data / "faces", tmp_path / "data" / "faces")
+    [part] = faces.glob("part-*.parquet")
+    table = pq.read_table(part)
+    table = table.take(pc.sort_indices(table["status"]))  # no_face before ok
+    pq.write_table(table, part)
+    home = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home"), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    code = shown_in_the_docs("load_dataset(").replace(".show()", ".save('face.png')") + PICTURES
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **home}, capture_output=True, text=True, check=True)
+    assert cv2.imread(str(tmp_path / "face.png")).shape == (128, 128, 3)
     expected = ["Image"]
-    [part] = (data / "faces").glob("part-*.parquet")
-    for row in pq.read_table(part, columns=["key", "crop"]).to_pylist():
+    for row in table.select(["key", "crop"]).to_pylist():
         content = row["crop"] and row["crop"]["bytes"]
         pixels = content and Image.open(io.BytesIO(content)).tobytes()
         expected.append(f"{row['key']} {content and ('PIL', 'RGB', (128, 128), sum(pixels))}")
     assert done.stdout.splitlines() == expected
+    assert expected[1].endswith(" None")
     assert sum(line.endswith(" None") for line in expected) == 1
-
-
-def test_what_the_page_says_of_datasets_works_where_the_first_row_has_no_face(data, tmp_path):
-    """The code of docs/tasks/elsewhere.md shows a picture; and the whole folder is no table, as it warns."""
-    if find_spec("datasets") is None:
-        pytest.skip("the package `datasets` is not installed")
-    faces = shutil.copytree(data / "faces", tmp_path / "data" / "faces")
-    [part] = faces.glob("part-*.parquet")
-    table = pq.read_table(part)
-    pq.write_table(table.take(pc.sort_indices(table["status"])), part)  # no_face before ok
-    page = (ROOT / "docs" / "tasks" / "elsewhere.md").read_text(encoding="utf-8")
-    shown = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "load_dataset(" in block)
-    assert ".show()" in shown
-    home = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
-    code = shown.replace(".show()", ".save('face.png')")
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, **home}, check=True)
-    assert cv2.imread(str(tmp_path / "face.png")).shape == (128, 128, 3)
     with pytest.raises(pa.ArrowInvalid):
         pq.read_table(faces)
 

@@ -17,16 +17,11 @@ def folder(tmp_path):
     return place(str(tmp_path))
 
 
-def test_settings_read_back(folder):
-    """What was written is read back, and the digest is that of the file's bytes."""
+def test_equal_settings_go_on(folder):
+    """They are read back, their digest is that of the file's bytes; tuples and lists are the same; an empty folder is begun."""
+    begun = settings.check_settings(folder, GIVEN, overwrite=False)
     digest = settings.write_settings(folder, GIVEN)
     assert (settings.read_settings(folder), settings.digest_settings(GIVEN)) == (GIVEN, digest)
-
-
-def test_equal_settings_go_on(folder):
-    """Tuples and lists are the same setting; an empty folder is begun."""
-    begun = settings.check_settings(folder, GIVEN, overwrite=False)
-    settings.write_settings(folder, GIVEN)
     again = settings.check_settings(folder, {**GIVEN, "noise": ("gaussian:0.1",)}, overwrite=False)
     assert (begun, again) == (False, True)
 
