@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facepipe.config import GROUP, EmbedConfig, beside
-from facepipe.errors import InputError
+from facepipe.errors import InputError, OutputError
+from facepipe.inputs.tables import read_table
 from facepipe.records import StageReport
 from facepipe.report.people_sheet import COLUMNS, MOST_ROWS, SheetRow, draw_people_sheet
 from facepipe.stages import embed, extract
 from facepipe.stages.faces import open_faces
-from facepipe.stages.people import find_people, read_found, read_listed, tell_twins, tell_videos, to_csv
+from facepipe.stages.people import HEADER, find_people, read_found, read_listed, tell_twins, tell_videos, to_csv
 from facepipe.storage import file_at, parquet, place, tables
 from facepipe.text import printable
 
@@ -42,8 +43,10 @@ def run(config: GroupConfig, extraction: ExtractConfig, progress: Progress) -> I
 
     Raises:
         InputError: no face was found.
+        OutputError: the list of people has columns that would be lost.
         FacepipeError: what `extract` and `embed` raise.
     """
+    _refuse_other_columns(config.output)
     where = config.input
     if not place(where).exists(parquet.PART_LIST):
         where = extraction.output
@@ -87,6 +90,14 @@ def _group(config: GroupConfig, where: str) -> StageReport:
     report.notes = [*tell_twins(found, people, config.min_similarity), *tell_videos(found, people)]
     report.wall_s = time.monotonic() - started
     return report
+
+
+def _refuse_other_columns(uri: str) -> None:
+    """A table that says more than this stage writes would lose it."""
+    folder, name = file_at(uri)
+    others = set(read_table(uri, "--output")[1]) - set(HEADER) if folder.exists(name) else set()
+    if others:
+        raise OutputError(f"{uri} has a column {min(others)!r}, which would be lost; give another --output")
 
 
 def _draw(faces: Faces, found: FoundFaces, people: People) -> bytes:

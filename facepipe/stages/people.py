@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from facepipe.stages.faces import Faces
 
 _COLUMNS = ("key", "path", "frame_index", "bbox", "status", "landmarks")
-_HEADER = ("path", "identity", "x1", "y1", "x2", "y2", "similarity", "key")
+HEADER = ("path", "identity", "x1", "y1", "x2", "y2", "similarity", "key")
 _SAME_FACE = 0.5
 """Intersection over union from which a box of the list is a face's."""
 _TWINS_TOLD = 5
@@ -243,6 +243,6 @@ def to_csv(found: FoundFaces, people: People, *, unsure: bool = False) -> bytes:
     rows.sort(key=operator.itemgetter(1, 0, -1))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_HEADER)
+    writer.writerow(HEADER)
     writer.writerows(rows)
     return text.getvalue().encode()

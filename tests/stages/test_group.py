@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from facepipe.cli import app
 from facepipe.config import Execution, ExtractConfig, GroupConfig
-from facepipe.errors import InputError
+from facepipe.errors import InputError, OutputError
 from facepipe.execution.progress import QuietProgress
 from facepipe.stages import extract, group
 from facepipe.storage import parquet, place
@@ -97,6 +97,15 @@ def test_names_are_kept_when_pictures_come_and_names_are_corrected(grouped):
     }
     joined = [names.get(f"4{number}.jpg") == names.get(f"0{number}.jpg") for number in range(PEOPLE)]
     assert sum(joined) >= PEOPLE - 1
+
+
+def test_a_list_that_says_more_is_left_alone(grouped, tmp_path):
+    """A table with a column of its own is refused: it would be written without."""
+    folder, *_ = grouped
+    shutil.copytree(folder / "group", tmp_path / "group")
+    (tmp_path / "people.csv").write_text("path,identity,label\n00.jpg,Ada,1\n")
+    with pytest.raises(OutputError, match="has a column 'label', which would be lost"):
+        run(tmp_path, images="group/faces")
 
 
 def test_one_person_under_two_names_is_told(grouped, tmp_path):
