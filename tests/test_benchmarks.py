@@ -27,6 +27,7 @@ def run(script, *options):
         ("choose.py", ["--sizes", "1600,3200", "--shard"], "3,200"),
         ("simulate_scale.py", ["--sizes", "2000,4000"], "4,000"),
         ("shard.py", ["--frames", 500, "--runs", 1], "facepipe shard"),
+        ("formats.py", ["--frames", 200, "--runs", 1], "read webdataset.WebDataset"),
     ],
 )
 def test_benchmarks_that_need_no_labelled_faces(script, options, printed):
