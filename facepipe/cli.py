@@ -240,19 +240,30 @@ class Report(Checked):
 @_add(without=("quiet",))
 @dataclass(frozen=True)
 class Review(Checked):
-    """Turn your corrections into overrides for select.
+    """Look at everybody in a browser, and correct what is wrong.
 
-    Checks a list of corrections against the faces. `facepipe select` and `facepipe run` follow what this writes.
+    Prints an address of this machine's own that shows every person's faces: take one as the target, drop it, or give it
+    to another person, by click or key. Each correction is saved at once; `facepipe select` and `facepipe run` follow them.
+    With a FILE, checks corrections written by hand instead.
     """
 
-    corrections: str = _own(None, "CSV file with the columns key and action (drop or target).", metavar="FILE", argument=True)
-    output: str = _path("DATA/overrides.csv", "Where they go.", OUTPUT, "FILE")
+    corrections: str = _own("", "CSV file with the columns key, action (drop, target or person) and, of a person, identity.", metavar="FILE", argument=True)
+    output: str = _path("DATA/overrides.csv", "Where the corrections go.", OUTPUT, "FILE")
+    port: int = _own(0, "Port of the address.", low=0, high=65_535, shown="any that is free", metavar="N")
+    browser: bool = _own(True, "Open the address in a browser.", negative="--no-browser")
+    read_only: bool = _own(False, "Show everybody; correct nothing.")
 
     def go(self, common: Common) -> None:
-        """Writes overrides."""
-        from facepipe.stages import review
+        """Serves the pages, or checks a file."""
+        if self.corrections:
+            from facepipe.stages import review
 
-        say(review.run(self.corrections, common.data, self.output))
+            say(review.run(self.corrections, common.data, self.output))
+            return
+        from facepipe.report.server import serve
+
+        output = self.output or join(common.data, "overrides.csv")
+        serve(common.data, output, self.port, read_only=self.read_only, open_browser=self.browser)
 
 
 @_add()

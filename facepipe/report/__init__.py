@@ -1,1 +1,1 @@
-"""What a person looks at: the HTML page of a run, and the contact sheet."""
+"""What a person looks at: the pages of a report and of a review, and the contact sheets."""

@@ -11,13 +11,16 @@ from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
 
 from facepipe.errors import InputError
-from facepipe.report.people import decode_crop, read_people, read_targets
+from facepipe.report.people import People
+from facepipe.report.pictures import decode_crop
+from facepipe.report.readings import read_subsets
+from facepipe.stages.overrides import read_corrections
 from facepipe.storage import file_at, place
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from facepipe.report.people import Person, Portrait
+    from facepipe.report.people import Face, Person
 
 _INK, _QUIET, _PAPER, _MARK = (28, 30, 34), (110, 115, 122), (255, 255, 255), (22, 125, 95)
 _GAP, _CAPTION, _NAME = 8, 20, 26
@@ -29,7 +32,7 @@ def write_contact_sheet(
     """Draws people of a workspace into a PNG or JPEG; gives how many.
 
     Args:
-        data: The workspace, after `split`.
+        data: The workspace, after `select`.
         output: The picture's path or URI; its suffix decides the format.
         identities: Whom to draw, or some spread over all.
         rows: How many people where `identities` is empty.
@@ -37,69 +40,71 @@ def write_contact_sheet(
         tile: Side of a crop, px.
 
     Raises:
-        InputError: nobody there has a target and a pair.
+        InputError: nobody there has a target.
     """
-    targets = [row for row in read_targets(place(data)) if row["target_key"]]
-    chosen = [row for row in targets if row["identity"] in identities] if identities else _spread(targets, rows)
-    people = read_people(data, chosen, features) if chosen else []
-    if not people:
-        raise InputError(f"{data} holds no pairs to draw; run `facepipe split` first")
+    people = People(data, read_corrections(place(data).join("targets")))
+    chosen = _choose(people, identities, rows)
+    if not chosen:
+        raise InputError(f"{data} holds nobody with a target to draw; run `facepipe select` first")
     folder, name = file_at(output)
-    folder.write(name, draw_contact_sheet(people, features, tile, _format(name)))
-    return len(people)
+    persons = [people.person(number, features) for number in chosen]
+    sheet = ContactSheet(people, read_subsets(place(data)), features, tile)
+    folder.write(name, sheet.draw(persons, _format(name)))
+    return len(persons)
 
 
-def _spread(targets: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    """`count` rows at even distances, the first among them."""
-    several = [row for row in targets if row["frames"] > 1]
-    step = max(len(several) / max(count, 1), 1)
-    return [several[int(number * step)] for number in range(min(count, len(several)))]
+def _choose(people: People, identities: Sequence[str], rows: int) -> list[int]:
+    """Those named; or of those with several frames `rows` at even distances, the first among them."""
+    there = np.flatnonzero(people.target >= 0).tolist()
+    if identities:
+        return [number for number in there if people.names[number][0] in identities]
+    several = [number for number in there if people.counts[number] > 1]
+    step = max(len(several) / max(rows, 1), 1)
+    return [several[int(number * step)] for number in range(min(rows, len(several)))]
 
 
 def _format(name: str) -> str:
     return "JPEG" if name.lower().endswith((".jpg", ".jpeg")) else "PNG"
 
 
-def draw_contact_sheet(people: Sequence[Person], features: int = 9, tile: int = 112, kind: str = "PNG") -> bytes:
-    """The picture of some people, PNG or JPEG; `tile` px is the side of a crop."""
-    row_height = _NAME + tile + _CAPTION + 2 * _GAP
-    width = 3 * _GAP + (features + 1) * (tile + _GAP)
-    sheet = Pictures.new("RGB", (width, len(people) * row_height + _GAP), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for number, person in enumerate(people):
-        _draw_person(sheet, draw, person, number * row_height + _GAP, features, tile)
-    encoded = io.BytesIO()
-    sheet.save(encoded, kind, optimize=True, quality=88)
-    return encoded.getvalue()
+class ContactSheet:
+    """How people are drawn: `features` crops of `tile` px beside each target."""
 
+    def __init__(self, people: People, subsets: Mapping[str, str], features: int, tile: int) -> None:
+        self._crops, self._subsets, self._features, self._tile = people.crops, subsets, features, tile
 
-def _draw_person(
-    sheet: Pictures.Image, draw: ImageDraw.ImageDraw, person: Person, top: int, features: int, tile: int
-) -> None:
-    name = " / ".join(filter(None, (person.identity, person.video)))
-    draw.text((_GAP, top), name, fill=_INK, font=_font(16))
-    told = f"{person.frames} frames, {person.subset}"
-    draw.text((_GAP * 3 + draw.textlength(name, font=_font(16)), top + 3), told, fill=_QUIET, font=_font(13))
-    top += _NAME
-    _draw_portrait(sheet, draw, person.target, (_GAP, top), tile, f"target {_degrees(person.target.angle)}", _MARK)
-    draw.rectangle((_GAP - 3, top - 3, _GAP + tile + 2, top + tile + 2), outline=_MARK, width=3)
-    for number, portrait in enumerate(person.features[:features], 1):
-        left = 2 * _GAP + number * (tile + _GAP)
-        _draw_portrait(sheet, draw, portrait, (left, top), tile, f"yaw {_degrees(portrait.yaw, signed=True)}", _QUIET)
+    def draw(self, persons: Sequence[Person], kind: str = "PNG") -> bytes:
+        """The picture of some people, PNG or JPEG."""
+        row_height = _NAME + self._tile + _CAPTION + 2 * _GAP
+        width = 3 * _GAP + (self._features + 1) * (self._tile + _GAP)
+        self._sheet = Pictures.new("RGB", (width, len(persons) * row_height + _GAP), _PAPER)
+        self._pen = ImageDraw.Draw(self._sheet)
+        for number, person in enumerate(persons):
+            self._draw_person(person, number * row_height + _GAP)
+        encoded = io.BytesIO()
+        self._sheet.save(encoded, kind, optimize=True, quality=88)
+        return encoded.getvalue()
 
+    def _draw_person(self, person: Person, top: int) -> None:
+        name = " / ".join(filter(None, (person.identity, person.video)))
+        self._pen.text((_GAP, top), name, fill=_INK, font=_font(16))
+        told = ", ".join(filter(None, (f"{person.frames} frames", self._subsets.get(person.identity))))
+        self._pen.text(
+            (_GAP * 3 + self._pen.textlength(name, font=_font(16)), top + 3), told, fill=_QUIET, font=_font(13)
+        )
+        top, tile = top + _NAME, self._tile
+        if person.target:
+            self._draw_face(person.target, (_GAP, top), f"target {_degrees(person.target.angle)}", _MARK)
+        self._pen.rectangle((_GAP - 3, top - 3, _GAP + tile + 2, top + tile + 2), outline=_MARK, width=3)
+        for number, face in enumerate(person.others, 1):
+            left = 2 * _GAP + number * (tile + _GAP)
+            self._draw_face(face, (left, top), f"yaw {_degrees(face.yaw, signed=True)}", _QUIET)
 
-def _draw_portrait(
-    sheet: Pictures.Image,
-    draw: ImageDraw.ImageDraw,
-    portrait: Portrait,
-    at: tuple[int, int],
-    tile: int,
-    caption: str,
-    ink: tuple[int, int, int],
-) -> None:
-    sheet.paste(Pictures.fromarray(np.asarray(decode_crop(portrait.picture, tile))), at)
-    left = at[0] + (tile - draw.textlength(caption, font=_font(13))) / 2
-    draw.text((left, at[1] + tile + 4), caption, fill=ink, font=_font(13))
+    def _draw_face(self, face: Face, at: tuple[int, int], caption: str, ink: tuple[int, int, int]) -> None:
+        crop = decode_crop(self._crops.read(*face.at), self._tile)
+        self._sheet.paste(Pictures.fromarray(np.asarray(crop)), at)
+        left = at[0] + (self._tile - self._pen.textlength(caption, font=_font(13))) / 2
+        self._pen.text((left, at[1] + self._tile + 4), caption, fill=ink, font=_font(13))
 
 
 def _degrees(angle: float, *, signed: bool = False) -> str:

@@ -1,79 +1,99 @@
-"""Which choices a person should look at first."""
+"""Which choices a person should look at first, and what is odd about a face."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
-from facepipe.stages.targets import Reason
+import numpy as np
+
+from facepipe.dataset.grouping import UNLIKE
+from facepipe.records import SURE_DEG
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
 TURNED_DEG = 10.0
 NEAR_TIE_DEG = 0.5
 NEARLY_FRONTAL_DEG = 5.0
-"""Up to here one frame is as good a target as another."""
+"""Up to here one target is as good as another."""
+FEWEST = 3
+"""Faces of a person that tell what the person looks like."""
+BLURRED, SMALL_PX, UNSURE_SCORE = 0.1, 50.0, 0.8
 
 
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """A row of `targets.parquet` and why to look at it."""
+class Everybody(Protocol):
+    """What is looked at, as `People` has it."""
 
-    target: dict[str, Any]
-    why: str
+    numbers: dict[str, NDArray[np.float32]]
+    of: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    target: NDArray[np.int64]
+    dropped: NDArray[np.bool_]
+    doubt: NDArray[np.float32]
+    by_hand: set[int]
 
-
-def find_doubts(targets: Sequence[dict[str, Any]], count: int, unlike: Mapping[str, str] | None = None) -> list[Doubt]:
-    """The most doubtful choices, worst first: of perhaps another person, unsure ones, turned away, nearly tied ones.
-
-    A target is unsure where no frame's pose is told well, and turned away beyond 10 degrees; a near-tie has a runner-up
-    within half a degree, and the farther both are from frontal the more it matters: up to 5 degrees it does not. What a
-    person chose is no tie. Half of them at most are no ties.
-
-    Args:
-        targets: rows of `targets.parquet`.
-        count: so many at most.
-        unlike: key -> whom it looks like, of faces that are unlike the others of their identity.
-    """
-    unlike = unlike or {}
-    chosen = [row for row in targets if row["target_key"]]
-    others = [row for row in chosen if row["target_key"] in unlike and not _by_hand(row)]
-    others.sort(key=lambda row: list(unlike).index(row["target_key"]))
-    chosen = [row for row in chosen if row not in others]
-    unsure = [row for row in chosen if str(row["reason"]).startswith(Reason.UNSURE)]
-    turned = [row for row in chosen if row["target_angle"] > TURNED_DEG and row not in unsure]
-    away = [*unsure, *sorted(turned, key=lambda row: -row["target_angle"])][: max((count + 1) // 2 - len(others), 0)]
-    taken = {id(row) for row in away}
-    near = (row for row in chosen if _is_tie(row) and id(row) not in taken and not _by_hand(row))
-    found = [Doubt(row, f"perhaps somebody else, like {unlike[row['target_key']]}") for row in others]
-    found += [Doubt(row, _told_turned(row)) for row in away]
-    found += [Doubt(row, f"a near-tie: the runner-up is {_told(_lead(row))}") for row in sorted(near, key=_tie_order)]
-    return found[:count]
+    def rows(self, number: int) -> NDArray[np.int64]:
+        """The faces of a person."""
 
 
-def _is_tie(row: dict[str, Any]) -> bool:
-    return abs(_lead(row)) < NEAR_TIE_DEG and row["target_angle"] > NEARLY_FRONTAL_DEG
+def weigh(people: Everybody) -> NDArray[np.float32]:
+    """(people,) float32, 0 for no doubt; worst is an untold pose, then somebody else's face, turned away, a tie."""
+    target = np.maximum(people.target, 0)
+    there, by_hand = people.target >= 0, np.zeros(len(people.target), dtype=bool)
+    by_hand[list(people.by_hand)] = True
+    angle = np.where(there, people.numbers["angle"][target], 0) if len(people.of) else np.zeros(len(target))
+    unsure = there & ~by_hand & ~(people.numbers["error"][target] <= SURE_DEG)
+    lead = np.abs(_runner_up(people) - angle)
+    tied = there & ~by_hand & (lead < NEAR_TIE_DEG) & (angle > NEARLY_FRONTAL_DEG)
+    found = np.where(tied, angle, 0) + np.where(there & (angle > TURNED_DEG), 200 + angle, 0)
+    unlike = np.where((people.counts >= FEWEST) & (_least_alike(people) < UNLIKE), 500 - _least_alike(people), 0)
+    return np.asarray(np.nan_to_num(np.where(unsure, 1000 + angle, np.maximum(found, unlike))), np.float32)
 
 
-def _by_hand(row: dict[str, Any]) -> bool:
-    return str(row["reason"]).startswith(Reason.BY_HAND)
+def _runner_up(people: Everybody) -> NDArray[np.float32]:
+    """(people,) the smallest angle but the target's; inf where there is no other."""
+    angles = people.numbers["angle"].copy()
+    angles[people.target[people.target >= 0]] = np.nan
+    angles[people.dropped] = np.nan
+    return _smallest(people, angles, np.inf)
 
 
-def _told_turned(row: dict[str, Any]) -> str:
-    angle = f"{row['target_angle']:.1f}°"
-    if str(row["reason"]).startswith(Reason.UNSURE):
-        return f"its pose is not told well, nor any other frame's; {angle} as far as can be told"
-    if not _by_hand(row):
-        return f"turned away: even the most frontal frame is at {angle}"
-    nearest = min(row["runner_up_angles"], default=float("inf"))
-    other = f"{nearest:.1f}° was there" if nearest < row["target_angle"] else "no other is more frontal"
-    return f"turned away by {angle}: chosen by hand; {other}"
+def _least_alike(people: Everybody) -> NDArray[np.float32]:
+    """(people,) the least similarity of a face to the others of its person; 1 where it is not known."""
+    if "similarity" not in people.numbers:
+        return np.ones(len(people.target), np.float32)
+    return _smallest(people, np.where(people.dropped, np.nan, people.numbers["similarity"]), 1.0)
 
 
-def _lead(row: dict[str, Any]) -> float:
-    """Degrees by which the target is more frontal than the runner-up; below 0 where the better picture was taken."""
-    return float(row["runner_up_angles"][0] - row["target_angle"]) if row["runner_up_angles"] else float("inf")
+def _smallest(people: Everybody, values: NDArray[np.float32], otherwise: float) -> NDArray[np.float32]:
+    found = np.full(len(people.target), otherwise, np.float32)
+    known = ~np.isnan(values)
+    np.minimum.at(found, people.of[known], values[known].astype(np.float32))
+    return found
+
+
+def explain(people: Everybody, number: int) -> str:
+    """Why to look at a person; empty for no doubt."""
+    if not people.doubt[number]:
+        return ""
+    row = people.target[number]
+    angle = float(people.numbers["angle"][row]) if row >= 0 else 0.0
+    if people.doubt[number] >= 1000:
+        return f"its pose is not told well, nor any other frame's; {angle:.1f}° as far as can be told"
+    rows = people.rows(number)
+    rows = rows[~people.dropped[rows]]
+    if people.doubt[number] >= 400:
+        return f"a face is unlike the others: similarity {np.nanmin(people.numbers['similarity'][rows]):.2f}"
+    others = people.numbers["angle"][rows[rows != row]]
+    nearest = float(np.nanmin(others, initial=np.inf))
+    if angle <= TURNED_DEG:
+        return f"a near-tie: the runner-up is {_told(nearest - angle)}"
+    if number not in people.by_hand:
+        return f"turned away: even the most frontal frame is at {angle:.1f}°"
+    other = f"{nearest:.1f}° was there" if nearest < angle else "no other is more frontal"
+    return f"turned away by {angle:.1f}°: chosen by hand; {other}"
 
 
 def _told(lead: float) -> str:
@@ -82,5 +102,14 @@ def _told(lead: float) -> str:
     return f"only {lead:.1f}° behind" if lead > 0 else f"{-lead:.1f}° more frontal, but the poorer picture"
 
 
-def _tie_order(row: dict[str, Any]) -> tuple[float, str, str]:
-    return (-row["target_angle"], row["identity"], row["video"])
+def flag(numbers: Mapping[str, float], frames: int) -> tuple[str, ...]:
+    """What is odd about a face, in words."""
+    odd = {
+        "pose unknown": np.isnan(numbers["angle"]),
+        "pose unsure": numbers["error"] > SURE_DEG,
+        "unlike the others": numbers.get("similarity", 1.0) < UNLIKE and frames >= FEWEST,
+        "blurred": numbers["sharpness"] < BLURRED,
+        "small": numbers["size"] < SMALL_PX,
+        "unsure face": numbers["score"] < UNSURE_SCORE,
+    }
+    return tuple(name for name, is_so in odd.items() if is_so)

@@ -14,22 +14,31 @@ from facepipe.errors import MissingExtra
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from facepipe.report.people import People
     from facepipe.report.readings import Readings
 
 # Drawn in these, shown in what the page's style says they are.
 _COLORS = {"#010203": "var(--ink)", "#040506": "var(--quiet)", "#070809": "var(--mark)", "#0a0b0c": "var(--line)"}
 _INK, _QUIET, _MARK, _LINE = _COLORS
 _SIZE_INCHES = (3.5, 2.1)
-_FEWEST_PARTS = 8
 _DISTRIBUTIONS = (
     ("yaw", "Yaw", "degrees; above 0 faces the image's left"),
     ("pitch", "Pitch", "degrees; above 0 looks up"),
-    ("frontal_angle", "Angle from frontal", "degrees"),
-    ("pose_error", "Error of the pose", "degrees, as estimated"),
-    ("face_size", "Face size", "px, longer side of the box"),
+    ("angle", "Angle from frontal", "degrees"),
+    ("error", "Error of the pose", "degrees, as estimated"),
+    ("size", "Face size", "px, longer side of the box"),
     ("sharpness", "Sharpness", "of the crop"),
     ("score", "Detector's confidence", "0 to 1"),
+    ("similarity", "Similarity", "to the others of the person"),
 )
+_RANGES = {"yaw": (-90.0, 90.0), "pitch": (-60.0, 60.0), "angle": (0.0, 90.0)}
+"""What is shown of an angle however little of it there is, so that pages can be compared."""
+_LIMITS = {
+    "yaw": ("max_yaw",), "pitch": ("max_pitch",), "size": ("min_face", "min_size"), "sharpness": ("min_sharpness",),
+    "score": ("min_score",), "target": ("max_angle",), "frames": ("min_frames", "max_frames"),
+}  # fmt: skip
+"""The options that leave faces out by a measure."""
+_ON_BOTH_SIDES = ("yaw", "pitch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,43 +50,30 @@ class Figure:
     summary: str
 
 
-_RANGES = {"yaw": (-90.0, 90.0), "pitch": (-60.0, 60.0), "frontal_angle": (0.0, 90.0)}
-"""What is shown of an angle however little of it there is, so that pages can be compared."""
-
-
-def draw_figures(readings: Readings) -> list[Figure]:
+def draw_figures(readings: Readings, people: People) -> list[Figure]:
     """A histogram of every measure of the usable faces, of frames an identity, and of the targets' angles.
 
     Raises:
         MissingExtra: matplotlib is not installed.
     """
     figures = [
-        _histogram(title, unit, readings.sample.numbers[name], _RANGES.get(name))
+        _histogram(title, unit, people.numbers[name], _limits(readings, name), _RANGES.get(name))
         for name, title, unit in _DISTRIBUTIONS
-        if len(readings.sample.numbers[name])
+        if len(people.numbers.get(name, ()))
     ]
-    if readings.targets:
-        frames = np.array([row["frames"] for row in readings.targets], dtype=np.float64)
-        angles = np.array([row["target_angle"] for row in readings.targets if row["target_key"]], dtype=np.float64)
-        figures.append(_histogram("Frames a target is chosen from", "frames", frames))
-        figures.append(_histogram("The targets' angle", "degrees from frontal", angles))
+    if people.targets:
+        frames = people.counts[people.counts > 0].astype(np.float64)
+        angles = people.numbers["angle"][people.target[people.target >= 0]]
+        figures.append(_histogram("Frames a target is chosen from", "frames", frames, _limits(readings, "frames")))
+        figures.append(_histogram("The targets' angle", "degrees from frontal", angles, _limits(readings, "target")))
     return figures
 
 
-def draw_throughput(readings: Readings) -> Figure | None:
-    """Parts finished a minute over time, or None where too few are there to tell."""
-    times = readings.finished_s / 60
-    if len(times) < _FEWEST_PARTS or times[-1] <= 0:
-        return None
-    title = "Parts finished over time"
-    rate = (len(times) - 1) / times[-1]
-    # By the minute once a run takes an hour; the last bar ends with the run.
-    edges = np.linspace(0, times[-1], min(60, max(len(times) // 4, 2)) + 1)
-    counts, _ = np.histogram(times, edges)
-    summary = (
-        f"{len(times):,} parts in {_short(float(times[-1]))} minutes by their files' times, {_short(rate)} a minute."
-    )
-    return Figure(title, _draw_bars(title, "minutes", counts / np.diff(edges), edges, None), summary)
+def _limits(readings: Readings, measure: str) -> list[float]:
+    """What `extract` and `select` were told to keep to."""
+    settings = {**readings.runs["extract"].get("settings", {}), **readings.runs.get("select", {}).get("settings", {})}
+    given = [float(settings[name]) for name in _LIMITS.get(measure, ()) if settings.get(name)]
+    return [*given, *(-limit for limit in given if measure in _ON_BOTH_SIDES)]
 
 
 def _plots() -> Any:
@@ -90,7 +86,9 @@ def _plots() -> Any:
     return mpl, Canvas
 
 
-def _histogram(title: str, unit: str, values: NDArray[Any], limits: tuple[float, float] | None = None) -> Figure:
+def _histogram(
+    title: str, unit: str, values: NDArray[Any], limits: list[float], shown: tuple[float, float] | None = None
+) -> Figure:
     known = values[np.isfinite(values)].astype(np.float64)
     unknown = len(values) - len(known)
     if not len(known):
@@ -98,28 +96,33 @@ def _histogram(title: str, unit: str, values: NDArray[Any], limits: tuple[float,
     low, middle, high = np.percentile(known, [5, 50, 95])
     summary = f"{title}: median {_short(middle)}, 5th to 95th percentile {_short(low)} to {_short(high)}"
     summary += f"; {unknown:,} unknown." if unknown else "."
-    return Figure(title, _draw(title, unit, known, float(middle), limits), summary)
+    if limits:
+        summary += f" Limit: {' and '.join(f'{limit:g}' for limit in limits)}."
+    edges = _edges(known, shown)
+    counts, _ = np.histogram(np.clip(known, edges[0], edges[-1]), edges)
+    return Figure(title, _draw(title, unit, counts, edges, float(middle), limits), summary)
 
 
-def _draw(title: str, unit: str, known: NDArray[np.float64], middle: float, limits: tuple[float, float] | None) -> str:
+def _edges(known: NDArray[np.float64], shown: tuple[float, float] | None) -> NDArray[np.float64]:
     # A thousandth at either end may lie far away; it is drawn into the outermost bars.
-    low, high = limits or np.percentile(known, [0.1, 99.9])
-    edges = np.linspace(low, high if high > low else low + 1, 41)
+    low, high = shown or np.percentile(known, [0.1, 99.9])
     if (known == known.round()).all():  # counts: bars of whole numbers, or some would hold more of them than others
         step = max(round((high - low) / 40), 1)
-        edges = np.arange(np.floor(low), high + step + 1, step) - 0.5
-    counts, _ = np.histogram(np.clip(known, edges[0], edges[-1]), edges)
-    return _draw_bars(title, unit, counts, edges, middle)
+        return np.arange(np.floor(low), high + step + 1, step) - 0.5
+    return np.linspace(low, high if high > low else low + 1, 41)
 
 
-def _draw_bars(title: str, unit: str, counts: NDArray[Any], edges: NDArray[np.float64], middle: float | None) -> str:
+def _draw(
+    title: str, unit: str, counts: NDArray[Any], edges: NDArray[np.float64], middle: float, limits: list[float]
+) -> str:
     mpl, canvas = _plots()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "font.size": 9}):
         figure = canvas(figsize=_SIZE_INCHES, layout="constrained")
         axes = figure.add_subplot()
         axes.stairs(counts, edges, fill=True, color=_MARK)
-        if middle is not None:
-            axes.axvline(middle, color=_INK, linewidth=1, linestyle=(0, (3, 2)))
+        axes.axvline(middle, color=_INK, linewidth=1, linestyle=(0, (3, 2)))
+        for limit in limits:
+            axes.axvline(limit, color=_INK, linewidth=2)
         axes.set_xlabel(unit, color=_QUIET)
         axes.tick_params(colors=_QUIET, length=3)
         axes.yaxis.set_major_formatter(lambda count, _: f"{count:,.0f}")

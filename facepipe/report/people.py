@@ -1,172 +1,296 @@
-"""People as the pipeline has them: the target, its runners-up, and the features sorted by yaw, with their crops."""
+"""Everybody in a workspace: whose faces, which is the target, and what makes a person look twice."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
+from facepipe.dataset.grouping import similarity_to_others
+from facepipe.errors import InputError
+from facepipe.records import Status
+from facepipe.report import doubts
+from facepipe.stages.leftout import LEFT_OUT, Why
+from facepipe.stages.overrides import DROP, TARGET
 from facepipe.storage import parquet, place, tables
-from facepipe.storage.settings import read_settings
+from facepipe.storage.settings import settings_or_none
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from facepipe.records import Image
+    from numpy.typing import NDArray
+
+    from facepipe.stages.overrides import Correction
     from facepipe.storage import Place
 
-_COLUMNS = (
-    "identity",
-    "video",
-    "subset",
-    "feature_key",
-    "feature_angle",
-    "feature_yaw",
-    "feature_part",
-    "feature_row",
-    "target_part",
-    "target_row",
-)
-_RUNNERS_UP = 3
 Name = tuple[str, str]
 """Identity and, where every video has its own target, video."""
+_NUMBERS = {"angle": "frontal_angle", "yaw": "yaw", "pitch": "pitch", "error": "pose_error", "sharpness": "sharpness",
+            "score": "score"}  # fmt: skip
+_COLUMNS = ("key", "identity", "video", "status", "bbox", *_NUMBERS.values())
+_TARGET_COLUMNS = ("identity", "video", "target_key", "reason")
+_KEPT = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Portrait:
-    """One crop. angle, yaw: degrees, NaN where they can't be told. picture: an encoded square RGB image."""
+class Face:
+    """One usable face.
+
+    at: part and row of its crop. angle, yaw, pitch: degrees, NaN where they can't be told. similarity: to the others of
+    its person, NaN where it is not known. role: `target`, `dropped` or empty. flags: in words.
+    """
 
     key: str
+    at: tuple[int, int]
     angle: float
     yaw: float
-    picture: bytes
+    pitch: float
+    similarity: float
+    role: str
+    flags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One identity (or video): features are the runners-up and some others, by yaw."""
+    """One identity (or video). reason: why its target was taken, or none. why: what makes one look twice, or empty."""
 
+    number: int
     identity: str
     video: str
-    subset: str
     frames: int
     reason: str
-    target: Portrait
-    runners_up: list[Portrait]
-    features: list[Portrait]
+    why: str
+    target: Face | None
+    others: list[Face] = field(default_factory=list)
 
 
-def read_targets(data: Place) -> list[dict[str, Any]]:
-    """Every row of `targets.parquet` under a workspace, nothing where there is none."""
-    targets = data.join("targets")
-    return parquet.read_table(targets, "targets.parquet").to_pylist() if targets.exists("targets.parquet") else []
+class People:
+    """The usable faces of a workspace by person, with a person's corrections.
 
-
-def read_people(data: str, targets: Sequence[Mapping[str, Any]], features: int = 10) -> list[Person]:
-    """The people of some rows of `targets.parquet`, in that order; who has no pair is left out.
-
-    Args:
-        data: The workspace.
-        targets: Rows with a target.
-        features: How many crops to show beside the target, spread over yaw.
-
-    Raises:
-        DamagedFile: a file does not read back.
+    names: of the people, by number. of: (n,) int64, whose each face is. numbers: (n,) float32 each: angle, yaw, pitch,
+    error (degrees), sharpness, score, size (px, the longer side of the face's box), and similarity, where there are
+    embeddings. targets: the rows of `targets.parquet`. doubt: (people,) how doubtful each is, 0 for not at all.
     """
-    workspace = place(data)
-    by_video = read_settings(workspace.join("targets")).get("per") == "video"
-    pairs = _pairs_of(workspace.join("pairs"), {(row["identity"], row["video"]) for row in targets}, by_video)
-    chosen = {name: _choose(rows, features, _target(targets, name)) for name, rows in pairs.items()}
-    crops = _read_crops(workspace.join("faces"), _places(chosen.values()))
-    people = []
-    for row in targets:
-        shown = chosen.get((row["identity"], row["video"]))
-        if shown:
-            people.append(_make_person(row, shown, crops))
-    return people
+
+    def __init__(self, data: str, corrections: Mapping[str, Correction]) -> None:
+        self.faces, targets = place(data).join("faces"), place(data).join("targets")
+        self.parts = parquet.parts_there(self.faces) if self.faces.exists() else []
+        if not self.parts:
+            raise InputError(f"{self.faces} holds no faces; run `facepipe extract` first, or give another --data")
+        self.by_video = (settings_or_none(targets) or {}).get("per") == "video"
+        table, self.numbers, self._at = _read_faces(self.faces, self.parts)
+        self.keys = table.select(["key"])
+        self._found = self._name(table)
+        self.crops = Crops(self.faces, self.parts)
+        self.targets = _read_targets(targets)
+        self._target_rows = tables.find(self.keys, "key", [row["target_key"] for row in self.targets]).tolist()
+        self._left_out = _read_left_out(targets, self.keys)
+        similarity = _read_similarity(place(data).join("embeddings"), self.keys, self._found)
+        if similarity is not None:
+            self.numbers["similarity"] = similarity
+        self.correct(corrections)
+
+    def _name(self, table: parquet.Table) -> NDArray[np.int64]:
+        identity, identities = tables.codes(table, "identity")
+        video, videos = tables.codes(table, "video")
+        if not self.by_video:
+            video, videos = np.zeros_like(video), [""]
+        groups, of = np.unique(identity * len(videos) + video, return_inverse=True)
+        self.names: list[Name] = [(identities[n // len(videos)], videos[n % len(videos)]) for n in groups.tolist()]
+        self.number: dict[Name, int] = {name: number for number, name in enumerate(self.names)}
+        return np.asarray(of, dtype=np.int64)
+
+    def find(self, name: Name) -> int:
+        """A person's number; who is not there yet gets one."""
+        if name not in self.number:
+            self.number[name] = len(self.names)
+            self.names.append(name)
+        return self.number[name]
+
+    def correct(self, corrections: Mapping[str, Correction]) -> None:
+        """Takes corrections, in place of those it had, into account; those of unknown faces do nothing."""
+        self.corrections = corrections
+        rows = tables.find(self.keys, "key", list(corrections)).tolist() if corrections else []
+        self.of, self.dropped = self._found.copy(), np.zeros(len(self._found), dtype=bool)
+        chosen: list[int] = []
+        for one, row in zip(corrections.values(), rows, strict=True):
+            if row >= 0:
+                self.dropped[row] = one.action == DROP
+                if one.identity:
+                    self.of[row] = self.find((one.identity, self.names[self._found[row]][1]))
+                if one.action == TARGET:
+                    chosen.append(row)
+        self.corrected = {int(number) for row in rows if row >= 0 for number in (self.of[row], self._found[row])}
+        self._order = np.argsort(self.of, kind="stable")
+        self._starts = np.searchsorted(self.of[self._order], np.arange(len(self.names) + 1))
+        self.counts = np.bincount(self.of[~self.dropped], minlength=len(self.names))
+        self._choose(chosen)
+
+    def _choose(self, chosen: list[int]) -> None:
+        """Everybody's target: by a person, else that of `select`, else the most frontal of those that are left."""
+        self.reasons = [""] * len(self.names)
+        self.target = np.full(len(self.names), -1, dtype=np.int64)
+        for target, row in zip(self.targets, self._target_rows, strict=True):
+            number = self.number.get((target["identity"], target["video"]), -1)
+            if number >= 0:
+                self.reasons[number] = target["reason"]
+                if row >= 0 and self.of[row] == number and not self.dropped[row]:
+                    self.target[number] = row
+        changed = [number for number in self.corrected if self.target[number] < 0]
+        for number in changed:
+            left = [row for row in self.rows(number).tolist() if not self.dropped[row] and row not in self._left_out]
+            known = [row for row in left if not np.isnan(self.numbers["angle"][row])]
+            self.target[number] = min(known, key=self.numbers["angle"].__getitem__, default=-1)
+        self.target[self.of[chosen]] = chosen
+        self.by_hand = {int(number) for number in self.of[chosen]}
+        self.doubt = doubts.weigh(self)
+
+    def found_as(self, row: int) -> str:
+        """The identity that a face has without corrections."""
+        return str(self.names[self._found[row]][0])
+
+    def rows(self, number: int) -> NDArray[np.int64]:
+        """The faces of a person."""
+        return np.asarray(self._order[self._starts[number] : self._starts[number + 1]])
+
+    def order(self, by: str) -> NDArray[np.int64]:
+        """Everybody who has faces, who is to be looked at first in front; `by`: name, frames, doubt, or a measure.
+
+        It is the target's, but of similarity the least alike face's.
+        """
+        there = np.flatnonzero(np.diff(self._starts) > 0)
+        if by == "name" or not len(there):
+            return np.array(sorted(there.tolist(), key=self.names.__getitem__), dtype=np.int64)
+        if by in ("frames", "doubt"):
+            return there[np.argsort(-(self.counts if by == "frames" else self.doubt)[there], kind="stable")]
+        values = np.full(len(self.names), np.nan, dtype=np.float32)
+        if by == "similarity":
+            values[there] = np.fmin.reduceat(self.numbers[by][self._order], self._starts[there])
+        else:
+            some = there[self.target[there] >= 0]
+            values[some] = self.numbers[by][self.target[some]]
+        return there[np.argsort(-values[there] if by == "angle" else values[there], kind="stable")]
+
+    def person(self, number: int, others: int = 0) -> Person:
+        """A person with some other faces, spread over yaw."""
+        rows = self.rows(number)
+        target = int(self.target[number])
+        rest = self.sort(rows[(rows != target) & ~self.dropped[rows]])
+        shown = rest[np.unique(np.linspace(0, len(rest) - 1, min(others, len(rest))).round().astype(int))]
+        return Person(
+            number,
+            *self.names[number],
+            int(self.counts[number]),
+            self.reasons[number],
+            doubts.explain(self, number),
+            self.face(target) if target >= 0 else None,
+            [self.face(row) for row in shown.tolist()],
+        )
+
+    def sort(self, rows: NDArray[np.int64], by: str = "yaw") -> NDArray[np.int64]:
+        """Faces in the order of a measure, those of which it is not known last."""
+        return np.asarray(rows[np.argsort(self.numbers[by][rows], kind="stable")])
+
+    def face(self, row: int) -> Face:
+        """One face."""
+        key = self.keys.column("key")[row].as_py()
+        number = self.of[row]
+        role = "target" if self.target[number] == row else "dropped" if self.dropped[row] else ""
+        numbers = {name: float(values[row]) for name, values in self.numbers.items()}
+        flags = doubts.flag(numbers, int(self.counts[number]))
+        if row in self._left_out and not self.dropped[row]:
+            flags = (f"left out {self._left_out[row]}", *flags)
+        if number != self._found[row]:
+            flags = (f"from {self.found_as(row)}", *flags)
+        part, at = self._at[row].tolist()
+        similarity = numbers.get("similarity", float("nan"))
+        return Face(key, (part, at), numbers["angle"], numbers["yaw"], numbers["pitch"], similarity, role, flags)
 
 
-def _target(targets: Sequence[Mapping[str, Any]], name: Name) -> Mapping[str, Any]:
-    return next(row for row in targets if (row["identity"], row["video"]) == name)
+def _read_faces(
+    faces: Place, parts: list[str]
+) -> tuple[parquet.Table, dict[str, NDArray[np.float32]], NDArray[np.int32]]:
+    """Key, identity and video of the usable faces, their numbers, and part and row of each, (n, 2)."""
+    read, numbers, at = [], [], []
+    for part, table in parquet.iterate_parts(faces, _COLUMNS, parts):
+        status, known = tables.codes(table, "status")
+        rows = np.flatnonzero(status == (known.index(Status.OK) if Status.OK in known else -1))
+        usable = tables.take(table, rows)
+        box = tables.lists(usable, "bbox", 4)
+        size = np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])
+        numbers.append([*(tables.numbers(usable, name).astype(np.float32) for name in _NUMBERS.values()), size])
+        at.append(np.stack([np.full(len(rows), part), rows], axis=1).astype(np.int32))
+        read.append(usable.select(["key", "identity", "video"]))
+    joined = (np.concatenate(values) for values in zip(*numbers, strict=True))
+    return tables.concatenate(read), dict(zip([*_NUMBERS, "size"], joined, strict=True)), np.concatenate(at)
 
 
-def _pairs_of(pairs: Place, names: set[Name], by_video: bool) -> dict[Name, list[dict[str, Any]]]:
-    """The pairs of some people."""
-    found: dict[Name, list[dict[str, Any]]] = {}
-    identities = {identity for identity, _ in names}
-    for _, table in parquet.iterate_parts(pairs, _COLUMNS):
-        of, known = tables.codes(table, "identity")
-        wanted = [number for number, identity in enumerate(known) if identity in identities]
-        for row in tables.take(table, np.flatnonzero(np.isin(of, wanted))).to_pylist():
-            name = (row["identity"], row["video"] if by_video else "")
-            if name in names:
-                found.setdefault(name, []).append(row)
+def _read_targets(targets: Place) -> list[dict[str, Any]]:
+    if not targets.exists("targets.parquet"):
+        return []
+    rows: list[dict[str, Any]] = parquet.read_table(targets, "targets.parquet", _TARGET_COLUMNS).to_pylist()
+    return rows
+
+
+def _read_left_out(targets: Place, keys: parquet.Table) -> dict[int, str]:
+    """Row -> the filter that left it out, of the last `select`."""
+    if not targets.exists(LEFT_OUT):
+        return {}
+    table = parquet.read_table(targets, LEFT_OUT, ["key", "reason"])
+    rows = tables.find(keys, "key", table.column("key").to_pylist()).tolist()
+    reasons = zip(rows, map(Why, table.column("reason").to_pylist()), strict=True)
+    return {row: why.told for row, why in reasons if why is not Why.DROPPED}
+
+
+def _read_similarity(embeddings: Place, keys: parquet.Table, of: NDArray[np.int64]) -> NDArray[np.float32] | None:
+    """How alike each face is to the mean of the others of its person, NaN without others; None without embeddings."""
+    if not embeddings.exists() or not parquet.parts_there(embeddings):
+        return None
+    read = [
+        table for _, table in parquet.iterate_parts(embeddings, ("key", "embedding"), parquet.parts_there(embeddings))
+    ]
+    table = tables.concatenate(read)
+    at = tables.find(table, "key", keys.column("key").to_pylist())
+    vectors = tables.lists(table, "embedding", 128)[np.maximum(at, 0)]
+    vectors[at < 0] = 0
+    found = similarity_to_others(vectors, of)
+    found[at < 0] = np.nan
     return found
 
 
-def _choose(rows: list[dict[str, Any]], count: int, target: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The runners-up and others, `count` at most, spread evenly over the order of yaw."""
-    by_yaw = sorted(rows, key=lambda row: (np.nan_to_num(row["feature_yaw"], nan=999.0), row["feature_key"]))
-    runners = set(target["runner_up_keys"][:_RUNNERS_UP])
-    kept = {number for number, row in enumerate(by_yaw) if row["feature_key"] in runners}
-    others = [number for number in range(len(by_yaw)) if number not in kept]
-    room = max(count - len(kept), 0)
-    if room and others:
-        kept |= {others[round(at)] for at in np.linspace(0, len(others) - 1, min(room, len(others)))}
-    return [by_yaw[number] for number in sorted(kept)]
+class Crops:
+    """Stored crops, as they are; the row groups used last stay in memory. Safe for threads."""
 
+    def __init__(self, faces: Place, parts: list[str]) -> None:
+        self._faces, self._parts = faces, parts
+        self._ends: dict[int, NDArray[np.int64]] = {}
+        self._kept: OrderedDict[tuple[int, int], Any] = OrderedDict()
+        self._lock = threading.Lock()
 
-def _places(chosen: Iterable[list[dict[str, Any]]]) -> set[tuple[int, int]]:
-    rows = [row for some in chosen for row in some]
-    return {(row[f"{kind}_part"], row[f"{kind}_row"]) for row in rows for kind in ("feature", "target")}
+    def read(self, part: int, row: int) -> bytes:
+        """An encoded crop; empty where the row has none.
 
-
-def _read_crops(faces: Place, places: set[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-    """Encoded crops by part and row; every part is read once."""
-    crops = {}
-    names = parquet.part_names(faces)
-    for part in sorted({part for part, _ in places}):
-        column = parquet.read_table(faces, names[part], ["crop.bytes"]).column("crop")
-        for row in sorted(row for of, row in places if of == part):
-            crops[part, row] = column[row].as_py()["bytes"]
-    return crops
-
-
-def _make_person(target: Mapping[str, Any], rows: list[dict[str, Any]], crops: dict[tuple[int, int], bytes]) -> Person:
-    features = [
-        Portrait(
-            row["feature_key"], row["feature_angle"], row["feature_yaw"], crops[row["feature_part"], row["feature_row"]]
-        )
-        for row in rows
-    ]
-    angles = dict(zip(target["runner_up_keys"], target["runner_up_angles"], strict=True))
-    by_key = {portrait.key: portrait for portrait in features}
-    return Person(
-        identity=target["identity"],
-        video=target["video"],
-        subset=rows[0]["subset"],
-        frames=target["frames"],
-        reason=target["reason"],
-        target=Portrait(
-            target["target_key"],
-            target["target_angle"],
-            float("nan"),
-            crops[rows[0]["target_part"], rows[0]["target_row"]],
-        ),
-        runners_up=[
-            Portrait(key, angles[key], by_key[key].yaw, by_key[key].picture)
-            for key in target["runner_up_keys"][:_RUNNERS_UP]
-            if key in by_key
-        ],
-        features=features,
-    )
-
-
-def decode_crop(picture: bytes, side: int) -> Image:
-    """A stored crop as (side, side, 3) uint8 RGB."""
-    decoded = np.asarray(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR), dtype=np.uint8)
-    kind = cv2.INTER_AREA if side < decoded.shape[0] else cv2.INTER_CUBIC
-    resized = cv2.resize(decoded, (side, side), interpolation=kind)
-    return np.ascontiguousarray(resized[..., ::-1], dtype=np.uint8)
+        Raises:
+            InputError: there is no such row.
+        """
+        if not 0 <= part < len(self._parts):
+            raise InputError(f"{self._faces} has no part {part}")
+        with self._lock:
+            if part not in self._ends:
+                self._ends[part] = np.cumsum(parquet.count_rows(self._faces, self._parts[part]))
+            ends = self._ends[part]
+            group = int(np.searchsorted(ends, row, side="right"))
+            if row < 0 or group >= len(ends):
+                raise InputError(f"{self._faces}/{self._parts[part]} has no row {row}")
+            column = self._kept.pop((part, group), None)
+            if column is None:
+                read = parquet.read_table(self._faces, self._parts[part], ["crop.bytes"], group)
+                column = read.column("crop")
+            self._kept[part, group] = column
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        crop = column[row - (int(ends[group - 1]) if group else 0)].as_py()
+        return bytes(crop["bytes"]) if crop else b""

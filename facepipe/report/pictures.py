@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe.report.people import decode_crop
 from facepipe.report.thumbnails import make_thumbnails
-from facepipe.storage import parquet, place, tfrecord
+from facepipe.storage import place, tfrecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
     from facepipe.records import Image
+    from facepipe.report.people import People
     from facepipe.report.readings import Example, Readings
-    from facepipe.storage import Place
+    from facepipe.report.sections import StatusLine
 
 _QUALITY = 82
 _RECORDS_READ = 600
@@ -55,25 +55,26 @@ def crop_uri(picture: bytes, side: int = 96) -> str:
     return to_uri(decode_crop(picture, side))
 
 
-def show_examples(readings: Readings, statuses: Sequence[str], count: int = 6) -> list[list[Shown]]:
+def decode_crop(picture: bytes, side: int) -> Image:
+    """A stored crop as (side, side, 3) uint8 RGB."""
+    decoded = np.asarray(cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR), dtype=np.uint8)
+    kind = cv2.INTER_AREA if side < decoded.shape[0] else cv2.INTER_CUBIC
+    resized = cv2.resize(decoded, (side, side), interpolation=kind)
+    return np.ascontiguousarray(resized[..., ::-1], dtype=np.uint8)
+
+
+def show_examples(readings: Readings, people: People, statuses: Sequence[StatusLine]) -> list[list[Shown]]:
     """Some rows of each status: the crop where there is one, else the input made small, else only its key."""
-    workspace = place(readings.data)
-    chosen = [readings.sample.examples.get(status, [])[:count] for status in statuses]
-    crops = {one.key: _crop_of(workspace.join("faces"), one) for some in chosen for one in some}
+    chosen = [readings.examples.get(line.status, []) for line in statuses]
+    crops = {one.key: people.crops.read(*one.at) for some in chosen for one in some}
     without = sorted({one.path for some in chosen for one in some if not crops[one.key]})
-    small = make_thumbnails(workspace.join("images").uri, without)
+    small = make_thumbnails(place(readings.data).join("images").uri, without)
 
     def show(one: Example) -> Shown:
         crop = crops[one.key]
         return Shown(crop_uri(crop) if crop else small.get(one.path, ""), one.key, one.error)
 
     return [[show(one) for one in some] for some in chosen]
-
-
-def _crop_of(faces: Place, example: Example) -> bytes | None:
-    column = parquet.read_table(faces, example.part, ["crop.bytes"]).column("crop")
-    crop = column[example.row].as_py()
-    return crop["bytes"] if crop else None
 
 
 def show_noise(readings: Readings) -> list[NoiseExample]:

@@ -13,6 +13,7 @@ from facepipe.execution.progress import format_duration
 from facepipe.records import Status
 
 if TYPE_CHECKING:
+    from facepipe.report.people import People
     from facepipe.report.readings import Readings
     from facepipe.stages.faces import Missing
 
@@ -68,17 +69,26 @@ class StageTimes:
     steps: list[Bar]
 
 
-def make_funnel(readings: Readings) -> list[Bar]:
+def tell_verdict(readings: Readings, people: People) -> str:
+    """`1,009 of 1,012 usable; 6 people to look at`."""
+    counts = readings.counts("extract")
+    inputs = sum(counts.values()) - counts.get(Status.OTHER_FACE, 0)
+    looked = int((people.doubt > 0).sum())
+    to_look = f"{looked:,} {'person' if looked == 1 else 'people'} to look at" if looked else "nobody to look at"
+    return f"{counts.get(Status.OK, 0):,} of {inputs:,} usable; {to_look}"
+
+
+def make_funnel(readings: Readings, people: People) -> list[Bar]:
     """From files to training examples."""
     run, counts = readings.runs["extract"], readings.counts("extract")
     pairs = sum(n for name, n in readings.counts("split").items() if name.endswith(" pairs"))
-    targets = [row for row in readings.targets if row["target_key"]]
+    targets = sum(bool(row["target_key"]) for row in people.targets)
     of_files = f"of {run['images']:,} files" if run.get("images") else ""
     duplicates = readings.counts("split").get("duplicates left out", 0)
     steps = [
         ("pictures and frames seen", sum(counts.values()) - counts.get(Status.OTHER_FACE, 0), of_files),
-        ("with the identity's face", counts.get(Status.OK, 0), _pose_note(readings)),
-        ("pairs of feature and target", pairs, _pairs_note(len(targets), len(readings.targets), duplicates)),
+        ("with the identity's face", counts.get(Status.OK, 0), _pose_note(people)),
+        ("pairs of feature and target", pairs, _pairs_note(targets, len(people.targets), duplicates)),
     ]
     longest = max(count for _, count, _ in steps) or 1
     funnel = [Bar(label, f"{count:,}", count / longest, note) for label, count, note in steps if count]
@@ -91,14 +101,10 @@ def make_funnel(readings: Readings) -> list[Bar]:
     return funnel + [Bar(label, f"{count:,}", 0, note) for label, count, note in written if count]
 
 
-def _pose_note(readings: Readings) -> str:
+def _pose_note(people: People) -> str:
     """How many usable faces can't be targets, for their pose is not known."""
-    angles = readings.sample.numbers["frontal_angle"]
-    unknown = int(np.isnan(angles).sum())
-    if not unknown:
-        return ""
-    told = f"{unknown:,}" if readings.sample.is_whole else f"{unknown / len(angles):.1%}"
-    return f"{told} of unknown pose, which can't be targets"
+    unknown = int(np.isnan(people.numbers["angle"]).sum())
+    return f"{unknown:,} of unknown pose, which can't be targets" if unknown else ""
 
 
 def _pairs_note(targets: int, everyone: int, duplicates: int) -> str:

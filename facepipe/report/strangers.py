@@ -11,7 +11,7 @@ from facepipe.dataset.grouping import SAME_PICTURE, UNLIKE, UNLIKE_SHARE, neares
 from facepipe.inputs.fingerprints import Fingerprints, read_fingerprints
 from facepipe.records import Status
 from facepipe.report.embedding import Embedder
-from facepipe.report.people import decode_crop
+from facepipe.report.pictures import decode_crop
 from facepipe.storage import parquet, place, tables
 
 if TYPE_CHECKING:

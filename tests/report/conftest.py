@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -10,7 +13,16 @@ from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig,
 from facepipe.execution.progress import QuietProgress
 from facepipe.stages import demo, extract, select, shard, split
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "stages"))
 MARKUP = "<img src=x onerror=alert(1)>&\"'"
+
+
+@pytest.fixture(scope="session")
+def facesets():
+    """The maker of small folders of faces."""
+    import facesets
+
+    return facesets
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +60,32 @@ def workspace(tmp_path_factory):
         quiet,
     )
     return root
+
+
+# Measures, in the browser, what can't be told from the text.
+PROBE = """() => {
+  const at = (e, p) => getComputedStyle(e)[p], rgb = c => c.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const light = c => rgb(c).map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);
+  const contrast = (a, b) => (Math.max(light(a), light(b)) + .05) / (Math.min(light(a), light(b)) + .05);
+  document.querySelectorAll('details').forEach(d => d.open = true);
+  const paper = at(document.body, 'backgroundColor');
+  const texts = [...document.querySelectorAll('h1,h2,h3,p,a,summary,figcaption,dt,dd,td,th,li,code')];
+  const stops = [...document.querySelectorAll('a[href],summary,[tabindex]')];
+  return {
+    overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    wide: [...document.querySelectorAll('main *')].filter(e => !e.closest('svg') && !e.closest('.scroll') && e.getBoundingClientRect().right > innerWidth + 1).length,
+    smallest: Math.min(...texts.map(e => parseFloat(at(e, 'fontSize')))),
+    contrast: Math.min(...texts.map(e => contrast(at(e, 'color'), paper))), paper,
+    unreachable: stops.filter(e => { e.focus(); return document.activeElement !== e; }).length, stops: stops.length,
+    scrollers: [...document.querySelectorAll('*')].filter(e => /auto|scroll/.test(at(e, 'overflowX')) && e.scrollWidth > e.clientWidth && !e.matches('[tabindex]')).length,
+    broken: [...document.images].filter(i => i.loading !== 'lazy' && !(i.complete && i.naturalWidth)).length,
+    bars: [...document.querySelectorAll('#funnel .bar')].map(b => [b.getBoundingClientRect().width, parseInt(b.nextSibling.textContent.replace(',', ''))]),
+    figures: document.querySelectorAll('.figures svg path').length };
+}"""
+
+
+@pytest.fixture(scope="session")
+def probe():
+    """A script for a page: what it measures is checked by the tests."""
+    return PROBE

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from facepipe.errors import InputError
 from facepipe.report.contact_sheet import write_contact_sheet
-from facepipe.report.people import decode_crop, read_people, read_targets
-from facepipe.storage import place
+from facepipe.report.people import People
+from facepipe.report.pictures import decode_crop
 
 
 def test_a_row_a_person_with_the_target_first(workspace, tmp_path):
@@ -20,26 +18,21 @@ def test_a_row_a_person_with_the_target_first(workspace, tmp_path):
     assert write_contact_sheet(str(workspace), str(sheet), rows=3, features=4, tile=64) == 3
     picture = np.asarray(Image.open(sheet))
     assert picture.shape[1] == 3 * 8 + 5 * (64 + 8)
-    target = next(row for row in read_targets(place(str(workspace))) if row["identity"] == "astronaut")
-    person = read_people(str(workspace), [target], 4)[0]
-    rows = [
-        y
-        for y in range(picture.shape[0] - 64)
-        if np.array_equal(picture[y : y + 64, 8 : 8 + 64], decode_crop(person.target.picture, 64))
-    ]
+    people = People(str(workspace), {})
+    target = decode_crop(people.crops.read(*people.person(people.number["astronaut", ""]).target.at), 64)
+    rows = [y for y in range(picture.shape[0] - 64) if np.array_equal(picture[y : y + 64, 8 : 8 + 64], target)]
     assert len(rows) == 1
 
 
-def test_features_stand_in_the_order_of_yaw_with_the_runners_up_among_them(workspace):
-    """From the one profile to the other, at most as many as asked for."""
-    for target in read_targets(place(str(workspace))):
-        (person,) = read_people(str(workspace), [target], 5)
-        yaws = [portrait.yaw for portrait in person.features]
+def test_faces_stand_in_the_order_of_yaw(workspace):
+    """From the one profile to the other, at most as many as asked for, the target not among them."""
+    people = People(str(workspace), {})
+    for number in people.order("name").tolist():
+        person = people.person(number, 5)
+        yaws = [face.yaw for face in person.others]
         assert yaws == sorted(yaws)
         assert len(yaws) == 5
-        assert {portrait.key for portrait in person.runners_up} <= {portrait.key for portrait in person.features}
-        assert person.target.key == target["target_key"]
-        assert all(Image.open(io.BytesIO(portrait.picture)).size == (128, 128) for portrait in person.features)
+        assert person.target.key not in [face.key for face in person.others]
 
 
 def test_people_can_be_chosen_and_a_jpeg_asked_for(workspace, tmp_path):
@@ -49,9 +42,9 @@ def test_people_can_be_chosen_and_a_jpeg_asked_for(workspace, tmp_path):
     assert Image.open(sheet).format == "JPEG"
 
 
-def test_without_pairs_it_says_what_to_run(tmp_path):
+def test_without_faces_it_says_what_to_run(tmp_path):
     """An empty workspace is an error with the command."""
-    with pytest.raises(InputError, match="facepipe split"):
+    with pytest.raises(InputError, match="facepipe extract"):
         write_contact_sheet(str(tmp_path), str(tmp_path / "sheet.png"))
 
 
