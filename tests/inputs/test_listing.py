@@ -16,7 +16,7 @@ from facepipe.config import ExtractConfig
 from facepipe.errors import InputError, UsageError
 from facepipe.inputs import list_sources, tree
 from facepipe.inputs.disk import LocalTree
-from facepipe.inputs.listing import VIDEO_WEIGHT, Group, ListingBuilder
+from facepipe.inputs.listing import Group, ListingBuilder
 from facepipe.inputs.plan import make_plan
 from facepipe.inputs.store import StoreTree
 from facepipe.storage import place
@@ -258,22 +258,6 @@ for source in list_sources(here, ExtractConfig()).sources():
     assert sorted(done.stdout.splitlines()) == ["p/1.jpg 7", *(f"{name} InputError True" for name in names)]
 
 
-@pytest.mark.parametrize(
-    ("name", "said"), [("missing", "is not a directory; expected"), ("file.jpg", "is a file; expected a directory")]
-)
-def test_no_folder(tmp_path, name, said):
-    """An input that is missing or a file is an error that says so."""
-    make(tmp_path, ["file.jpg"])
-    with pytest.raises(InputError, match=said):
-        listed(tmp_path / name)
-
-
-def test_an_empty_folder_lists_nothing(tmp_path):
-    """No picture is an empty listing of the plan's schema."""
-    listing = listed(tmp_path)
-    assert (len(listing), listing.parts(512), listing.to_arrow().schema) == (0, [], PLAN)
-
-
 def test_limit(tmp_path):
     """`--limit` takes the first files of the full order."""
     make(tmp_path, TREE)
@@ -281,11 +265,17 @@ def test_limit(tmp_path):
         assert paths(listed(tmp_path, limit=limit)) == paths(listed(tmp_path))[:limit]
 
 
-def test_label_needs_labels(tmp_path):
-    """`--label` without anything that has labels is a mistake in the options."""
-    make(tmp_path, ["a/1.jpg"])
+def test_an_input_without_pictures(tmp_path):
+    """One that is missing or a file is an error that says so, an empty one lists nothing; `--label` needs labels."""
+    make(tmp_path, ["in/a/1.jpg", "file.jpg"])
+    os.mkdir(tmp_path / "empty")
+    for name, said in (("missing", "is not a directory; expected"), ("file.jpg", "is a file; expected a directory")):
+        with pytest.raises(InputError, match=said):
+            listed(tmp_path / name)
+    listing = listed(tmp_path / "empty")
+    assert (len(listing), listing.parts(512), listing.to_arrow().schema) == (0, [], PLAN)
     with pytest.raises(UsageError, match="--manifest"):
-        listed(tmp_path, label="Smiling")
+        listed(tmp_path / "in", label="Smiling")
 
 
 def built(*groups, limit=0):
@@ -297,34 +287,6 @@ def built(*groups, limit=0):
 
 def video(count, name="v"):
     return Group("p", name, "", [f"{name}/{i}.jpg" for i in range(count)])
-
-
-def stills(count):
-    return Group("p", "", "", [f"{i}.jpg" for i in range(count)])
-
-
-def film(name):
-    return Group("p", name, "", [name], is_video=True)
-
-
-@pytest.mark.parametrize(
-    ("groups", "expected"),
-    [
-        ([stills(25)], [12, 8, 5]),
-        ([video(25)], [25]),
-        ([video(4, "a"), video(7, "b"), video(3, "c")], [11, 3]),
-        ([stills(4), video(20), stills(12)], [24, 12]),
-        ([film("a.mp4"), film("b.mp4"), stills(3)], [1, 1, 3]),
-        ([], []),
-    ],
-)
-def test_parts(groups, expected):
-    """Parts have about the size asked for and never cut a video; a video file is a part's worth of images."""
-    assert VIDEO_WEIGHT > 10
-    listing = built(*groups)
-    parts = listing.parts(10)
-    assert [len(part) for part in parts] == expected
-    assert [row for part in parts for row in part] == list(range(len(listing)))
 
 
 def test_a_frame_more_changes_few_parts_of_folders_of_frames():

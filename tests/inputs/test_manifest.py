@@ -178,26 +178,18 @@ def test_parquet(tmp_path):
 @pytest.mark.parametrize(
     ("columns", "said"),
     [({"path": [1], "identity": ["a"]}, "line 2: the path is empty"), ({"path": ["a.jpg"], "identity": [["a"]]}, "line 2"),
-     ({"path": [b"a.jpg"], "identity": ["a"]}, "line 2"), ({"path": ["a.jpg"], "identity": ["a"], "label": [{"a": 1}]}, "line 2: label")],
+     ({"path": [b"a.jpg"], "identity": ["a"]}, "line 2"), ({"path": ["a.jpg"], "identity": ["a"], "label": [{"a": 1}]}, "line 2: label"),
+     ({"path": pa.array([b"caf\xe9.jpg"], pa.binary()).view(pa.string()), "identity": ["a"]}, "no Parquet file that can be read"),
+     ({"path": ["a.jpg"] * 1001, "identity": ["a"] * 1001}, "has 1,001 rows")],
 )  # fmt: skip
-def test_parquet_mistakes(tmp_path, columns, said):
-    """Columns of a type that can't be meant are a mistake, with the row."""
+def test_parquet_mistakes(tmp_path, columns, said, monkeypatch):
+    """Columns of a type that can't be meant are a mistake, with the row; text that is no UTF-8 makes a file unreadable.
+
+    A small file that stands for more rows than anybody has is refused from its footer.
+    """
+    monkeypatch.setattr("facepipe.inputs.tables._MAX_ROWS", 1000)
     with pytest.raises(UsageError, match=said):
         write_parquet(tmp_path, columns)
-
-
-def test_parquet_of_broken_text(tmp_path):
-    """Text that is no UTF-8, which Parquet itself lets pass, makes the manifest unreadable, not the run crash."""
-    broken = pa.array([b"caf\xe9.jpg"], pa.binary()).view(pa.string())
-    with pytest.raises(UsageError, match="no Parquet file that can be read"):
-        write_parquet(tmp_path, {"path": broken, "identity": ["a"]})
-
-
-def test_parquet_of_billions_of_rows(tmp_path, monkeypatch):
-    """A small file that stands for more rows than anybody has is refused from its footer."""
-    monkeypatch.setattr("facepipe.inputs.tables._MAX_ROWS", 1000)
-    with pytest.raises(UsageError, match="has 1,001 rows"):
-        write_parquet(tmp_path, {"path": ["a.jpg"] * 1001, "identity": ["a"] * 1001})
 
 
 def test_the_labelled_frames(shared_data):
