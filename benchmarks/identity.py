@@ -5,10 +5,11 @@
 
 DATA (default ../shared/data) holds the SETs (default lfw, lfw_people, ytf), each a directory of photographs a person.
 Faces come from `facepipe extract`, kept in `--work` where it is given. They are embedded from the crops that it stores,
-with `--picture` from the photographs themselves. AUC and TAR are over all pairs of a set; the guard's figure is the
-share of strangers below the similarity that 1 % of a person's own faces fall below, each face compared by the median
-with four others of the person. The last but one columns are for a face against the mean of all others of a person with
-three or more: the share of strangers, and of the person's own faces, below the threshold of the report. Prints Markdown.
+with `--picture` from the photographs themselves. AUC and TAR are over all pairs of a set. The guard's figures are those
+of `facepipe select --guard`, with one stranger to each five photographs of a person: the share that is caught by the
+threshold that 1 % of people's own faces fall below, and by the default. People are put together and cut in half to see
+who is told to be two, and which two to be one. Two columns are for a face against the mean of all others of
+a person with three or more: the share of strangers, and of own faces, below the threshold of the report. Prints Markdown.
 
     python benchmarks/identity.py [DATA] --group [SET]...
 
@@ -36,21 +37,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facepipe.config import GroupConfig
+from facepipe.config import GUARD, GroupConfig
 from facepipe.dataset.grouping import UNLIKE, compare, link_groups, similarity_to_others
+from facepipe.dataset.outliers import FEWEST, find_same, find_second, judge_faces
 from facepipe.face.identity import IdentityNetwork
 from facepipe.stages.embed import read_crops, read_usable
 from facepipe.storage import parquet, place, tables
 
 SETS = ("lfw", "lfw_people", "ytf")
+_ROW = ("key", "path", "identity", "status")
 FALSE_ACCEPTS, FALSE_ALARMS = 1e-3, 0.01
-OTHERS = 4
 
 
-def extract(images: Path, faces: Path) -> None:
+def extract(images: Path, faces: Path, *options: str) -> None:
     """The photographs' faces; what is there already is kept."""
-    command = [sys.executable, "-m", "facepipe", "extract", "-i", str(images), "-o", str(faces), "--quiet"]
-    subprocess.run([*command, "--workers", "1"], check=True, stdout=subprocess.DEVNULL)
+    call("extract", "-i", str(images), "-o", str(faces), "--workers", "1", *options)
 
 
 def embed(
@@ -84,21 +85,82 @@ def verification(embeddings: np.ndarray, person: np.ndarray) -> tuple[float, flo
     return auc, float((similarity[same] > np.quantile(similarity[~same], 1 - FALSE_ACCEPTS)).mean())
 
 
-def guard(embeddings: np.ndarray, person: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The share of planted strangers that is caught at FALSE_ALARMS, and the similarity below which a face is told."""
-    random = np.random.default_rng(seed)
-    own, strange = [], []
-    for name in np.unique(person):
-        rows = np.flatnonzero(person == name)
-        if len(rows) <= OTHERS:
-            continue
-        for row in rows:
-            others = random.choice(rows[rows != row], OTHERS, replace=False)
-            stranger = random.choice(np.flatnonzero(person != name))
-            own.append(np.median(embeddings[others] @ embeddings[row]))
-            strange.append(np.median(embeddings[others] @ embeddings[stranger]))
+def guard(images: Path, work: Path) -> tuple[float, float, float, float]:
+    """Of strangers put among people's faces, `facepipe select --guard` catches what share.
+
+    Returns:
+        At FALSE_ALARMS: the share of strangers caught, and the threshold. At the default threshold: the share of
+        strangers caught, and the share of people's own faces that are.
+    """
+    listed, planted = plant(images)
+    work.mkdir(parents=True, exist_ok=True)
+    with open(work / "planted.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("path", "identity"), *listed])
+    extract(images, work / "faces", "--manifest", str(work / "planted.csv"))
+    call("embed", "-i", str(work / "faces"), "-o", str(work / "embeddings"), "--workers", "1")
+    whole = place(str(work / "faces"))
+    rows = [row for _, table in parquet.iterate_parts(whole, _ROW) for row in table.to_pylist()]
+    strange = {row["key"] for row in rows if row["status"] == "ok" and (row["path"], row["identity"]) in planted}
+    similarity = leave_out(work, 1.0)  # everything
+    own = [value for key, value in similarity.items() if key not in strange]
     threshold = float(np.quantile(own, FALSE_ALARMS))
-    return float((np.array(strange) < threshold).mean()), threshold
+    caught = len(strange & leave_out(work, threshold).keys()) / len(strange)
+    found = leave_out(work, GUARD).keys()
+    return caught, threshold, len(strange & found) / len(strange), len(found - strange) / len(own)
+
+
+def plant(images: Path, seed: int = 0) -> tuple[list[tuple[str, str]], set[tuple[str, str]]]:
+    """Rows (path, identity) of a manifest: all photographs, and with one to each five of a person a stranger's."""
+    random = np.random.default_rng(seed)
+    own = [(str(file.relative_to(images)), file.relative_to(images).parts[0]) for file in sorted(images.rglob("*.jpg"))]
+    people: dict[str, list[str]] = {}
+    for path, identity in own:
+        people.setdefault(identity, []).append(path)
+    planted = set()
+    for identity, paths in people.items():
+        if len(paths) >= FEWEST:
+            strangers = [path for path, other in own if other != identity]
+            for path in random.choice(strangers, max(len(paths) // 5, 1), replace=False):
+                planted.add((str(path), identity))
+    return [*own, *sorted(planted)], planted
+
+
+def leave_out(work: Path, threshold: float) -> dict[str, float]:
+    """Key -> similarity of what `select --guard` leaves out."""
+    paths = ["-i", str(work / "faces"), "--embeddings", str(work / "embeddings"), "-o", str(work / "targets")]
+    call("select", *paths, "--guard", str(threshold), "--overwrite")
+    found = parquet.read_table(place(str(work / "targets")), "left_out.parquet").to_pylist()
+    return {row["key"]: row["value"] for row in found}
+
+
+def judge(embeddings: np.ndarray, person: np.ndarray, seed: int = 0) -> list[float]:
+    """How well people who are two, and two who are one, are told.
+
+    Returns:
+        Shares of: people of four faces and more that are said to be two; two people put together that are; pairs of
+        people that are said to be one; people of four faces and more cut in half that are.
+    """
+    random = np.random.default_rng(seed)
+    rows = [np.flatnonzero(person == number) for number in range(person.max() + 1)]
+    large = [own for own in rows if len(own) >= 4]
+    pairs = [random.choice(len(large), 2, replace=False) for _ in range(1000)]
+    halves = np.full(len(person), -1)
+    for number, own in enumerate(large):
+        halves[random.permutation(own)] = 2 * number + (np.arange(len(own)) >= len(own) // 2)
+    found = find_same(judge_faces(embeddings[halves >= 0], halves[halves >= 0], 2 * len(large)).medians)
+    alike = find_same(judge_faces(embeddings, person, len(rows)).medians)
+    many = sum(len(own) >= 2 for own in rows)
+    return [
+        float(np.mean([find_second(embeddings[own]).any() for own in large])),
+        float(np.mean([find_second(embeddings[np.r_[large[a], large[b]]]).any() for a, b in pairs])),
+        len(alike) / (many * (many - 1) / 2),
+        sum(b == a + 1 and a % 2 == 0 for a, b, _ in found) / len(large),
+    ]
+
+
+def call(*arguments: str) -> None:
+    """Runs a command of facepipe."""
+    subprocess.run([sys.executable, "-m", "facepipe", *arguments, "--quiet"], check=True, stdout=subprocess.DEVNULL)
 
 
 def outliers(embeddings: np.ndarray, person: np.ndarray, seed: int = 0) -> tuple[float, float]:
@@ -196,9 +258,12 @@ def main() -> None:
         print("|", group_many(embeddings, np.unique(people, return_inverse=True)[1], given.many))
         return
     print(
-        f"| photographs | people | faces | AUC | TAR at FAR 1e-3 | strangers caught | threshold | strangers below {UNLIKE} | own below | CPU ms a face |"
+        "| photographs | people | faces | AUC | TAR at FAR 1e-3 | CPU ms a face | strangers caught | threshold |",
+        end=" ",
     )
-    print(f"|{' --- |' * 10}")
+    print(f"strangers below {UNLIKE} | own below | caught by {GUARD:g} | false alarms of {GUARD:g} |", end=" ")
+    print("one person told to be two | two told to be two | two told to be one | one told to be one |")
+    print(f"|{' --- |' * 16}")
     with tempfile.TemporaryDirectory() as scratch:
         for name in given.sets:
             faces = (given.work or Path(scratch)) / name / "faces"
@@ -206,9 +271,11 @@ def main() -> None:
             embeddings, people, seconds = embed(given.data / name, faces, network, given.picture)
             person = np.unique(people, return_inverse=True)[1]
             auc, tar = verification(embeddings, person)
-            caught, threshold = guard(embeddings, person)
-            below = " | ".join(f"{share:.4f}" for share in outliers(embeddings, person))
-            figures = f"{auc:.5f} | {tar:.4f} | {caught:.4f} | {threshold:.3f} | {below} | {seconds * 1e3:.2f} |"
+            caught, threshold, by_default, alarms = guard(given.data / name, faces.parent / "planted")
+            figures = f"{auc:.5f} | {tar:.4f} | {seconds * 1e3:.2f} | {caught:.4f} | {threshold:.3f}"
+            figures += "".join(f" | {share:.4f}" for share in outliers(embeddings, person))
+            figures += f" | {by_default:.4f} | {alarms:.4f}"
+            figures += "".join(f" | {share:.3g}" for share in judge(embeddings, person)) + " |"
             print(f"| {name} | {person.max() + 1} | {len(people):,} | {figures}", flush=True)
 
 

@@ -29,6 +29,9 @@ FORMATS = ("tfrecord", "webdataset", "parquet")
 """How shards may be stored: each a module of that name in `storage/formats`."""
 INPUT, OUTPUT = ("--input", "-i"), ("--output", "-o")
 POSE_IS_TOLD = "extract tells every face's pose"
+GUARD = 0.945
+"""Of strangers put among a person's faces 98 % are less alike than this, of its own 0.4 % (LFW) to 2 % (small, blurred
+frames of videos; `benchmarks/identity.py`)."""
 DEFAULT_NOISE = ("gaussian:0.03,0.06,0.09,0.1",)
 
 
@@ -120,7 +123,8 @@ class ExtractConfig(Checked):
                         "or onto the five points in a TOML file.", "Detection", metavar="box|arcface|ffhq|FILE", parse=parse_align, decides="given")
     face: str = option("identity", "Which face of an image to take: identity is the labelled or tracked one, else the most central and largest.",
                        "Detection", choices=("identity", "largest", "all"))
-    identity: str = option("none", "check: also tell whose face each is, as `facepipe embed` does, into DATA/embeddings; 4 to 6 ms a face.", "Detection",
+    identity: str = option("none", "check: also tell whose face each is, as `facepipe embed` does, into DATA/embeddings; 4 to 6 ms a face. "
+                           "`run` then has --guard on.", "Detection",
                            choices=("none", "check"), decides="")
     cropped: bool = option(False, "The images are face crops already: keep them whole.", "Detection")
     track: bool = option(True, "Track faces through videos instead of searching every frame.", "Detection", negative="--no-track")
@@ -184,6 +188,7 @@ class SelectConfig(Checked):
 
     input: str = _place("faces", "What `facepipe extract` wrote.", *INPUT)
     output: str = _place("targets", "Where the targets go.", *OUTPUT)
+    embeddings: str = _place("embeddings", "What `facepipe embed` wrote, for --guard.")
     per: str = option("identity", "One target per identity, or per video.", "Target", choices=("identity", "video"))
     max_angle: float = option(0.0, "Largest angle between the target's face and the camera, in degrees.", "Target",
                               low=0, high=180, shown="no limit", metavar="DEG")
@@ -193,6 +198,8 @@ class SelectConfig(Checked):
     min_size: float = _filter(0.0, "Leave out faces smaller than this, in pixels of the full-size image.", low=0, high=100_000, metavar="PX")
     max_yaw: float = _filter(0.0, "Leave out faces turned further to a side, in degrees, or by an unknown angle.", low=0, high=180, metavar="DEG")
     max_pitch: float = _filter(0.0, "Leave out faces turned further up or down, in degrees, or by an unknown angle.", low=0, high=180, metavar="DEG")
+    guard: float = _filter(0.0, f"Leave out faces whose similarity to their identity's median is lower, by what `facepipe embed` wrote; {GUARD:g} is "
+                           "a good start.", low=0, high=1, metavar="T")
     thin: int = _filter(0, "Of an identity's frames that differ in at most D of 240 bits of their perceptual hash, keep the best: 24 for "
                         "copies of one picture, 60 for a burst.", low=1, high=120, metavar="D")
     refine: str = option("", "Measure the best candidates again.", "Target", retired=POSE_IS_TOLD, decides="")

@@ -22,6 +22,7 @@ class Why(StrEnum):
     MIN_SIZE = "min_size"
     MAX_YAW = "max_yaw"
     MAX_PITCH = "max_pitch"
+    GUARD = "guard"
     THIN = "thin"
     MAX_FRAMES = "max_frames"
 

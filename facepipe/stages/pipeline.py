@@ -9,6 +9,7 @@ from facepipe.config import (
     CONFIGS,
     EXAMPLES,
     EXTRACT,
+    GUARD,
     SELECT,
     EmbedConfig,
     ExtractConfig,
@@ -115,8 +116,11 @@ def run_all(
 
     if given.get("part_of") not in (None, "1/1"):
         raise UsageError("--part-of is for `facepipe extract`: run that on every machine, then the other stages on one")
-    remembered = {**recipe, SELECT: {**corrections_of(workspace), **recipe.get(SELECT, {})}}
-    if place(workspace).exists(f"embeddings/{SETTINGS}"):  # they were asked for once, and must be of these faces
+    identity = given.get("identity") or recipe.get(EXTRACT, {}).get("identity")
+    guard = {"guard": GUARD} if identity == "check" else {}
+    remembered = {**recipe, SELECT: {**corrections_of(workspace), **guard, **recipe.get(SELECT, {})}}
+    # Embeddings that were asked for once must be of these faces.
+    if {**remembered[SELECT], **given}.get("guard") or place(workspace).exists(f"embeddings/{SETTINGS}"):
         remembered[EXTRACT] = {"identity": "check", **recipe.get(EXTRACT, {})}
     configs = plan_run(images, workspace, remembered, given, group=group)
     if save_recipe:

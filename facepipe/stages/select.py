@@ -6,7 +6,7 @@ import hashlib
 import time
 from typing import TYPE_CHECKING, Any
 
-from facepipe.config import settings_of
+from facepipe.config import EMBED, settings_of
 from facepipe.errors import SettingsChanged
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.records import StageReport
@@ -14,6 +14,7 @@ from facepipe.stages import overrides as corrections
 from facepipe.stages.faces import open_faces, read_columns
 from facepipe.stages.filters import apply_limits, asks_to_leave_out, keep_best, leave_out_repeats
 from facepipe.stages.frames import COLUMNS, make_groups
+from facepipe.stages.guard import IDENTITIES, apply_guard, network, tell_identities
 from facepipe.stages.leftout import LEFT_OUT, Why, count_left_out
 from facepipe.stages.output import INPUTS, foresee, open_output
 from facepipe.stages.overrides import people_of
@@ -43,7 +44,7 @@ _LISTED = 5
 def run(config: SelectConfig, progress: Progress) -> StageReport:
     """Makes `config.output`: `targets.parquet`, `settings.json`, `checksums.sha256`, `run.json`.
 
-    Where a filter or a person may leave faces out also `left_out.parquet`.
+    Where a filter or a person may leave faces out also `left_out.parquet`, with `--guard` also `identities.parquet`.
 
     Raises:
         Incomplete: parts of the faces are missing.
@@ -65,7 +66,8 @@ def run(config: SelectConfig, progress: Progress) -> StageReport:
         return report
     with open_output(config.output, settings, config.execution.overwrite, _is_own) as out:
         leaves_out = asks_to_leave_out(config) or any(one.action == corrections.DROP for one in overrides.values())
-        if out.has(TARGETS) and (out.has(LEFT_OUT) or not leaves_out):
+        others = [LEFT_OUT] * leaves_out + [IDENTITIES] * bool(config.guard)
+        if all(map(out.has, [TARGETS, *others])):
             report.done_before = 1
         else:
             report.steps_s = _make(config, faces, overrides, out, progress)
@@ -74,7 +76,7 @@ def run(config: SelectConfig, progress: Progress) -> StageReport:
         left_out = count_left_out(out.place)
         report.counts = count_targets(table) | {f"left out {Why(why).told}": n for why, n in left_out.items()}
         report.wall_s = time.monotonic() - started
-        report.notes += _explain(table)
+        report.notes += _explain(table) + tell_identities(out.place)
         facts = {INPUTS: faces.digest, "overrides": len(overrides), "left_out": left_out}
         write_run_file(out.place, config, report, facts)
     return report
@@ -85,6 +87,8 @@ def _settings(config: SelectConfig, faces: Faces, overrides: Mapping[str, Correc
     inputs = {"faces": faces.digest}
     if overrides:
         inputs[OVERRIDES] = hashlib.sha256(corrections.encode_overrides(overrides)).hexdigest()
+    if config.guard:
+        inputs[EMBED] = network()
     return {"stage": STAGE, **settings_of(config), INPUTS: inputs}
 
 
@@ -98,7 +102,7 @@ def _refuse_lost_corrections(out: Place) -> None:
 
 
 def _is_own(path: str) -> bool:
-    return path in (TARGETS, LEFT_OUT, corrections.NAME)
+    return path in (TARGETS, LEFT_OUT, IDENTITIES, corrections.NAME)
 
 
 def _make(
@@ -110,6 +114,7 @@ def _make(
         groups = make_groups(read_columns(faces, COLUMNS, people_of(overrides)), config.per, overrides)
     with watch.step("filter"):
         apply_limits(groups, config)
+        identities = apply_guard(groups, faces, config.embeddings, config.guard) if config.guard else None
         if config.thin:
             leave_out_repeats(groups, scan_faces(faces, out, config.execution, progress)[0], config.thin)
     with watch.step("rank"):
@@ -122,6 +127,8 @@ def _make(
             out.write(corrections.NAME, corrections.encode_overrides(overrides))
         if (groups.reason >= 0).any() or asks_to_leave_out(config):
             out.note(LEFT_OUT, parquet.write_table(out.place, LEFT_OUT, groups.left_out_table()))
+        if identities is not None:
+            out.note(IDENTITIES, parquet.write_table(out.place, IDENTITIES, identities))
         out.note(TARGETS, parquet.write_table(out.place, TARGETS, make_targets(groups, ranked, config)))
     return watch.seconds
 

@@ -56,6 +56,7 @@ FACES = make_schema(schemas.FACES, {"huggingface": json.dumps({"info": {"feature
 EMBEDDINGS = make_schema(schemas.EMBEDDINGS)
 TARGETS = make_schema(schemas.TARGETS)
 LEFT_OUT = make_schema(schemas.LEFT_OUT)
+IDENTITIES = make_schema(schemas.IDENTITIES)
 PAIRS = make_schema(schemas.PAIRS)
 PARTS = make_schema(schemas.PARTS)
 EXAMPLES = make_schema(schemas.EXAMPLES)

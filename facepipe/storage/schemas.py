@@ -66,6 +66,17 @@ LEFT_OUT = {
 }
 """`left_out.parquet` beside the targets and the pairs: a row a usable face that neither takes."""
 
+IDENTITIES = {
+    "identity": "string",
+    "faces": "int32",
+    "left_out": "int32",
+    "verdict": "string",
+    "second_keys": "list<string>",
+    "same_as": "string",
+    "same_similarity": "float32",
+}
+"""`targets/identities.parquet`: a row an identity, as `--guard` judges it."""
+
 PAIRS = {
     "key": "string",
     "identity": "string",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from facepipe.config import EMBED
 from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.stages import overrides
 from facepipe.stages.checking.folder import Problem, problem
 from facepipe.stages.faces import open_faces
+from facepipe.stages.guard import network
 from facepipe.stages.leftout import LEFT_OUT
 from facepipe.stages.output import INPUTS
 from facepipe.stages.select import TARGETS
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from facepipe.storage import Place
 
+_AGAIN = "`facepipe select`, `split` and `shard`"
 _EACH = "with the options each was made with"
 
 
@@ -29,9 +32,14 @@ def check_chain(
     """A problem for every folder that is older than what it was made from; what is not there is not compared."""
     digest = _digest_of(faces)
     if targets is not None and digest and _inputs(targets).get("faces", digest) != digest:
-        stages = "`facepipe select`, `split` and `shard`"
-        yield problem(targets, "", f"it was chosen from other faces; run {stages} again {_EACH}")
+        yield problem(targets, "", f"it was chosen from other faces; run {_AGAIN} again {_EACH}")
         return
+    if targets is not None and (made_by := _inputs(targets).get(EMBED)) and made_by != network():
+        yield problem(
+            targets,
+            "",
+            f"it was chosen by embeddings of another network; run `facepipe embed`, then {_AGAIN} again {_EACH}",
+        )
     if pairs is not None and _is_stale(pairs, digest, targets):
         stages = "`facepipe split` and `shard`"
         yield problem(pairs, "", f"it was made from other faces or targets; run {stages} again {_EACH}")

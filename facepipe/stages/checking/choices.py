@@ -14,6 +14,7 @@ from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.records import Status
 from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
 from facepipe.stages.faces import FaceColumns, open_faces, read_columns
+from facepipe.stages.guard import IDENTITIES
 from facepipe.stages.leftout import LEFT_OUT, Why
 from facepipe.stages.overrides import people_of, read_corrections
 from facepipe.storage import parquet, tables
@@ -39,7 +40,7 @@ def read_faces(folder: Place | None, targets: Place | None) -> FaceColumns | Non
 
 def check_targets(folder: Place, faces: FaceColumns | None, advance: Callable[[], None]) -> Iterator[Problem]:
     """Everything about a folder of targets."""
-    yield from check_folder(folder, [TARGETS, *_left_out_there(folder)], "select")
+    yield from check_folder(folder, [TARGETS, *_left_out_there(folder), *_identities_of(folder)], "select")
     found: list[Problem] = []
     table = read_or_tell(folder, TARGETS, ["identity", "video", "target_key"], found)
     yield from found
@@ -53,6 +54,29 @@ def check_targets(folder: Place, faces: FaceColumns | None, advance: Callable[[]
     if faces is not None:
         yield from _check_target_keys(folder, rows, faces)
     yield from _check_left_out(folder, {row["target_key"] for row in rows}, faces)
+    yield from _check_identities(folder, {row["identity"] for row in rows})
+
+
+def _identities_of(folder: Place) -> list[str]:
+    """The table that `--guard` writes, where it was given."""
+    return [IDENTITIES] if (settings_or_none(folder) or {}).get("guard") else []
+
+
+def _check_identities(folder: Place, people: set[str]) -> Iterator[Problem]:
+    """Everybody is judged once, and no face as alike as `--guard` asks for is left out by it."""
+    found: list[Problem] = []
+    for name in filter(folder.exists, _identities_of(folder)):
+        judged = read_or_tell(folder, name, ["identity"], found)
+        if judged is not None and sorted(judged.column("identity").to_pylist()) != sorted(people):
+            found.append(problem(folder, name, f"its identities are not those of {TARGETS}"))
+        left_out = read_or_tell(folder, LEFT_OUT, ["reason", "value"], found)
+        limit = (settings_or_none(folder) or {})["guard"]
+        rows = left_out.to_pylist() if left_out is not None else []
+        if any(row["reason"] == Why.GUARD and not row["value"] < limit for row in rows):
+            found.append(
+                problem(folder, LEFT_OUT, f"it leaves faces out that are as alike as --guard {limit:g} asks for")
+            )
+    yield from found
 
 
 def _left_out_there(folder: Place) -> list[str]:
