@@ -75,7 +75,7 @@ def prepare_plan(images: int) -> Callable[[], None]:
     def run() -> None:
         with tempfile.TemporaryDirectory(prefix="facepipe-") as folder:
             plan = make_plan(table, groups, "0" * 64)
-            write_plan(place(folder), plan, None, same=False)
+            write_plan(place(folder), plan)
             sources, _ = read_part(place(folder), len(groups) // 2, "0" * 64)
             assert sources
 
@@ -120,6 +120,7 @@ def prepare_choose(images: int) -> Callable[[], None]:
     frames = Frames(
         np.arange(images, dtype=np.int64) // IMAGES_A_PERSON,
         rng.random(images, dtype=np.float32) * 90,
+        rng.random(images, dtype=np.float32) * 20,
         rng.random(images, dtype=np.float32),
         rng.random(images, dtype=np.float32) * 100,
         rng.random(images, dtype=np.float32),

@@ -20,7 +20,7 @@ import numpy as np
 from facepipe.errors import InputError, UsageError
 from facepipe.storage import place
 from facepipe.storage.formats import find_format
-from facepipe.storage.tfds import FEATURES, FLOATS, IMAGES, TEXTS, read_info
+from facepipe.storage.tfds import FEATURES, FLOATS, FLOW, IMAGES, TEXTS, read_info
 
 try:
     from torch.utils.data import IterableDataset, get_worker_info
@@ -141,6 +141,8 @@ class ShardDataset(IterableDataset):  # type: ignore[misc]
             values = [example[name] for example in some]
             if name in IMAGES[self._kind]:
                 batch[name] = np.stack([self._decoded(value) for value in values])
+            elif name == FLOW:
+                batch[name] = np.frombuffer(b"".join(values), np.uint8).reshape(-1, *self._shape[:2], 3)
             elif name in TEXTS[self._kind]:
                 batch[name] = [value.decode("utf-8", "surrogatepass") for value in values]
             else:

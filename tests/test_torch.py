@@ -16,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "stages"))
 
-from facesets import make_rows, prepare
+from facesets import make_rows, prepare, turnable_rows
 
 from facepipe.config import FORMATS, Execution, ShardConfig
 from facepipe.errors import DamagedFile, InputError, UsageError
@@ -69,6 +69,22 @@ def test_every_format_gives_the_same_batches(folders):
     }  # fmt: skip
     faces = next(iter(ShardDataset(folders["faces"], batch_size=5)))
     assert faces["image"].shape == (5, 32, 32, 3)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_turned_faces_come_from_every_format(tmp_path, name):
+    """With the feature's pitch, and from TFRecord with the flow."""
+    prepare(tmp_path, turnable_rows())
+    paths = {"input": str(tmp_path / "pairs"), "faces": str(tmp_path / "faces"), "output": str(tmp_path / "out")}
+    config = ShardConfig(
+        **paths, examples="turned", size=32, format=name, flow=name == "tfrecord", execution=Execution(workers=1)
+    )
+    dataset = ShardDataset(shard.run(config, QuietProgress()).outputs["turned"], batch_size=4)
+    batch = next(iter(dataset))
+    assert batch["feature_pitch"].dtype == np.float32
+    assert batch["target"].shape == (4, 32, 32, 1)
+    if name == "tfrecord":
+        assert batch["flow"].shape == (4, 32, 32, 3)
 
 
 @pytest.mark.parametrize("name", FORMATS)

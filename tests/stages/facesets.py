@@ -107,6 +107,16 @@ def hash_folder(folder) -> dict[str, str]:
     }
 
 
+def turnable_rows(people=4, frames=4):
+    """Faces whose landmarks lie where a crop's do; only those within 15 degrees of the camera are frontal."""
+    points = [[22, 27], [41, 27], [32, 37], [25, 44], [39, 44]]
+    place = {"landmarks": [float(v) for point in points for v in point], "transform": [1.0, 0, 0, 0, 1, 0]}
+    return [make_row(person, frame, **place) for person in range(people) for frame in range(1, frames)] + [
+        make_row(people, 0, 1.0, **place),  # one photograph is enough
+        make_row(people + 1, 0, 1.0),  # of a version that did not tell where the crop lies
+    ]
+
+
 def prepare(folder, rows, part_size=64, overrides="", **options):
     """Faces, targets and pairs in a folder."""
     write_faces(folder / "faces", rows, part_size)

@@ -11,7 +11,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from facesets import Guard, encode_crop, hash_folder, make_row, make_rows, prepare, write_faces
+from facesets import Guard, encode_crop, hash_folder, make_row, make_rows, prepare, turnable_rows, write_faces
 
 from facepipe.config import Execution, ShardConfig
 from facepipe.dataset.noise import Noise, add_noise
@@ -474,16 +474,6 @@ def test_plain_tf_data_reads_them(shards):
     parsed = tf.data.TFRecordDataset(files).map(lambda record: tf.io.parse_single_example(record, spec))
     theirs = [(e["key"].numpy(), tf.io.decode_raw(e["feature"], tf.uint8).numpy().tobytes()) for e in parsed]
     assert theirs == [(e["key"], e["feature"]) for e in read(shards, subset="train")]
-
-
-def turnable_rows(people=4, frames=4):
-    """Faces whose landmarks lie where a crop's do; only those within 15 degrees of the camera are frontal."""
-    points = [[22, 27], [41, 27], [32, 37], [25, 44], [39, 44]]
-    place = {"landmarks": [float(v) for point in points for v in point], "transform": [1.0, 0, 0, 0, 1, 0]}
-    return [make_row(person, frame, **place) for person in range(people) for frame in range(1, frames)] + [
-        make_row(people, 0, 1.0, **place),  # one photograph is enough
-        make_row(people + 1, 0, 1.0),  # of a version that did not tell where the crop lies
-    ]
 
 
 @pytest.mark.usefixtures("in_process")
