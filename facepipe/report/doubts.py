@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from facepipe.dataset.grouping import UNLIKE
+from facepipe.dataset.grouping import UNLIKE, UNLIKE_SHARE
 from facepipe.records import SURE_DEG
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ def explain(people: Everybody, number: int) -> str:
     rows = people.rows(number)
     rows = rows[~people.dropped[rows]]
     if people.doubt[number] >= 400:
-        return f"a face is unlike the others: similarity {np.nanmin(people.numbers['similarity'][rows]):.2f}"
+        least = np.nanmin(people.numbers["similarity"][rows])
+        rule = f"below {UNLIKE:g} lie {UNLIKE_SHARE:.0%} of a person's own faces"
+        return f"a face is unlike the others: similarity {least:.3f}; {rule}"
     others = people.numbers["angle"][rows[rows != row]]
     nearest = float(np.nanmin(others, initial=np.inf))
     if angle <= TURNED_DEG:

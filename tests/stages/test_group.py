@@ -123,12 +123,11 @@ def test_a_whole_run_of_pictures_without_names(grouped, tmp_path):
     """`run --group --identity check`: each person's photographs are pairs, all that was made is whole; again, it stays."""
     folder, *_ = grouped
     images = str(folder / "images")
+    words = ["run", "--group", "--identity", "check", "-i", images, "-o", str(tmp_path), "-q"]
     for _ in range(2):
-        runner = CliRunner().invoke(
-            app, ["run", "--group", "--identity", "check", "-i", images, "-o", str(tmp_path), "-q"]
-        )
-        assert runner.exit_code == 0, runner.output
-        assert "done and verified" in runner.output
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, done.output
+        assert "done and verified" in done.output
     targets = parquet.read_table(place(str(tmp_path / "targets")), "targets.parquet").to_pylist()
     with (tmp_path / "people.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -136,12 +135,12 @@ def test_a_whole_run_of_pictures_without_names(grouped, tmp_path):
     embedded = sum(table.num_rows for _, table in parquet.iterate_parts(place(str(tmp_path / "embeddings"))))
     assert embedded == len(rows)
     (tmp_path / "people.csv").write_text((tmp_path / "people.csv").read_text().replace("person-0001", "Ada"))
-    again = CliRunner().invoke(app, ["run", "--group", "-i", images, "-o", str(tmp_path), "-q"])
+    again = CliRunner().invoke(app, words)
     assert again.exit_code == 0, again.output
     assert (
         "Ada" in parquet.read_table(place(str(tmp_path / "targets")), "targets.parquet").column("identity").to_pylist()
     )
-    refused = CliRunner().invoke(app, ["run", "--group", "--layout", "lfw", "-i", images, "-o", str(tmp_path)])
+    refused = CliRunner().invoke(app, [*words, "--layout", "lfw"])
     assert "leave out --layout and --manifest" in str(refused.exception)
 
 
