@@ -7,6 +7,7 @@ import secrets
 import socketserver
 import sys
 import threading
+import time
 import webbrowser
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -30,6 +31,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_LOOK_S = 0.5
 _KINDS = {b"\x89PNG": "image/png", b"RIFF": "image/webp"}
 
 
@@ -202,7 +204,8 @@ def serve(data: str, output: str, port: int, *, read_only: bool, open_browser: b
         # In a thread of its own: a signal's exception, which this one gets, would be taken for a request's.
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            threading.Event().wait()
+            while True:  # not for ever at once: a signal that another thread gets would wake nobody
+                time.sleep(_LOOK_S)
         except Interrupted:
             # No correction is left half done; answers under way need not be waited for.
             review.lock.acquire(timeout=10)
