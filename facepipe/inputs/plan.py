@@ -54,7 +54,7 @@ class Plan:
         """The number of files to read."""
         return int(self.table.num_rows)
 
-    def films(self) -> list[int]:
+    def videos(self) -> list[int]:
         """How many of each part's files are videos."""
         flags = self.table.column("is_video").to_numpy()
         return [int(part.sum()) for part in np.split(flags, np.cumsum(self.groups)[:-1])]

@@ -22,7 +22,7 @@ class Tally:
 
     def __init__(self, config: ExtractConfig, plan: Plan, kept: Mapping[int, Part], missing: Collection[int]) -> None:
         self._config = config
-        self._sizes, self._films = plan.groups, plan.films()
+        self._sizes, self._videos = plan.groups, plan.videos()
         self._kept = dict(kept)
         self._parts = dict(kept)
         self._waiting = set(missing)
@@ -45,7 +45,7 @@ class Tally:
             TooManyFailed: names the first file and why.
         """
         allowed = self._config.max_failed * self._images
-        if self._failed <= allowed or any(self._films[number] for number in self._waiting):
+        if self._failed <= allowed or any(self._videos[number] for number in self._waiting):
             return
         counts: Counter[str] = sum((part.counts for part in self._parts.values()), Counter())
         worst = ", ".join(f"{counts[status]:,} {status.value}" for status in sorted(FAILED) if counts[status])
