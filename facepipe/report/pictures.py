@@ -68,7 +68,8 @@ def show_examples(readings: Readings, people: People, statuses: Sequence[StatusL
     chosen = [readings.examples.get(line.status, []) for line in statuses]
     crops = {one.key: people.crops.read(*one.at) for some in chosen for one in some}
     without = sorted({one.path for some in chosen for one in some if not crops[one.key]})
-    small = make_thumbnails(place(readings.data).join("images").uri, without)
+    images = readings.runs.get("extract", {}).get("input") or place(readings.data).join("images").uri
+    small = make_thumbnails(images, without)
 
     def show(one: Example) -> Shown:
         crop = crops[one.key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from dataclasses import replace
@@ -190,6 +191,8 @@ def _write_run_file(
     facts = {"plan": plan.hash, "layout": layout, "images": plan.sources, "parts": len(plan)}
     facts |= {"parts_made": len(missing), "images_made": images}
     facts["images_per_second"] = round(images / max(report.wall_s, 1e-9), 2)
+    inputs = place(config.input)
+    facts["input"] = os.path.abspath(inputs.local_path()) if inputs.is_local else inputs.uri
     write_run_file(out, config, report, facts)
 
 

@@ -21,9 +21,11 @@ import pytest
 from facepipe import open_faces
 from facepipe.config import ExtractConfig
 from facepipe.errors import InputError
+from facepipe.execution.progress import QuietProgress
 from facepipe.records import StageReport
 from facepipe.report import page, readings, sections, thumbnails
 from facepipe.report.people import People
+from facepipe.stages import extract
 from facepipe.stages.runfile import write_run_file
 from facepipe.storage import place
 from facepipe.storage.parquet import part_name
@@ -263,3 +265,14 @@ def test_a_picture_that_takes_too_long_costs_itself(workspace, monkeypatch, tmp_
     made = thumbnails.make_thumbnails(str(tmp_path), paths)
     assert list(made) == ["person/wall.png"]
     assert made["person/wall.png"].startswith("data:image/jpeg;base64,")
+
+
+def test_inputs_are_shown_from_where_they_lie(tmp_path):
+    """Not in the workspace: of a picture without a face the page shows the picture."""
+    (tmp_path / "elsewhere" / "anna").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "elsewhere" / "anna" / "wall.png"), np.full((80, 120, 3), 90, np.uint8))
+    extract.run(ExtractConfig(input=str(tmp_path / "elsewhere"), output=str(tmp_path / "faces")), QuietProgress())
+    page.build(str(tmp_path), str(tmp_path / "report.html"))
+    shown = (tmp_path / "report.html").read_text()
+    assert "anna/wall.png" in shown
+    assert "no picture" not in shown
