@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from facepipe.report.people import Person
     from facepipe.report.readings import Readings
 
-MOST_DOUBTFUL, MOST_PEOPLE, OTHERS = 60, 120, 9
+MOST_DOUBTFUL, MOST_PEOPLE, OTHERS = 60, 120, 4
 """People with a row, the doubtful among them; and faces beside a person's target."""
 
 

@@ -179,7 +179,7 @@ class People:
         rows = self.rows(number)
         target = int(self.target[number])
         rest = self.sort(rows[(rows != target) & ~self.dropped[rows]])
-        shown = rest[np.unique(np.linspace(0, len(rest) - 1, min(others, len(rest))).round().astype(int))]
+        shown = self._spread(rest, others)
         return Person(
             number,
             *self.names[number],
@@ -189,6 +189,14 @@ class People:
             self.face(target) if target >= 0 else None,
             [self.face(row) for row in shown.tolist()],
         )
+
+    def _spread(self, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """`count` of some faces at even distances, the one least like the others among them."""
+        if len(rows) <= count or not count:
+            return rows[:count]
+        shown = rows[np.linspace(0, len(rows) - 1, count).round().astype(int)]
+        odd = self.sort(rows, "similarity" if "similarity" in self.numbers else "yaw")[0]
+        return shown if odd in shown else rows[np.isin(rows, [*shown[:-1], odd])]
 
     def sort(self, rows: NDArray[np.int64], by: str = "yaw") -> NDArray[np.int64]:
         """Faces in the order of a measure, those of which it is not known last."""

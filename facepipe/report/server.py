@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HOST = "127.0.0.1"
-PEOPLE_SHOWN, FACES_SHOWN, OTHERS_SHOWN = 24, 240, 5
+PEOPLE_SHOWN, FACES_SHOWN, OTHERS_SHOWN = 24, 240, 4
 FACE_SORTS = ("yaw", "angle", "pitch", "similarity", "sharpness", "size", "score")
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
