@@ -132,8 +132,14 @@ def find_shards(folder: str, examples: str) -> Shards:
     if not size:
         raise InputError(f"{where} holds images that are not square or not of 1 or 3 channels; {again}")
     with reading_back(f"{where}/dataset_info.json", again):
-        splits = json.loads(where.read("dataset_info.json"))["splits"]
+        info = json.loads(where.read("dataset_info.json"))
+        stored, splits = info.get("fileFormat", "tfrecord"), info["splits"]
         lengths = {str(split["name"]): sum(map(int, split.get("shardLengths", []))) for split in splits}
+    if stored != "tfrecord":
+        raise InputError(
+            f"{where} holds shards for other readers (--format {stored}); make those that training reads with "
+            f"`facepipe shard --examples {examples} -o DIR`, and give --shards DIR"
+        )
     for subset, count in lengths.items():
         if count and subset not in files:
             raise DamagedFile(f"{where} has lost all its {subset} shards, which held {count:,} records; {again}")

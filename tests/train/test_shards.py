@@ -47,11 +47,12 @@ def test_none(tmp_path):
         ("features.json", "{", DamagedFile),
         ("run.json", "[]", DamagedFile),
         ("dataset_info.json", "[" * 100_000, DamagedFile),
+        ("dataset_info.json", json.dumps({"fileFormat": "parquet", "splits": []}), InputError),
         ("run.json", json.dumps({"identities": {"train": ["a", "b"], "validation": ["b"]}}), InputError),
     ],
 )
 def test_description_refused(pairs, tmp_path, name, content, error):
-    """A damaged description, and an identity in two subsets."""
+    """A damaged description, another format, and an identity in two subsets."""
     shutil.copytree(pairs, tmp_path, dirs_exist_ok=True)
     (tmp_path / "pairs" / "1.0.0" / name).write_text(content)
     with pytest.raises(error):
