@@ -57,7 +57,7 @@ def call(*words):
     return done.stdout
 
 
-def make_shards(photographs, work):
+def make_shards(photographs, work, size=SIDE, kinds=("faces", "pairs")):
     """Links to all photographs in one folder, then the pipeline; gives the shards."""
     images = work / "images"
     for folder in photographs:
@@ -71,8 +71,8 @@ def make_shards(photographs, work):
     call("facepipe", "extract", "-i", images, "--layout", "lfw", *data)
     call("facepipe", "select", *data[:2], "--quiet")
     call("facepipe", "split", *data[:2], "--quiet")
-    for examples in ("faces", "pairs"):
-        call("facepipe", "shard", "--examples", examples, "--size", "32", "--color", "rgb", *data)
+    for examples in kinds:
+        call("facepipe", "shard", "--examples", examples, "--size", size, "--color", "rgb", *data)
     return work / "shards"
 
 

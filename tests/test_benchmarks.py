@@ -28,11 +28,12 @@ def run(script, *options):
         ("simulate_scale.py", ["--sizes", "2000,4000"], "4,000"),
         ("shard.py", ["--frames", 500, "--runs", 1], "facepipe shard"),
         ("formats.py", ["--frames", 200, "--runs", 1], "read webdataset.WebDataset"),
+        ("accelerator.py", ["--small", "--presets", "v4", "r3gan64", "-o", "{}"], "r3gan64     bfloat16"),
     ],
 )
-def test_benchmarks_that_need_no_labelled_faces(script, options, printed):
+def test_benchmarks_that_need_no_labelled_faces(script, options, printed, tmp_path):
     """They make what they measure."""
-    assert printed in run(script, *options)
+    assert printed in run(script, *(str(option).format(tmp_path) for option in options))
 
 
 @pytest.mark.parametrize(
