@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Row = dict[str, str]
 
 PICTURE = "compare.png"
-WATCHED = {"autoencoder": ("val_mse", "val_loss", "loss"), "gan": ("swd",)}
+WATCHED = {"autoencoder": ("val_mse", "mse"), "gan": ("swd",)}
 """By kind: the column of the log that is compared, the first that all runs have."""
 REPORTED: dict[str, dict[str, tuple[str, ...]]] = {
     "autoencoder": {
@@ -57,7 +57,7 @@ def compare(folders: Sequence[str], output: str, say: Callable[[str], None]) -> 
         raise UsageError(
             f"{', '.join(f'{run.folder} is of kind {run.kind}' for run in runs)}: compare runs of one kind"
         )
-    logs = [[row for row in run.read_log() if row["epoch"] != "0"] for run in runs]
+    logs = [_log_of(run) for run in runs]
     for run, log in zip(runs, logs, strict=True):
         if not log:
             raise InputError(f"{run.folder} has no finished epoch to compare")
@@ -70,6 +70,14 @@ def compare(folders: Sequence[str], output: str, say: Callable[[str], None]) -> 
         file.write(_plot(runs, logs, watched, costs))
     say(str(path))
     return path
+
+
+def _log_of(run: Run) -> list[Row]:
+    """The finished epochs; a loss that is a squared error stands in the column of that name too."""
+    rows = [row for row in run.read_log() if row["epoch"] != "0"]
+    if run.settings.get("loss") == "mse":
+        rows = [{**row, "mse": row.get("loss", ""), "val_mse": row.get("val_loss", "")} for row in rows]
+    return rows
 
 
 def _in_all(logs: Sequence[Sequence[Row]], name: str) -> bool:

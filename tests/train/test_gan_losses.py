@@ -89,35 +89,24 @@ def pictures():
 
 def numbers(**columns):
     names = ("brightness", "saturation", "contrast", "down", "right", "row", "column")
-    values = {
-        "brightness": 0.5,
-        "saturation": 0.5,
-        "contrast": 0.5,
-        "down": 0.5,
-        "right": 0.5,
-        "row": 0.5,
-        "column": 0.5,
-    }
+    values = dict.fromkeys(names, 0.5)
     return np.array([[({**values, **columns})[name] for name in names]] * 5, np.float32)
 
 
-def test_middle_color_numbers_change_nothing():
-    """Brightness + 0, saturation x 1, contrast x 1."""
-    from train.gan.augmentation import augmented
-
-    np.testing.assert_allclose(augmented(pictures(), numbers(), ("color",)), pictures(), atol=1e-6)
-
-
 def test_color_strengths():
-    """Brightness adds -0.5..0.5; no saturation is gray; contrast 0.5 halves the distance to the mean."""
+    """Brightness adds -0.5..0.5; no saturation is gray; contrast 0.5 halves the distance to the mean; 0.5 is nothing."""
     from train.gan.augmentation import augmented
 
     x = pictures()
-    np.testing.assert_allclose(augmented(x, numbers(brightness=1.0), ("color",)), x + 0.5, atol=1e-6)
-    gray = np.asarray(augmented(x, numbers(saturation=0.0), ("color",)))
-    np.testing.assert_allclose(gray, np.repeat(x.mean(axis=3, keepdims=True), 3, axis=3), atol=1e-6)
-    low = np.asarray(augmented(x, numbers(contrast=0.0), ("color",)))
-    np.testing.assert_allclose(low, (x + x.mean(axis=(1, 2, 3), keepdims=True)) / 2, atol=1e-6)
+    gray, mean = x.mean(axis=3, keepdims=True), x.mean(axis=(1, 2, 3), keepdims=True)
+    wanted = (
+        ({}, x),
+        ({"brightness": 1.0}, x + 0.5),
+        ({"saturation": 0.0}, gray + 0 * x),
+        ({"contrast": 0.0}, (x + mean) / 2),
+    )
+    for columns, expected in wanted:
+        np.testing.assert_allclose(augmented(x, numbers(**columns), ("color",)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("down", "right", "shift"), [(0.5, 0.5, (0, 0)), (0.0, 0.99, (-2, 2)), (0.99, 0.3, (2, -1))])
@@ -186,14 +175,24 @@ def test_average_starts_at_the_present():
 
 PAPERS = {
     "assembly.py": ["1706.08500"],
-    "losses.py": ["1406.2661", "1611.04076", "1705.02894", "1704.00028", "1606.03498", "1512.00567", "Chintala et al."],
+    "losses.py": [
+        "1406.2661",
+        "1611.04076",
+        "1705.02894",
+        "1704.00028",
+        "1606.03498",
+        "1512.00567",
+        "Chintala et al.",
+        "2501.05441",
+    ],
     "penalties.py": ["1704.00028", "1801.04406"],
     "step.py": ["1806.04498"],
     "augmentation.py": ["2006.10738"],
     "config.py": ["2006.02595"],
     "../models/layers.py": ["1802.05957", "1805.08318", "1710.10196"],
     "../models/blocks.py": ["1411.1784", "1802.05637"],
-    "../models/gan.py": ["1511.06434"],
+    "../models/gan.py": ["1511.06434", "2005.02494"],
+    "../models/r3gan.py": ["2501.05441", "1901.09321"],
     "../metrics/distribution.py": ["1710.10196", "1706.08500", "1904.06991"],
     "../metrics/images.py": ["1610.09585"],
 }

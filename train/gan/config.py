@@ -1,4 +1,7 @@
-"""What a GAN's run is told. Every remedy is a field, so that each works with every preset, alone and together."""
+"""What a GAN's run is told. Every remedy is a field, so that each works with every preset, alone and together.
+
+Pictures are mirrored after Zhao et al. 2020 (arXiv:2006.02595).
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ class GanConfig(TrainConfig):
     r1: float = training(0.0, "Weight gamma of the R1 penalty on the discriminator's slope at real pictures.", **WEIGHT)
     r2: float = training(0.0, "The same at generated pictures.", **WEIGHT)
     ema: float = training(0.999, "Decay of the averaged generator that draws the samples; 0: the generator as it is.", low=0, high=0.999999)
-    mirror: bool = training(False, "Half of the real pictures mirrored, which doubles a set of faces (Zhao et al. 2020, arXiv:2006.02595).", negative="--no-mirror")
+    mirror: bool = training(False, "Half of the real pictures mirrored, which doubles a set of faces.", negative="--no-mirror")
     diff_augment: tuple[str, ...] = training((), "DiffAugment, of color, translation, cutout; none.", choices=POLICIES, parse=_policies, metavar="KIND,...")
     measured: int = option(256, "Samples that are compared with real faces after each epoch.", "Samples", decides="", **COUNT)
     samples: int = option(64, "Pictures in each epoch's grid.", "Samples", decides="", **COUNT)

@@ -11,8 +11,7 @@ import numpy as np
 from facepipe.errors import InputError, UsageError
 from train.data import fit_image, load_arrays, read_examples, read_image, view_of
 from train.gan.config import GanConfig
-from train.gan.draws import draw_latents, generator_for
-from train.gan.sampling import generate, load_generator, spread_classes
+from train.gan.sampling import draw_faces, load_generator
 from train.metrics.distribution import frechet, precision_recall, sliced_wasserstein
 from train.metrics.images import mean_ms_ssim, pairwise_distance
 from train.metrics.inception import file_features
@@ -74,7 +73,7 @@ def evaluate(
     subset, real = _real_faces(run, config, folder, subset, say)
     reference, others = real[::2], real[1::2]
     sets = {
-        "samples": _samples(run, config, len(others), checkpoint),
+        "samples": draw_faces(load_generator(run, config, checkpoint), config, len(others), 6),
         "real faces": others,
         "noise": np.random.default_rng(0).integers(0, 256, others.shape, dtype=np.uint8),
     }
@@ -152,11 +151,6 @@ def _real_faces(
         raise InputError(f"{shards.place} has {len(faces)} faces in {subset}; {2 * FEWEST} or more tell something")
     # In no one's order: neighbours in the shards may be pictures of one person.
     return subset, faces[np.random.default_rng(0).permutation(len(faces))[: 2 * MOST]]
-
-
-def _samples(run: Run, config: GanConfig, count: int, checkpoint: str) -> Images:
-    z = draw_latents(generator_for(config.seed, 6), config.latent, (count, config.z_size))
-    return generate(load_generator(run, config, checkpoint), z, spread_classes(config, count))
 
 
 def _pixels(reference: Images, images: Images) -> Figures:

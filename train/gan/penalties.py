@@ -21,5 +21,8 @@ def between(real: Any, fake: Any, share: Any) -> Any:
 
 
 def r1_penalty(gradient: Any) -> Any:
-    """Half the mean squared slope at real pictures (R1), or at generated ones (R2; Mescheder et al. 2018)."""
+    """Half the mean squared slope at real pictures (R1), or at generated ones (R2).
+
+    Mescheder et al. 2018, arXiv:1801.04406.
+    """
     return 0.5 * ops.mean(ops.sum(ops.square(gradient), axis=(1, 2, 3)))

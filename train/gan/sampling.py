@@ -59,6 +59,12 @@ def generate(generator: keras.Model, z: NDArray[np.float32], classes: NDArray[np
     return np.concatenate(faces)[: len(z)]
 
 
+def draw_faces(generator: keras.Model, config: GanConfig, count: int, stream: int) -> NDArray[np.uint8]:
+    """Faces (count, h, w, c) uint8 from latents that the run's seed and `stream` decide, of all classes in turn."""
+    z = draw_latents(generator_for(config.seed, stream), config.latent, (count, config.z_size))
+    return generate(generator, z, spread_classes(config, count))
+
+
 def spread_classes(config: GanConfig, count: int) -> NDArray[np.int32] | None:
     """(count,) classes in turn, or None for an unconditional run."""
     return np.arange(count, dtype=np.int32) % config.classes if config.classes else None

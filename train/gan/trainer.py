@@ -15,8 +15,7 @@ from train.data import view_of
 from train.feeds import open_feed
 from train.gan import batches
 from train.gan.assembly import assemble, make_step, parameters
-from train.gan.draws import draw_latents, generator_for
-from train.gan.sampling import generate, spread_classes
+from train.gan.sampling import draw_faces
 from train.gan.watcher import Watcher
 from train.metrics.distribution import sliced_wasserstein
 from train.pictures import animate, curves_of, plot, tile
@@ -240,9 +239,7 @@ class Training:
 
     def _samples(self, count: int, stream: int) -> NDArray[np.uint8]:
         """Faces of the averaged generator from latents that are the same at every call."""
-        z = draw_latents(generator_for(self.config.seed, stream), self.config.latent, (count, self.config.z_size))
-        network = self.networks.average or self.networks.generator
-        return generate(network, z, spread_classes(self.config, count))
+        return draw_faces(self.networks.average or self.networks.generator, self.config, count, stream)
 
     def _grid(self) -> NDArray[np.uint8]:
         return tile(self._samples(self.config.samples, 2))
