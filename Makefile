@@ -40,7 +40,7 @@ test: checks
 test-all: checks
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-# The whole way on embedded faces: a data set, a page about it, and two epochs of a small network.
+# The whole way on the demo's people: a data set, a page about it, and two epochs of a small network.
 demo: setup
 	$(BIN)/facepipe demo
 	$(BIN)/facepipe report --data demo-data

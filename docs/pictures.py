@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent / "pictures"
-PERSON = "astronaut"
+PERSON = "person-000"
 GAP = 6
 CELL = 112
 INK, PAPER = (40, 40, 40), (250, 250, 250)

@@ -173,13 +173,13 @@ class Verify(Checked):
 class Demo(Checked):
     """See it work, on faces that come with it.
 
-    Makes a small data set, runs every stage over it, and checks the result. The faces are turned by known angles, so
+    Unpacks a small data set, runs every stage over it, and checks the result. The faces are turned by known angles, so
     the demo also tells how closely the estimated pose follows the truth.
     """
 
     output: str = _path("demo-data", "Where the demo goes.", OUTPUT)
-    seed: int = _own(0, "Seed of the faces that are made.", metavar="N")
-    identities: int = _own(101, "Number of people.", metavar="N")
+    seed: int = _own(0, "Seed of the split and of the noise.", metavar="N")
+    identities: int = _own(32, "Number of people, at most 32.", metavar="N")
     execution: Execution = _workers()
 
     def go(self, common: Common) -> None:

@@ -191,7 +191,7 @@ def test_bench_on_a_handful_of_images_tells_a_rate_of_the_work_alone(call, tmp_p
     """What starting costs, seconds for a few images, is not taken for their time."""
     from facepipe.stages import demo
 
-    demo.write_images(str(tmp_path), 0, 2)
+    demo.write_images(str(tmp_path), 2)
     done = call("bench", "images", "--images", "6", "--workers", "1", "--for", "1000")
     assert done.returncode == 0, done.stderr
     assert re.search(r"6 at 1 workers; [\d.]+ s of work give a rough rate", done.stdout)

@@ -180,9 +180,10 @@ def corrections_of(workspace: str) -> dict[str, str]:
 
 
 def run_demo(folder: str, seed: int, identities: int, workers: int, progress: Progress) -> Iterator[StageReport]:
-    """Makes the demo's images below `folder`, then a whole run over them by the recipe `demo`."""
+    """Unpacks the demo's images below `folder`, then a whole run over them by the recipe `demo`."""
     from facepipe.stages import demo
     from facepipe.stages.recipes import read_recipe
 
-    yield demo.write_images(folder, seed, identities, workers, progress)
-    yield from run_all(join(folder, "images"), folder, read_recipe("demo"), {"workers": workers or None}, progress)
+    yield demo.write_images(folder, identities)
+    given = {"workers": workers or None, "seed": seed}
+    yield from run_all(join(folder, "images"), folder, read_recipe("demo"), given, progress)

@@ -69,7 +69,7 @@ def print_demo(folder: str) -> None:
     """How closely the demo's estimated pose follows the turns, and what to look at."""
     from facepipe.config import join
     from facepipe.report.contact_sheet import write_contact_sheet
-    from facepipe.stages.demo_truth import compare_with_truth
+    from facepipe.stages.demo import compare_with_truth
 
     figures = compare_with_truth(join(folder, "faces"), join(folder, "truth.csv"))
     first, *others = figures.sentences()

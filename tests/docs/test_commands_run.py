@@ -28,7 +28,7 @@ def demo_images(tmp_path_factory) -> Path:
     from facepipe.stages import demo
 
     root = tmp_path_factory.mktemp("demo")
-    demo.write_images(str(root), 0, PEOPLE)
+    demo.write_images(str(root), PEOPLE)
     return root / "images"
 
 

@@ -19,7 +19,7 @@ def test_a_row_a_person_with_the_target_first(workspace, tmp_path):
     picture = np.asarray(Image.open(sheet))
     assert picture.shape[1] == 3 * 8 + 5 * (64 + 8)
     people = People(str(workspace), {})
-    target = decode_crop(people.crops.read(*people.person(people.number["astronaut", ""]).target.at), 64)
+    target = decode_crop(people.crops.read(*people.person(people.number["person-000", ""]).target.at), 64)
     rows = [y for y in range(picture.shape[0] - 64) if np.array_equal(picture[y : y + 64, 8 : 8 + 64], target)]
     assert len(rows) == 1
 
@@ -38,7 +38,7 @@ def test_faces_stand_in_the_order_of_yaw(workspace):
 def test_people_can_be_chosen_and_a_jpeg_asked_for(workspace, tmp_path):
     """By name; the suffix decides the format."""
     sheet = tmp_path / "sheet.jpg"
-    assert write_contact_sheet(str(workspace), str(sheet), identities=["astronaut", "nobody"]) == 1
+    assert write_contact_sheet(str(workspace), str(sheet), identities=["person-000", "nobody"]) == 1
     assert Image.open(sheet).format == "JPEG"
 
 

@@ -60,8 +60,8 @@ def test_the_frames_of_one_video_take_three_tiles(workspace):
     rng = np.random.default_rng(0)
     names = sorted({row["identity"] for row in rows})
     centre = {name: rng.normal(0, 1, 8) for name in names}
-    other = next(name for name in names if name != "astronaut")
-    wrong = [row for row in rows if row["identity"] == "astronaut" and row["video"]][:5]
+    other = next(name for name in names if name != "person-000")
+    wrong = [row for row in rows if row["identity"] == "person-000" and row["video"]][:5]
     vectors = [list(centre[other if row in wrong else row["identity"]] + rng.normal(0, 0.1, 8)) for row in rows]
     file = write(
         workspace / "of_a_video.parquet",
@@ -103,7 +103,7 @@ def test_a_file_that_is_none_is_refused(tmp_path):
 
 
 def pooling_model(path):
-    """The mean colour of 8 x 8 fields: enough to tell the astronaut's orange from gray faces."""
+    """The mean colour of 8 x 8 fields: enough to tell people's skin, hair and clothes apart."""
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[8, 8], strides=[8, 8])],
         "embed",
@@ -122,7 +122,7 @@ def test_a_model_of_the_users_looks_at_every_crop(workspace, tmp_path):
 
 
 def test_fingerprints_by_key_find_their_crops(workspace):
-    """A face of the astronaut among somebody else's is shown with its crop."""
+    """A face of somebody among somebody else's is shown with its crop."""
     from facepipe import open_faces
 
     rows = open_faces(str(workspace / "faces")).to_table(columns=["key", "identity", "status"]).to_pylist()
@@ -131,7 +131,7 @@ def test_fingerprints_by_key_find_their_crops(workspace):
     centre = {name: rng.normal(0, 1, 8) for name in sorted({row["identity"] for row in rows})}
     planted = next(row["key"] for row in rows if row["identity"] == "person-002")
     vectors = [
-        list(centre["astronaut" if row["key"] == planted else row["identity"]] + rng.normal(0, 0.1, 8)) for row in rows
+        list(centre["person-000" if row["key"] == planted else row["identity"]] + rng.normal(0, 0.1, 8)) for row in rows
     ]
     file = write(
         workspace / "fingerprints.parquet",
@@ -140,7 +140,7 @@ def test_fingerprints_by_key_find_their_crops(workspace):
         fingerprint=vectors,
     )
     (stranger,) = show_strangers(str(workspace), fingerprints=file)
-    assert (stranger.key, stranger.nearest) == (planted, "astronaut")
+    assert (stranger.key, stranger.nearest) == (planted, "person-000")
     assert stranger.picture[:2] == b"\xff\xd8" or stranger.picture[:4] in (b"RIFF", b"\x89PNG")
 
 

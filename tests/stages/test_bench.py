@@ -40,7 +40,7 @@ def test_only_images_count_and_those_that_failed_are_told(capsys):
 
 
 def test_without_a_number_it_takes_as_many_images_as_some_seconds_need(tmp_path, monkeypatch):
-    demo.write_images(str(tmp_path), 0, 2)
+    demo.write_images(str(tmp_path), 2)
     monkeypatch.setattr(bench, "LONG_ENOUGH_S", 1e-6)
     enough_at_once = bench.run(str(tmp_path / "images"), None, 1)
     assert enough_at_once.seconds == pytest.approx(sum(enough_at_once.steps_s.values()))

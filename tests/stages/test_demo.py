@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
+import re
+import zipfile
 from pathlib import Path  # noqa: TC003
 
+import av
 import cv2
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from facepipe.config import Execution, ExtractConfig
+from facepipe.config import Execution, ExtractConfig, SelectConfig
 from facepipe.errors import DamagedFile, InputError, SettingsChanged, UsageError
 from facepipe.execution.progress import QuietProgress
-from facepipe.photographs import load_photographs
-from facepipe.stages import demo, extract
-from facepipe.stages.demo_truth import compare_with_truth
+from facepipe.stages import demo, extract, select
+from facepipe.stages.demo import compare_with_truth
 from facepipe.storage import place
 from facepipe.storage.parquet import FACES, part_name, write_table
 from facepipe.storage.tables import make_table
@@ -30,10 +33,9 @@ def digests(root: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A demo of the astronaut and four faces."""
+    """A demo of five people."""
     root = tmp_path_factory.mktemp("demo")
-    report = demo.write_images(str(root), seed=0, identities=PEOPLE, workers=2)
-    return root, report
+    return root, demo.write_images(str(root), PEOPLE)
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +44,24 @@ def truth(made):
         return list(csv.DictReader(file))
 
 
-def test_every_person_has_eight_to_twelve_frames_and_one_unturned():
-    """In the plan of the whole demo."""
-    shots = demo.plan_shots(load_photographs(), seed=0)
-    by_person: dict[str, list] = {}
-    for shot in shots:
-        if not shot.path.endswith(demo.VIDEO):
-            by_person.setdefault(shot.identity, []).append(shot.turn)
-    assert len(by_person) == 101
-    assert {len(turns) for turns in by_person.values()} == {8, 9, 10, 11, 12}
-    assert max(min(turn.angle for turn in turns) for turns in by_person.values()) < 3
-
-
-def test_a_persons_pictures_do_not_depend_on_who_else_is_there():
-    """The plan of five people is the beginning of the plan of all."""
-    everyone = load_photographs()
-    few = demo.plan_shots(everyone[:PEOPLE], seed=3)
-    assert few == demo.plan_shots(everyone, seed=3)[: len(few)]
-    assert few != demo.plan_shots(everyone[:PEOPLE], seed=4)
+def test_the_shipped_pictures_are_small_and_of_every_kind():
+    """At most 6 MB; 32 people of nine pictures and more, one of them frontal; copies, damage, nobody, two people."""
+    assert demo.PICTURES.stat().st_size < 6 * 2**20
+    notice = (demo.PICTURES.parent / "NOTICE.md").read_text(encoding="utf-8")
+    assert hashlib.sha256(demo.PICTURES.read_bytes()).hexdigest() in notice
+    with zipfile.ZipFile(demo.PICTURES) as pictures:
+        assert pictures.testzip() is None
+        files = {name for name in pictures.namelist() if name != demo.TRUTH}
+        rows = list(csv.DictReader(pictures.read(demo.TRUTH).decode().splitlines()))
+    people = {name.split("/")[1] for name in files}
+    assert len(people) == demo.PEOPLE
+    extra = {name.split("/")[-1] for name in files - {f"images/{row['path']}" for row in rows}}
+    assert extra == {"copy.jpg", "nobody.jpg", "broken.jpg", "two-people.jpg"}
+    for person in people:
+        turns = [r for r in rows if r["identity"] == person and r["path"].endswith(".jpg")]
+        assert 9 <= len(turns) <= 12
+        assert min(abs(float(r["yaw_turn"])) + abs(float(r["pitch_turn"])) for r in turns) < 3
+    assert max(abs(float(r["yaw_turn"])) for r in rows) > 65
 
 
 def test_what_is_written_is_what_the_truth_says(made, truth):
@@ -67,46 +69,43 @@ def test_what_is_written_is_what_the_truth_says(made, truth):
     root, report = made
     files = {p.relative_to(root / "images").as_posix() for p in (root / "images").rglob("*") if p.is_file()}
     assert files == {row["path"] for row in truth}
-    assert report.counts == {"people": PEOPLE, "files": len(files), "frames": len(truth)}
+    assert report.counts == {"people": PEOPLE, "files": len(files)}
     assert any(path.count("/") == 2 for path in files)
-    image = cv2.imread(str(root / "images" / "person-001" / "00.jpg"))
-    assert min(image.shape[:2]) >= 220
-    video = cv2.VideoCapture(str(root / "images" / "astronaut" / demo.VIDEO))
-    frames = 0
-    while video.read()[0]:
-        frames += 1
-    assert frames == sum(row["path"].endswith(demo.VIDEO) for row in truth) == 24
+    assert min(cv2.imread(str(root / "images" / "person-001" / "00.jpg")).shape[:2]) >= 220
+    with av.open(str(root / "images" / "person-000" / "turning.mp4")) as video:
+        frames = sum(1 for _ in video.decode(video=0))
+    assert frames == sum(row["path"] == "person-000/turning.mp4" for row in truth) == 24
 
 
-def test_the_same_seed_gives_the_same_bytes_also_when_it_was_stopped(made, tmp_path):
-    """What is missing is made as it was; what is there is kept; and with any number of workers."""
+def test_what_is_missing_is_written_again(made, tmp_path):
+    """What is there is kept; a person's pictures do not depend on who else is there."""
     before = digests(made[0])
     for path in sorted((made[0] / "images").rglob("*.*"))[::7]:
         path.unlink()
-    report = demo.write_images(str(made[0]), seed=0, identities=PEOPLE)
-    assert report.done_before > 0
+    report = demo.write_images(str(made[0]), PEOPLE)
+    assert 0 < report.done_before < report.counts["files"]
     assert digests(made[0]) == before
-    demo.write_images(str(tmp_path), seed=0, identities=2, workers=1)
+    demo.write_images(str(tmp_path), 2)
     anew = {path: digest for path, digest in digests(tmp_path).items() if path.startswith("images/")}
     assert anew.items() <= before.items()
     assert len(anew) > 10
 
 
-def test_another_seed_into_the_same_folder_is_refused(made):
+def test_another_demo_into_the_same_folder_is_refused(made):
     """The pictures of two demos never mix."""
-    with pytest.raises(SettingsChanged, match="another seed"):
-        demo.write_images(str(made[0]), seed=1, identities=PEOPLE)
+    with pytest.raises(SettingsChanged, match="number of people"):
+        demo.write_images(str(made[0]), PEOPLE + 1)
 
 
-@pytest.mark.parametrize("identities", [0, 102])
-def test_more_people_than_there_are_photographs_of_are_refused(tmp_path, identities):
+@pytest.mark.parametrize("identities", [0, 33])
+def test_more_people_than_there_are_are_refused(tmp_path, identities):
     """The message gives the range."""
-    with pytest.raises(UsageError, match="between 1 and 101"):
-        demo.write_images(str(tmp_path), identities=identities)
+    with pytest.raises(UsageError, match="between 1 and 32"):
+        demo.write_images(str(tmp_path), identities)
 
 
-def test_the_estimates_follow_the_turn(made):
-    """Extracted by facepipe itself: faces found in at least 90 %, correlation >= 0.95, slope 0.75 to 1.2."""
+def test_the_estimates_follow_the_turn_and_targets_are_frontal(made, truth):
+    """By facepipe itself: faces found in at least 95 %, correlation >= 0.97, slope 0.8 to 1.2, targets within 8 degrees."""
     root = made[0]
     config = ExtractConfig(
         input=str(root / "images"), output=str(root / "faces"), layout="identity", execution=Execution(workers=1)
@@ -114,12 +113,18 @@ def test_the_estimates_follow_the_turn(made):
     extract.run(config, QuietProgress())
     figures = compare_with_truth(str(root / "faces"), str(root / "truth.csv"))
     assert (figures.people, figures.small_turns > 30) == (PEOPLE, True)
-    assert figures.found >= 0.9
-    assert figures.yaw_correlation >= 0.95
-    assert 0.75 <= figures.yaw_slope <= 1.2  # the whole demo's median lies above 0.8
+    assert figures.found >= 0.95
+    assert figures.yaw_correlation >= 0.97
+    assert 0.8 <= figures.yaw_slope <= 1.2
     assert figures.pitch_correlation >= 0.8
-    assert len(figures.sentences()) == 6
-    assert "degrees estimated for a degree of turn" in figures.sentences()[-2]
+    assert "degrees estimated for a degree of turn" in figures.sentences()[-1]
+    select.run(SelectConfig(input=str(root / "faces"), output=str(root / "targets")), QuietProgress())
+    turns = {(r["path"], int(r["frame"])): (float(r["yaw_turn"]), float(r["pitch_turn"])) for r in truth}
+    targets = pq.read_table(root / "targets" / "targets.parquet").to_pylist()
+    assert len(targets) == PEOPLE
+    for target in targets:
+        frame = re.search(r"@(\d+)#", target["target_key"])
+        assert max(map(abs, turns[target["target_path"], int(frame[1]) if frame else 0])) < 8, target["target_key"]
 
 
 def write_faces(folder: Path, rows: list[tuple[str, str, float, float]]) -> None:

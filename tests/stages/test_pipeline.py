@@ -25,7 +25,7 @@ def dry_run(folder, **given):
 
 def test_a_dry_run_of_a_fresh_workspace_tells_of_every_stage(tmp_path):
     """What a stage reads is not there yet: no error."""
-    demo.write_images(str(tmp_path), 0, 2)
+    demo.write_images(str(tmp_path), 2)
     reports = dry_run(tmp_path)
     assert [report.stage for report in reports] == ["extract", "select", "split", "shard", "shard"]
     assert all("dry run: would" in report.notes[-1] for report in reports)
@@ -33,7 +33,7 @@ def test_a_dry_run_of_a_fresh_workspace_tells_of_every_stage(tmp_path):
 
 
 def test_a_dry_run_says_what_would_be_refused(tmp_path):
-    demo.write_images(str(tmp_path), 0, 2)
+    demo.write_images(str(tmp_path), 2)
     list(pipeline.run_all(str(tmp_path / "images"), str(tmp_path / "data"), {}, {}, QuietProgress()))
     dry_run(tmp_path)
     for stage, option in (
@@ -55,7 +55,7 @@ def test_a_whole_run_honours_the_workspace_s_corrections(tmp_path):
     assert pipeline.corrections_of(str(data)) == {}
     (data / "overrides.csv").write_text("key,action\n")
     assert pipeline.corrections_of(str(data)) == {"overrides": str(data / "overrides.csv")}
-    demo.write_images(str(tmp_path), 0, 2)
+    demo.write_images(str(tmp_path), 2)
     given = {"workers": 1}
     run = list(pipeline.run_all(str(tmp_path / "images"), str(data), {}, given, QuietProgress()))
     target = next(iter(targets_of(data)))
@@ -109,8 +109,8 @@ def test_a_run_without_any_face_is_an_error(tmp_path):
 )
 def test_the_last_line_of_a_run_says_why_there_are_no_pairs(tmp_path, options, said):
     """Single faces are there, so it is no error; but nobody takes it for a data set of pairs."""
-    demo.write_images(str(tmp_path), 0, 2)
-    (tmp_path / "images" / "astronaut" / "turning.avi").unlink()
+    demo.write_images(str(tmp_path), 2)
+    (tmp_path / "images" / "person-000" / "turning.mp4").unlink()
     folders = ["-i", str(tmp_path / "images"), "-o", str(tmp_path / "data")]
     done = CliRunner().invoke(app, ["run", *folders, "--quiet", "--workers", "1", *options])
     assert done.exit_code == 0, done.output
@@ -120,8 +120,8 @@ def test_the_last_line_of_a_run_says_why_there_are_no_pairs(tmp_path, options, s
 
 def test_targets_without_another_picture_make_no_pairs(tmp_path):
     """Copies of one photograph are one picture; who has none but those has nothing to pair."""
-    demo.write_images(str(tmp_path), 0, 2)
-    shutil.rmtree(tmp_path / "images" / "astronaut")
+    demo.write_images(str(tmp_path), 2)
+    shutil.rmtree(tmp_path / "images" / "person-000")
     photographs = sorted((tmp_path / "images" / "person-001").iterdir())
     for other in photographs[1:]:
         shutil.copy(photographs[0], other)
