@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from train.files import reading_back
@@ -16,10 +17,13 @@ if TYPE_CHECKING:
 
     from train.runs import Run
 
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:60em;margin:2em auto;padding:0 1em;color:#222}
-table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}
-td:first-child,th:first-child{text-align:left}img{max-width:100%}figure{margin:1em 0}
-dl{font-size:.9em;color:#555}dl div{display:flex;gap:1em}dt{flex:0 0 9em}dd{margin:0}.verdict{font-weight:600}"""
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>{title}</title><style>{style}</style></head>
+<body><main>
+{body}
+</main></body></html>
+"""
 
 FEW = 20
 """People below which a difference may well be chance."""
@@ -41,7 +45,10 @@ RECOGNITION_TERMS = (
 IDENTITY_TERMS = (
     ("fingerprints", "the network's latent vectors; beside them the pixels, and PCA of the frontal faces"),
     ("probes", "side faces for which the person is sought, by one frontal picture of each"),
-    ("rank-1", "share of the probes whose nearest frontal picture is of the right person"),
+    (
+        "rank-1",
+        "share of the probes whose nearest frontal picture is of the right person; of fingerprints by themselves",
+    ),
     ("AUC", "how often a picture of the same person is nearer than one of another: 0.5 by chance, 1 always"),
 )
 EMBEDDING, NEAREST = "on the identity embedding", "nearest.png"
@@ -135,43 +142,47 @@ def write_summary(run: Run) -> None:
             told = gan_verdict(evaluation) if evaluation else f"Not measured yet: python -m train evaluate {run.folder}"
         else:
             told = verdict(evaluation) if evaluation else NOBODY
-    parts = [f"<h1>{html.escape(str(settings['preset']))}</h1>", _story(run)]
-    parts += [
-        f'<p class="verdict">{html.escape(told)}</p>',
-        _picture(run.folder / "loss.png", GAN_LOSS if gan else LOSS),
-    ]
+    parts = [f"<h1>{html.escape(str(settings['preset']))}</h1>", f'<p class="verdict">{html.escape(told)}</p>']
     if grids := sorted((run.folder / "grids").glob("epoch-*.png")):
         caption = "Samples" if gan else "Rows from the top: feature, output, target"
         # Each epoch draws its grid with the weights it ends with.
         epoch = int(grids[-1].stem.rpartition("-")[2])
-        parts += [_picture(grids[-1], f"{caption}; after epoch {epoch}, the last checkpoint's")]
+        parts += [_picture(grids[-1], f"{caption}; after epoch {epoch}, the last checkpoint's", "large")]
+    if gan:
+        nearest = "Samples, and below each the training faces nearest by embedding and by pixels"
+        parts += [_picture(run.folder / NEAREST, nearest, "large")] if evaluation else []
+    parts += [_picture(run.folder / "loss.png", GAN_LOSS if gan else LOSS), _story(run)]
     if evaluation:
-        parts += _gan_tables(run, evaluation) if gan else _tables(evaluation)
-    parts += ["<h2>Settings</h2>", table(("setting", "value"), settings.items())]
-    page = f"<!doctype html><meta charset=utf-8><title>{html.escape(run.folder.name)}</title><style>{STYLE}</style>"
-    run.write("summary.html", page + "\n".join(parts) + "\n")
+        parts += _gan_figures(evaluation) if gan else _figures(evaluation)
+    given = table(("setting", "value"), settings.items())
+    parts += [f"<details><summary>Settings</summary>{given}</details>"]
+    style = (files("facepipe.report") / "templates" / "style.css").read_text(encoding="utf-8")
+    page = PAGE.format(title=html.escape(run.folder.name), style=style, body="\n".join(filter(None, parts)))
+    run.write("summary.html", page)
 
 
-def _gan_tables(run: Run, report: dict[str, Any]) -> list[str]:
-    parts = [
-        _picture(run.folder / NEAREST, "Samples, and below each the training faces nearest by embedding and by pixels")
+def _gan_figures(report: dict[str, Any]) -> list[str]:
+    compared = {title: sets for title, sets in report.items() if isinstance(sets, dict)}
+    names = list(dict.fromkeys(name for sets in compared.values() for name in sets))
+    rows = [
+        (f"{figure}, {title}", *(sets.get(name, {}).get(figure, "") for name in names))
+        for title, sets in compared.items()
+        for figure in next(iter(sets.values()))
     ]
-    parts += [
-        f"<h2>Beside {report['faces']:,} real faces ({html.escape(report['subset'])})</h2>",
-        _terms(DISTANCE_TERMS),
-    ]
-    for title, sets in report.items():
-        if isinstance(sets, dict):
-            rows = [(figure, *(row.get(figure, "") for row in sets.values())) for figure in next(iter(sets.values()))]
-            parts.append(table((title, *sets), rows))
-    return parts
+    heading = f"<h2>Beside {report['faces']:,} real faces ({html.escape(report['subset'])})</h2>"
+    return [heading, table(("", *names), rows), _terms(DISTANCE_TERMS)]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """An HTML table; texts are escaped."""
     lines = ["<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in head) + "</tr>"]
     lines += ["<tr>" + "".join(f"<td>{html.escape(_shown(cell))}</td>" for cell in row) + "</tr>" for row in rows]
-    return "<table>" + "\n".join(lines) + "</table>"
+    said = html.escape(f"Table of {', '.join(filter(None, head))}")
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{said}"><table>'
+        + "\n".join(lines)
+        + "</table></div>"
+    )
 
 
 def _shown(cell: Any) -> str:
@@ -191,49 +202,49 @@ def _story(run: Run) -> str:
     return f"<p>{epochs} in {seconds / 60:.1f} minutes; at the end {html.escape(', '.join(figures))}.</p>"
 
 
-def _picture(path: Path, caption: str) -> str:
+def _picture(path: Path, caption: str, kind: str = "plot") -> str:
     if not path.exists():
         return ""
     content = base64.b64encode(path.read_bytes()).decode()
     said = html.escape(caption)
-    return f'<figure><img alt="{said}" src="data:image/png;base64,{content}"><figcaption>{said}</figcaption></figure>'
+    picture = f'<img alt="{said}" src="data:image/png;base64,{content}">'
+    return f'<figure class="{kind}">{picture}<figcaption>{said}</figcaption></figure>'
 
 
-def _tables(report: dict[str, Any]) -> list[str]:
-    of = f"{report['pairs']:,} pairs of {report['identities']:,} people"
-    rebuilt = [
-        (name, band, row["images"], *(row.get(measure, "") for measure in MEASURES))
-        for name, bands in report["reconstruction"].items()
-        for band, row in bands.items()
-    ]
-    recognised = [
-        (name, band, row["probes"], row["rank1"], row["auc"])
-        for name, bands in report.get("recognition", {}).items()
-        for band, row in bands.items()
-    ]
-    known = [
-        (f"{name}, {bands['dimension']} numbers", band, row["probes"], row["rank1"], row["auc"])
+def _figures(report: dict[str, Any]) -> list[str]:
+    """One table: an answer by yaw band with its errors, and how often it is recognised."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    recognised = {
+        f"{name}, {bands['dimension']} numbers": {band: row for band, row in bands.items() if isinstance(row, dict)}
         for name, bands in report["identity"].items()
-        for band, row in bands.items()
-        if isinstance(row, dict)
-    ]
-    by = f"<p>By the {html.escape(report['checkpoint'])} checkpoint, of epoch {report['epoch']}.</p>"
+    }
+    for found in (report["reconstruction"], report.get("recognition", {}), recognised):
+        for name, bands in found.items():
+            for band, row in bands.items():
+                rows.setdefault((name, band), {}).update({"images": row.get("images", row.get("probes", "")), **row})
+    of = f"{html.escape(report['subset'])}: {report['pairs']:,} pairs of {report['identities']:,} people"
+    names = (
+        "answer",
+        "yaw, degrees",
+        "images",
+        "MSE",
+        "MAE",
+        "PSNR, dB",
+        "SSIM",
+        "sharpness",
+        "gain-free",
+        "rank-1",
+        "AUC",
+    )
+    shown = ("images", *MEASURES, "rank1", "auc")
     return [
-        f"<h2>Reconstruction, {html.escape(report['subset'])}: {of}</h2>",
-        by,
-        _terms(RECONSTRUCTION_TERMS),
-        table(
-            ("answer", "yaw, degrees", "images", "MSE", "MAE", "PSNR, dB", "SSIM", "sharpness", "gain-free"), rebuilt
-        ),
-        "<h2>Whose face it is</h2>",
-        _terms(RECOGNITION_TERMS),
-        table(("answer", "yaw, degrees", "probes", "rank-1", "AUC"), recognised),
-        "<h2>Identification from one frontal picture each</h2>",
-        _terms(IDENTITY_TERMS),
-        table(("vectors", "yaw, degrees", "probes", "rank-1", "AUC"), known),
+        f"<h2>Figures, {of}</h2>",
+        f"<p>By the {html.escape(report['checkpoint'])} checkpoint, of epoch {report['epoch']}.</p>",
+        table(names, [(*name, *(row.get(figure, "") for figure in shown)) for name, row in rows.items()]),
+        _terms((*RECONSTRUCTION_TERMS, *RECOGNITION_TERMS, *IDENTITY_TERMS)),
     ]
 
 
 def _terms(terms: Iterable[tuple[str, str]]) -> str:
     lines = [f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(said)}</dd></div>" for name, said in terms]
-    return "<dl>" + "".join(lines) + "</dl>"
+    return '<details open><summary>What the words mean</summary><dl class="terms">' + "".join(lines) + "</dl></details>"

@@ -361,8 +361,11 @@ def test_summary(tmp_path):
         "0.7500",
         "target; after epoch 7, the last checkpoint&#x27;s</figcaption>",
         "By the best checkpoint, of epoch 4.",
+        "prefers-color-scheme: dark",
     ):
         assert text in page
+    assert page.index("after epoch 7") < page.index("Loss over epochs") < page.index("fingerprints, 256")
+    assert page.count("<table>") == 2  # the figures, the settings
 
 
 @pytest.mark.parametrize(
