@@ -1,4 +1,4 @@
-"""What do `v4` and `frontal-1` learn from few people on a CPU, beside answers that take no learning?
+"""What do `v4`, `frontal-1` and `frontal-2` learn on a CPU, beside answers that take no learning?
 
     python benchmarks/learn_autoencoder.py [--photographs ../shared/data] [--presets v4 frontal-1] [--epochs 14]
     python benchmarks/learn_autoencoder.py --presets frontal-1 --set seed=1
@@ -7,6 +7,9 @@ YouTube Faces frames (the folder `ytf`, boxes from ytf_labels.csv) and LFW photo
 pipeline: extract, select, split with a fifth of the people held back, shard with the default noise. Each preset learns on
 one thread until early stopping or the last epoch, and is evaluated on the people held back. Writes
 docs/figures/learn_autoencoder.txt and .png; neither shows a photograph. With `--set` they are printed only.
+
+`--presets frontal-2` alone learns from turned faces of the folders `ytf`, `lfw`, `lfw_people` and `lfw_single`, and is measured on turned faces and on
+real pairs of the people held back; `--epochs` and `--steps` say how long.
 """
 
 from __future__ import annotations
@@ -28,6 +31,10 @@ FIGURES = ROOT / "docs" / "figures"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
 VALIDATION = "0.2"
 PRESETS = ("v4", "frontal-1")
+MOVING = "frontal-2"
+FOLDERS = ("lfw",)
+MORE_FOLDERS = ("lfw", "lfw_people", "lfw_single")
+TURNED = ("--examples", "turned", "--flow", "--noise", "none", "--turns", "3", "--turn-yaw", "uniform:80")
 LEARN = {
     "v4": ("--epochs", "14", "--set", "patience=5", "--set", "plateau=2"),
     "frontal-1": ("--epochs", "8", "--steps-per-epoch", "50"),
@@ -38,8 +45,9 @@ LEARN = {
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=PRESETS)
-    parser.add_argument("--epochs", type=int, help="of v4, at most so many [14]")
+    parser.add_argument("--presets", nargs="+", choices=(*PRESETS, MOVING), default=PRESETS)
+    parser.add_argument("--steps", type=int, default=0, help="of frontal-2, in each epoch [one pass]")
+    parser.add_argument("--epochs", type=int, help="of v4, at most so many [14], and of frontal-2 [10]")
     parser.add_argument("--work", type=Path, help="keep shards and runs here; what is finished there is used again")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all presets")
     return parser.parse_args()
@@ -54,7 +62,7 @@ def call(*words):
         raise SystemExit(f"stopped: {' '.join(map(str, words))}")
 
 
-def write_manifest(photographs, path):
+def write_manifest(photographs, path, folders=FOLDERS):
     """A row a picture: YouTube Faces with the boxes that are known, then LFW."""
     with (photographs / "ytf_labels.csv").open(newline="") as file:
         known = {row["path"]: row for row in csv.DictReader(file)}
@@ -67,14 +75,14 @@ def write_manifest(photographs, path):
             person, video, file_name = name.split("/")
             row = {"identity": person, "video": video, "frame_index": file_name.split(".")[1], **known.get(name, {})}
             writer.writerow({**row, "path": f"ytf/{name}"})
-        for photograph in sorted((photographs / "lfw").glob("*/*.jpg")):
+        for photograph in sorted(file for folder in folders for file in (photographs / folder).glob("*/*.jpg")):
             path_in = photograph.relative_to(photographs).as_posix()
             writer.writerow({"path": path_in, "identity": photograph.parent.name})
 
 
-def make_shards(photographs, work):
+def make_shards(photographs, work, folders=FOLDERS):
     """The pipeline; gives the shards."""
-    write_manifest(photographs, work / "photographs.csv")
+    write_manifest(photographs, work / "photographs.csv", folders)
     data = ["--data", work / "data", "--workers", "1", "--quiet"]
     call("facepipe", "extract", "-i", photographs, "--manifest", work / "photographs.csv", *data)
     call("facepipe", "select", *data)
@@ -91,6 +99,16 @@ def learn(preset, shards, output, *more):
     with (output / "log.csv").open(newline="") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     return rows, json.loads((output / "evaluation.json").read_text())
+
+
+def learn_to_move(photographs, work, epochs, steps):
+    """Teaches frontal-2 on turned faces; prints how long, and whose faces it draws from turned ones and from real pairs."""
+    shards, run = make_shards(photographs, work, MORE_FOLDERS), work / MOVING
+    call("facepipe", "shard", "--data", work / "data", "--workers", "1", "--quiet", *TURNED)
+    length = ["--epochs", epochs or 10, *(["--steps-per-epoch", steps] if steps else [])]
+    resume = ["--resume"] if (run / "config.json").exists() else []
+    call("train", "autoencoder", "--preset", MOVING, "--shards", shards, "-o", run, *length, *resume)
+    call("train", "evaluate", run, "--shards", shards / "pairs")
 
 
 def shared_targets(features, targets, people, yaws, share):
@@ -224,6 +242,9 @@ def main():
         )
     work = (options.work or Path(tempfile.mkdtemp(prefix="learn_autoencoder-"))).resolve()
     work.mkdir(parents=True, exist_ok=True)
+    if MOVING in options.presets:
+        learn_to_move(options.photographs.resolve(), work, options.epochs, options.steps)
+        return
     shards = make_shards(options.photographs.resolve(), work)
     fewer = {"v4": ["--epochs", options.epochs]} if options.epochs else {}
     changed = [word for setting in options.set for word in ("--set", setting)]

@@ -126,11 +126,11 @@ class Evaluate(Checked):
 
     def go(self) -> None:
         """Measures, by the kind of the run."""
-        from train.shards import need_subset, shards_to_measure
+        from train.shards import examples_of, need_subset, shards_to_measure
 
         opened = start.opened(self.run, checkpoint=self.checkpoint)
         source = self.shards or opened.settings["shards"]
-        found = shards_to_measure(opened, source, "faces" if opened.kind == "gan" else "pairs")
+        found = shards_to_measure(opened, source, examples_of(opened))
         # Of a GAN's few people nobody may be held back: it is measured on the faces it has learned from, and says so.
         if opened.kind == "autoencoder" or self.subset != "validation" or self.subset in found.files:
             need_subset(found, self.subset)

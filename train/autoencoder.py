@@ -16,6 +16,7 @@ from train.config import in_whole_executions
 from train.data import read_columns, view_of
 from train.feeds import check_apart, open_feed
 from train.losses import loss_named
+from train.models import warp
 from train.models.autoencoders import build_model
 from train.models.frontal import start_at_means
 from train.recorder import Bar
@@ -51,7 +52,7 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
         FacepipeError: Its subclasses say what to do: shards that don't fit, another run in the folder, a full disk, a
             loss that is no number.
     """
-    shards = find_shards(config.shards, "pairs")
+    shards = find_shards(config.shards, config.examples)
     for note in shards.check_fits(view_of(config)):
         say(note)
     steps = config.steps_per_epoch or parts_of_a_pass(need(shards, "train"), config.batch_size)[1]
@@ -82,7 +83,7 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
 def _assemble(config: AutoencoderConfig) -> keras.Model:
     """The model with its optimizer, whose slots exist already: a checkpoint would lose them else without a word."""
     with backend.spread(config):
-        model = build_model(config)
+        model = warp.teaching(build_model(config)) if config.family == "warp" else build_model(config)
         makers = {
             "adam": keras.optimizers.Adam,
             "adamw": keras.optimizers.AdamW,
@@ -94,7 +95,7 @@ def _assemble(config: AutoencoderConfig) -> keras.Model:
         model.compile(
             optimizer=optimizer,
             loss=loss_named(config.loss),
-            metrics=[name for name in ("mse", "mae") if name != config.loss],
+            metrics=[name for name in ("mse", "mae") if config.loss not in (name, "flow")],
             jit_compile=config.jit if config.backend == "tensorflow" else "auto",
             steps_per_execution=config.steps_per_execution,
         )
@@ -161,6 +162,8 @@ def _fit(
     say(f"{feed.count:,} pairs for training ({where}), {held}; {steps} steps of {feed.batch_size} an epoch")
     if config.family == "residual" and not progress.epoch:
         start_at_means(model, feed)
+    if config.family == "warp" and not progress.epoch:
+        warp.start_at_flows(model, feed)
     keeper = Keeper(
         run, config, progress, _fixed_faces(config, shards, held_back), _levels(feed, held_back, config), say
     )
@@ -203,12 +206,12 @@ def _fixed_faces(
         if len(faces) == len(chosen):
             break
     features, targets = (np.stack([faces[at][i] for at in chosen]) for i in range(2))
-    return (features / 255 if config.input_scale == "bytes" else features), targets
+    return (features / 255 if config.input_scale == "bytes" else features), targets[..., : config.channels]
 
 
 def _levels(feed: Feed, held_back: Feed | None, config: AutoencoderConfig) -> dict[str, float]:
     """The validation loss of answering every face with the mean training target: a line in the loss plot."""
-    if feed.arrays is None or held_back is None:
+    if feed.arrays is None or held_back is None or config.family == "warp":
         return {}
     mean = feed.arrays.images[1].mean(axis=0, dtype=np.float64)[None].astype(np.float32) / 255
     loss = keras.losses.get(loss_named(config.loss))

@@ -168,7 +168,8 @@ class Keeper(keras.callbacks.Callback):
         features, targets = self.fixed
         scaled = features * 255 if self.config.input_scale == "bytes" else features
         drawn = self.model.predict_on_batch(filled(scaled, devices_in_use()))
-        return grid([features, keras.ops.convert_to_numpy(drawn)[: len(features)], targets])
+        pictures = keras.ops.convert_to_numpy(drawn)[: len(features), ..., : targets.shape[3]]
+        return grid([features, pictures, targets])
 
     def _plots(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, bytes]:
         curves = curves_of(rows, {"loss": "training", "val_loss": "validation"})

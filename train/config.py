@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from facepipe.errors import UsageError
 from facepipe.options import Checked, option, options_of
 
-LOSSES = ("mse", "mae", "bce", "ms-ssim-l1", "ms-ssim-mse")
-FAMILIES = ("original", "archived-map", "archived-strided", "residual")
+LOSSES = ("mse", "mae", "bce", "ms-ssim-l1", "ms-ssim-mse", "flow")
+FAMILIES = ("original", "archived-map", "archived-strided", "residual", "warp")
 DROPOUTS = ("every", "alternate", "none")
 SCHEDULES = ("plateau", "cosine")
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "adadelta")
@@ -121,6 +121,8 @@ class AutoencoderConfig(TrainConfig):
         super().__post_init__()
         if not self.encoder:
             raise UsageError("encoder takes one or more filter counts, such as --set encoder=[128,64,32]")
+        if (self.loss == "flow") != (self.family == "warp"):
+            raise UsageError(f"loss {self.loss} is not for the family {self.family}: warp and flow belong together")
         if self.swap and self.input_size != self.output_size:
             raise UsageError(
                 f"swap takes features as targets: output_size must be input_size {self.input_size}; or --set swap=0"
@@ -142,6 +144,11 @@ class AutoencoderConfig(TrainConfig):
                 f"{halvings} encoder and {doublings} decoder blocks turn {self.input_size} px into {reached}, "
                 f"not output_size {self.output_size}; change one of them"
             )
+
+    @property
+    def examples(self) -> str:
+        """What of the shards it is taught with."""
+        return "turned" if self.family == "warp" else "pairs"
 
     @property
     def decoder_filters(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ import numpy as np
 from facepipe.errors import DamagedFile
 from facepipe.storage.tfrecord import decode_example, read_records
 from train.config import AutoencoderConfig
-from train.shards import ImageView, Shards, View
+from train.shards import FLOW, ImageView, Shards, View
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ GRAY = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R BT.601."""
 HALF = 0.501
 """Rounds up what is a half but for the last bits of a mean."""
-SCALES = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0), "bytes": (1.0, 0.0)}
+SCALES = {"unit": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0), "bytes": (1.0, 0.0), FLOW: (1 / 256, 0.0)}
 """Factor and offset from 0..255: to 0..1, to -1..1, and left alone (all float32)."""
 
 
@@ -35,7 +35,8 @@ def view_of(config: AutoencoderConfig | GanConfig) -> View:
     if isinstance(config, AutoencoderConfig):
         feature = ImageView("feature", config.input_size, config.channels, config.input_scale)
         target = ImageView("target", config.output_size, config.channels)
-        return View((feature, target), mirror=config.mirror, swap=config.swap)
+        flow = (ImageView(FLOW, config.output_size, 3, FLOW),) if config.loss == FLOW else ()
+        return View((feature, target, *flow), mirror=config.mirror, swap=config.swap)
     return View((ImageView("image", config.image_size, config.channels, "raw"),), label=True, mirror=config.mirror)
 
 
@@ -104,7 +105,9 @@ def _load_file(shards: Shards, name: str, view: View) -> Arrays:
 def read_image(content: bytes, shards: Shards, view: ImageView) -> NDArray[np.uint8]:
     """A stored image as the view wants it: (size, size, channels) uint8, RGB."""
     shape = (shards.size, shards.size, shards.channels)
-    if shards.encoding == "raw":
+    if view.name == FLOW:
+        shape = (shards.size, shards.size, 3)
+    if shards.encoding == "raw" or view.name == FLOW:
         if len(content) != math.prod(shape):
             raise DamagedFile(f"a record in {shards.place} holds {len(content)} bytes of image, not {math.prod(shape)}")
         image = np.frombuffer(content, np.uint8).reshape(shape)

@@ -12,7 +12,7 @@ from train.metrics.identity import MOST_TARGETS, identification, principal_compo
 from train.metrics.images import bands_of, by_band, measures
 from train.metrics.recognition import embed, face_mask, face_measures, find_frame, find_landmarks
 from train.runs import REPORT
-from train.shards import ImageView, NoShards, View, find_shards, need, need_subset, shards_to_measure
+from train.shards import ImageView, NoShards, View, examples_of, find_shards, need, need_subset, shards_to_measure
 from train.summary import verdict, write_summary
 from train.trained import Trained
 from train.trained_people import count_trained, people_taught, read_people, tell_trained
@@ -48,7 +48,7 @@ def evaluate(run: Run, folder: str, subset: str, checkpoint: str, say: Callable[
         say: Takes each line of the tables.
     """
     trained = Trained(run, checkpoint)
-    shards = shards_to_measure(run, folder, "pairs")
+    shards = shards_to_measure(run, folder, examples_of(run))
     need_subset(shards, subset)
     view = _view(trained.config)
     shards.check_fits(view)
@@ -87,7 +87,7 @@ def _taught_with(run: Run, given: Shards) -> Shards:
     """The shards that the run was trained on; where they have moved, those given, if they teach the same people."""
     own = run.settings["shards"]
     try:
-        return find_shards(own, "pairs")
+        return find_shards(own, examples_of(run))
     except NoShards:
         if given.lengths.get("train") and people_taught(given) == read_people(run.folder):
             return given

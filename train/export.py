@@ -99,6 +99,8 @@ def _exportable(run: Run, checkpoint: str) -> keras.Model:
 
     trained = Trained(run, checkpoint)
     keras.mixed_precision.set_dtype_policy("float32")
+    if trained.config.family == "warp":
+        return trained.model
     encoder, decoder = (plain_copy(half(trained.model, name)) for name in ("encoder", "decoder"))
     return join(trained.model.name, encoder.input_shape[1:], encoder, decoder)
 

@@ -20,7 +20,7 @@ from facepipe.storage.tfrecord import decode_example
 from train.backend import devices_in_use, filled
 from train.data import Arrays, load_arrays, open_records, read_columns, read_image, scaled
 from train.order import Order, find_companions
-from train.shards import View, check_disjoint, need, parts_of_a_pass
+from train.shards import FLOW, View, check_disjoint, need, parts_of_a_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -191,6 +191,10 @@ def _assembled(
     if mirrored.any():
         images = [np.where(mirrored[:, None, None, None], stack[:, :, ::-1], stack) for stack in images]
     batch = [scaled(stack, v.scale) for stack, v in zip(images, view.images, strict=True)]
+    if view.images[-1].name == FLOW:
+        flow = batch.pop()
+        flow[mirrored, ..., 0] = 1 - flow[mirrored, ..., 0]
+        batch[-1] = np.concatenate([batch[-1], flow], axis=3)
     return tuple(filled(stack, share) for stack in ((*batch, labels) if view.label else batch))
 
 

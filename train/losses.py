@@ -26,11 +26,28 @@ SHARE = 0.05
 """Of MS-SSIM beside the squared error, whose values are a tenth as large: enough for structure, too little to draw what
 can't be known."""
 
+HIDDEN, SEEN, PIXELS = 0.05, 4.0, 4.0
+"""Of the flow's loss: weight of where hidden pixels lie, of what is seen, and of the picture's error there."""
+
 
 def loss_named(name: str) -> str | Callable[[Any, Any], Any]:
-    """What `Model.compile` takes for mse, mae, bce, ms-ssim-l1 or ms-ssim-mse."""
-    own = {"bce": "binary_crossentropy", "ms-ssim-l1": ms_ssim_l1, "ms-ssim-mse": ms_ssim_mse}
+    """What `Model.compile` takes for mse, mae, bce, ms-ssim-l1, ms-ssim-mse or flow."""
+    own = {"bce": "binary_crossentropy", "ms-ssim-l1": ms_ssim_l1, "ms-ssim-mse": ms_ssim_mse, "flow": flow_loss}
     return own.get(name, name)
+
+
+def flow_loss(target: Any, output: Any) -> Any:
+    """(n,): how far from where the renderer knows it each pixel is taken, px, whether it is seen, and the error there.
+
+    Args:
+        target: (n, s, s, c + 3), the picture, and its flow as `models.warp` gives it.
+        output: likewise.
+    """
+    side, seen = int(target.shape[1]), target[..., -1:]
+    distance = ops.sqrt(ops.sum(ops.square(target[..., -3:-1] - output[..., -3:-1]), axis=-1, keepdims=True) + 1e-8)
+    moved = side * (seen + HIDDEN * (1 - seen)) * distance
+    pixels = seen * ops.mean(ops.abs(target[..., :-3] - output[..., :-3]), axis=-1, keepdims=True)
+    return ops.mean(moved + SEEN * ops.square(seen - output[..., -1:]) + PIXELS * pixels, axis=(1, 2, 3))
 
 
 def ms_ssim_l1(target: Any, output: Any) -> Any:

@@ -42,6 +42,11 @@ class View:
     `order`. Only where the subset is held in memory."""
 
 
+FLOW = "flow"
+"""The feature of turned pairs that says where each pixel of the target lies in the feature: (size, size, 3) uint8, x
+and y in 256ths of the side, 255 where it is seen. As an image of a view it stands behind the target, in one array."""
+
+
 class NoShards(InputError):
     """A folder without shards of the kind that is wanted."""
 
@@ -67,6 +72,8 @@ class Shards:
     identities: dict[str, frozenset[str]]
     crops: dict[str, Any] = field(default_factory=dict)
     """How the faces were cut out: the options `margin` and `cropped` of `extract`, as far as it is known."""
+    flow: bool = False
+    """Whether they say where each pixel of the target lies in the feature."""
 
     @property
     def bytes_each(self) -> int:
@@ -88,7 +95,12 @@ class Shards:
         Raises:
             InputError: They can't fit; the command that makes fitting shards is in it.
         """
-        size, channels = max(v.size for v in view.images), max(v.channels for v in view.images)
+        if any(image.name == FLOW for image in view.images) and not self.flow:
+            raise InputError(
+                f"the shards in {self.place} hold no flow; run `facepipe shard --examples turned --flow --overwrite`"
+            )
+        images = [image for image in view.images if image.name != FLOW]
+        size, channels = max(v.size for v in images), max(v.channels for v in images)
         color = "rgb" if channels == 3 else "gray"
         command = f"facepipe shard --examples {self.examples} --size {max(size, self.size)} --color {color}"
         if size > self.size:
@@ -101,7 +113,7 @@ class Shards:
                 f"the model takes RGB images, the shards in {self.place} are gray; run `{command} --overwrite`"
             )
         notes = []
-        for image in view.images:
+        for image in images:
             if image.size != self.size:
                 notes.append(f"{image.name}: resized from {self.size} to {image.size} px as it is read")
             if image.channels != self.channels:
@@ -121,7 +133,7 @@ def find_shards(folder: str, examples: str) -> Shards:
     if where is None:
         raise NoShards(f"no shards of {examples} in {folder}; make them with `facepipe shard --examples {examples}`")
     again = f"run `facepipe shard --examples {examples}` again {AS_BEFORE}"
-    images = ("feature", "target") if examples == "pairs" else ("image",)
+    images = ("image",) if examples == "faces" else ("feature", "target")
     files = _files(where)
     with reading_back(f"{where}/features.json", again):
         described = json.loads(where.read("features.json"))["featuresDict"]["features"]
@@ -149,7 +161,15 @@ def find_shards(folder: str, examples: str) -> Shards:
         crops = dict(run.get("crops", {}))
     check_disjoint(identities)
     lengths = {subset: lengths.get(subset, 0) for subset in files}
-    return Shards(where, examples, images, size, channels, encoding, files, lengths, identities, crops)
+    flow = FLOW in described
+    return Shards(where, examples, images, size, channels, encoding, files, lengths, identities, crops, flow)
+
+
+def examples_of(run: Run) -> str:
+    """What a run is taught with and measured on."""
+    if run.kind == "gan":
+        return "faces"
+    return "turned" if run.settings.get("family") == "warp" else "pairs"
 
 
 def shards_to_measure(run: Run, folder: str, examples: str) -> Shards:

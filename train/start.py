@@ -29,7 +29,7 @@ def train(kind: type[TrainConfig], section: str, preset: str, data: str, given: 
     from train.runs import Run
     from train.shards import find_shards, need
 
-    shards = find_shards(config.shards, "faces" if section == "gan" else "pairs")
+    shards = find_shards(config.shards, "faces" if section == "gan" else config.examples)
     need(shards, "train")
     shards.check_fits(view_of(config))
     # A GAN's labels are found in the shards, and its batch is no larger than they are.

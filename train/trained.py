@@ -13,6 +13,7 @@ from train.backend import devices_in_use, filled
 from train.config import AutoencoderConfig
 from train.models.autoencoders import build_model
 from train.models.parts import half
+from train.models.warp import fingerprints
 from train.presets import from_json
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Trained:
 
     def encode(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, s, s, c) uint8 -> fingerprints (n, latent) float32; a latent map is flattened."""
+        if self.config.family == "warp":
+            return fingerprints(self.reconstruct(faces), self.config.latent)
         latents = self._run(half(self.model, "encoder"), faces)
         return latents.reshape(len(latents), -1)
 

@@ -29,7 +29,7 @@ def write_shards(folder, examples, subsets, size=16, channels=1, encoding="raw",
 
     where = folder / examples / "1.0.0"
     where.mkdir(parents=True)
-    images = ("feature", "target") if examples == "pairs" else ("image",)
+    images = ("image",) if examples == "faces" else ("feature", "target")
     splits, identities = [], {}
     for subset, rows in subsets.items():
         packed = [{k: encoded(v, encoding) if k in images else v for k, v in row.items()} for row in rows]
@@ -40,6 +40,8 @@ def write_shards(folder, examples, subsets, size=16, channels=1, encoding="raw",
         splits.append({"name": subset, "shardLengths": [str(len(rows[number::files])) for number in range(files)]})
         identities[subset] = sorted({row["identity"] for row in rows})
     features = {name: image_feature(size, channels, encoding) for name in images}
+    if examples == "turned":
+        features["flow"] = image_feature(size, 3, "raw")
     (where / "features.json").write_text(json.dumps({"featuresDict": {"features": features}}))
     (where / "dataset_info.json").write_text(json.dumps({"name": examples, "splits": splits}))
     (where / "run.json").write_text(json.dumps({"identities": identities}))

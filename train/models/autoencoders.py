@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import keras
 from keras import layers
 
-from train.models import frontal
+from train.models import frontal, warp
 from train.models.parts import Parts, join, model_name, to_pixels
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def build_model(config: AutoencoderConfig) -> keras.Model:
     """
     if config.family == "residual":
         return frontal.build(config)
+    if config.family == "warp":
+        return warp.build(config)
     feature = (config.input_size, config.input_size, config.channels)
     parts = Parts(config.seed)
     if config.family == "archived-map":
