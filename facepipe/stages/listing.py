@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from facepipe.errors import UsageError
 from facepipe.execution.progress import say
 from facepipe.records import Status
-from facepipe.storage import place, schemas
+from facepipe.stages.leftout import LEFT_OUT, Why
+from facepipe.storage import parquet, place, schemas
 from facepipe.storage.dataset import open_parts, select_rows
 from facepipe.text import nearest, printable
 
@@ -20,21 +21,30 @@ COLUMNS = tuple(name for name, kind in schemas.FACES.items() if kind != "image" 
 """Those that hold one value."""
 
 
-def run(faces: str, statuses: Sequence[str], identities: Sequence[str], *, as_csv: bool, quiet: bool) -> None:
-    """Prints the rows, and to standard error how many there are.
+def run(
+    faces: str, statuses: Sequence[str], identities: Sequence[str], *, targets: str, as_csv: bool, quiet: bool
+) -> None:
+    """Prints the rows, and to standard error how many there are; by status or by why `targets` leaves them out.
 
     Raises:
         UsageError: there is no such status, or no row of an identity.
         InputError: there are no faces.
     """
     for status in statuses:
-        if status not in set(Status):
-            raise UsageError(f"--status is {status!r}; {nearest(status, Status)}")
+        if status not in (*Status, *Why):
+            raise UsageError(f"--status is {status!r}; {nearest(status, [*Status, *Why])}")
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if as_csv:
         writer.writerow(COLUMNS)
     count, missing = 0, set(identities)
-    for row in select_rows(open_parts(place(faces)), COLUMNS, {"status": statuses, "identity": identities}):
+    reasons = _read_reasons(targets, statuses)
+    # Faces that are left out are ok ones.
+    more = [Status.OK] if set(statuses) & set(Why) and Status.OK not in statuses else []
+    wanted = {"status": [*statuses, *more], "identity": identities}
+    for found in select_rows(open_parts(place(faces)), COLUMNS, wanted):
+        row = found | reasons.get(found["key"], {})
+        if row["status"] in more:
+            continue
         count += 1
         missing.discard(row["identity"])
         if as_csv:
@@ -46,6 +56,20 @@ def run(faces: str, statuses: Sequence[str], identities: Sequence[str], *, as_cs
         say(f"{count:,} {'row' if count == 1 else 'rows'}", stream=sys.stderr)
     if missing and not statuses:
         raise UsageError(f"{faces} has no row of the identity {', '.join(map(repr, sorted(missing)))}")
+
+
+def _read_reasons(targets: str, statuses: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Key -> status and error of the faces left out for one of the reasons asked for."""
+    if not set(statuses) & set(Why) or not place(targets).exists(LEFT_OUT):
+        return {}
+    rows = parquet.read_table(place(targets), LEFT_OUT).to_pylist()
+    return {row["key"]: {"status": row["reason"], "error": _why(row)} for row in rows if row["reason"] in statuses}
+
+
+def _why(row: dict[str, Any]) -> str:
+    value = f" ({row['value']:.4g})" if row["value"] == row["value"] else ""
+    instead = f", {row['kept_key']} is kept" if row["kept_key"] else ""
+    return f"left out {Why(row['reason']).told}{value}{instead}"
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import pytest
 from facepipe.errors import InputError, UsageError
 from facepipe.execution import progress
 from facepipe.stages import listing
+from facepipe.storage import parquet, place
 
 
 @pytest.fixture
@@ -35,14 +36,14 @@ def faces(tmp_path):
 )
 def test_rows_are_chosen_by_status_and_identity(faces, capsys, statuses, identities, first_words, count):
     """In the order of the parts; how many there are is told apart from them."""
-    listing.run(faces, statuses, identities, as_csv=False, quiet=False)
+    listing.run(faces, statuses, identities, targets="", as_csv=False, quiet=False)
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()] == first_words
     assert err == f"{count}\n"
 
 
 def test_a_line_tells_the_pose_or_the_reason_and_no_name_forges_one(faces, capsys):
-    listing.run(faces, (), (), as_csv=False, quiet=True)
+    listing.run(faces, (), (), targets="", as_csv=False, quiet=True)
     out, err = capsys.readouterr()
     first, _, third, *_, last = out.splitlines()
     assert first.split() == ["ok", "p000", "p000/v0/0000.jpg#0", "yaw", "-13.5,", "pitch", "0.0,", "score", "0.90"]
@@ -51,7 +52,7 @@ def test_a_line_tells_the_pose_or_the_reason_and_no_name_forges_one(faces, capsy
 
 
 def test_csv_has_every_column_that_holds_one_value(faces, capsys):
-    listing.run(faces, ("ok",), (), as_csv=True, quiet=True)
+    listing.run(faces, ("ok",), (), targets="", as_csv=True, quiet=True)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert tuple(rows[0]) == listing.COLUMNS
     assert [row["identity"] for row in rows] == ["p000", "p000", "p001", "\x1b[31mred\n"]
@@ -60,7 +61,7 @@ def test_csv_has_every_column_that_holds_one_value(faces, capsys):
 
 def test_json_has_no_nan(faces, capsys, monkeypatch):
     monkeypatch.setattr(progress, "_format", ["json"])
-    listing.run(faces, ("no_face",), (), as_csv=False, quiet=True)
+    listing.run(faces, ("no_face",), (), targets="", as_csv=False, quiet=True)
     row = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert (row["event"], row["status"], row["score"]) == ("row", "no_face", None)
 
@@ -74,9 +75,29 @@ def test_json_has_no_nan(faces, capsys, monkeypatch):
 )
 def test_a_wrong_name_is_told(faces, statuses, identities, error, said):
     with pytest.raises(error, match=said.replace("?", r"\?")):
-        listing.run(faces, statuses, identities, as_csv=False, quiet=True)
+        listing.run(faces, statuses, identities, targets="", as_csv=False, quiet=True)
 
 
 def test_without_faces_it_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match="facepipe extract"):
-        listing.run(str(tmp_path), (), (), as_csv=False, quiet=True)
+        listing.run(str(tmp_path), (), (), targets="", as_csv=False, quiet=True)
+
+
+def test_faces_that_are_left_out_are_listed_by_their_reason(faces, tmp_path, capsys):
+    """With what was measured, and what is kept in its place; what is not asked for stays away."""
+    left_out = [("p000/v0/0000.jpg#0", "guard", 0.8125, ""), ("p000/v0/0001.jpg#0", "thin", 12.0, "p000/v0/0000.jpg#0")]
+    columns = {name: [row[at] for row in left_out] for at, name in enumerate(("key", "reason", "value", "kept_key"))}
+    table = parquet.Table.from_pydict({**columns, "identity": ["p000"] * 2, "video": [""] * 2})
+    parquet.write_table(place(str(tmp_path / "targets")), "left_out.parquet", table.select(parquet.LEFT_OUT.names))
+    targets = str(tmp_path / "targets")
+    for statuses, lines in (
+        (("guard",), ["guard       p000  p000/v0/0000.jpg#0  left out by --guard (0.8125)"]),
+        (("thin",), ["thin        p000  p000/v0/0001.jpg#0  left out by --thin (12), p000/v0/0000.jpg#0 is kept"]),
+        (("max_yaw",), []),
+    ):
+        listing.run(faces, statuses, (), targets=targets, as_csv=False, quiet=True)
+        assert capsys.readouterr().out.splitlines() == lines
+    listing.run(faces, ("ok", "guard"), ("p000",), targets=targets, as_csv=False, quiet=True)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["guard", "ok"]
+    listing.run(faces, ("guard",), (), targets=str(tmp_path / "none"), as_csv=False, quiet=False)
+    assert capsys.readouterr().err == "0 rows\n"
