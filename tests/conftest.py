@@ -170,12 +170,12 @@ def s3_bucket(s3_port, request) -> str:
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A function that makes a file system of some kilobytes."""
+    """A function that makes a file system of some kilobytes, on a new folder."""
     mounted = []
 
-    def make(kilobytes):
-        folder = tmp_path / f"disk{len(mounted)}"
-        folder.mkdir()
+    def make(kilobytes, folder=None):
+        folder = folder or tmp_path / f"disk{len(mounted)}"
+        folder.mkdir(parents=True)
         command = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
         if not shutil.which("mount") or subprocess.run(command, capture_output=True, check=False).returncode:
             pytest.skip("mounting is not allowed here")

@@ -159,9 +159,17 @@ def test_a_run_killed_again_and_again_ends_well(reference, tmp_path):
     assert contents(workspace / "data" / "faces") == contents(undisturbed / "data" / "faces")
 
 
-def interrupt(reference, folder: Path, stage: str, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [
+        ("extract", signal.SIGTERM),
+        *(slowly(stage, number) for stage in STAGES for number in (signal.SIGINT, signal.SIGTERM)),
+    ],
+)
+def test_signals_end_every_stage_in_good_order(stage, number, reference, tmp_path):
+    """Exit code 130 within 10 s, one line that says how to go on, and going on leads to the same bytes."""
     undisturbed, seconds = reference
-    workspace = copy_until(undisturbed, folder, stage)
+    workspace = copy_until(undisturbed, tmp_path, stage)
     run = start(workspace, stage)
     output = workspace / "data" / FOLDERS[stage]
     while run.poll() is None and not output.exists():
@@ -183,18 +191,6 @@ def interrupt(reference, folder: Path, stage: str, number: signal.Signals) -> No
     assert contents(output) == contents(undisturbed / "data" / FOLDERS[stage])
 
 
-@pytest.mark.parametrize(
-    ("stage", "number"),
-    [
-        ("extract", signal.SIGTERM),
-        *(slowly(stage, number) for stage in STAGES for number in (signal.SIGINT, signal.SIGTERM)),
-    ],
-)
-def test_signals_end_every_stage_in_good_order(stage, number, reference, tmp_path):
-    """Exit code 130 within 10 s, one line that says how to go on, and going on leads to the same bytes."""
-    interrupt(reference, tmp_path, stage, number)
-
-
 @pytest.mark.parametrize("stage", ["extract", slowly("select"), slowly("split")])
 def test_a_second_run_into_the_same_output_is_refused(stage, reference, tmp_path):
     """It says who is there, and touches nothing."""
@@ -209,30 +205,11 @@ def test_a_second_run_into_the_same_output_is_refused(stage, reference, tmp_path
     assert contents(workspace / "data" / FOLDERS[stage]) == {}
 
 
-class SmallDisk:
-    """A file system of a few kilobytes on `folder`."""
-
-    def __init__(self, folder: Path, kilobytes: int) -> None:
-        if os.geteuid() != 0 or sys.platform != "linux":
-            pytest.skip("only root may mount a small file system")
-        self.folder = folder
-        folder.mkdir(parents=True)
-        if self.mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs"):
-            pytest.skip("mounting is not allowed here")
-
-    def mount(self, *options: str) -> int:
-        return subprocess.run(["mount", *options, str(self.folder)], capture_output=True, check=False).returncode
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        subprocess.run(["umount", str(self.folder)], check=True)
-
-
-def fill(reference, folder: Path, stage: str) -> None:
+@pytest.mark.parametrize("stage", ["extract", *map(slowly, STAGES[1:])])
+def test_a_full_disk_is_one_line_and_a_rerun_goes_on(stage, reference, tmp_path, small_disk):
+    """Onto a disk that holds half of it: exit code 1 and what to do; with room, the same bytes."""
     undisturbed, _ = reference
-    workspace = copy_until(undisturbed, folder, stage)
+    workspace = copy_until(undisturbed, tmp_path, stage)
     needed = sum(path.stat().st_size for path in (undisturbed / "data" / FOLDERS[stage]).rglob("*") if path.is_file())
     output = workspace / "data" / FOLDERS[stage]
 
@@ -242,20 +219,13 @@ def fill(reference, folder: Path, stage: str) -> None:
         assert (run.returncode, len(said.strip().splitlines())) == (1, 1)
         return said
 
-    with SmallDisk(output, max(8, needed // 2048)) as disk:
-        assert "the disk is full; free some space and run the same command again" in refused()
-        assert disk.mount("-o", "remount,size=1g") == 0
-        finish(workspace, stage)
-        assert contents(output) == contents(undisturbed / "data" / FOLDERS[stage])
-        assert disk.mount("-o", "remount,ro") == 0
-        assert "the file system is read-only; give another output" in refused()
-        assert disk.mount("-o", "remount,rw") == 0
-
-
-@pytest.mark.parametrize("stage", ["extract", *map(slowly, STAGES[1:])])
-def test_a_full_disk_is_one_line_and_a_rerun_goes_on(stage, reference, tmp_path):
-    """Onto a disk that holds half of it: exit code 1 and what to do; with room, the same bytes."""
-    fill(reference, tmp_path, stage)
+    small_disk(max(8, needed // 2048), output)
+    assert "the disk is full; free some space and run the same command again" in refused()
+    subprocess.run(["mount", "-o", "remount,size=1g", str(output)], check=True)
+    finish(workspace, stage)
+    assert contents(output) == contents(undisturbed / "data" / FOLDERS[stage])
+    subprocess.run(["mount", "-o", "remount,ro", str(output)], check=True)
+    assert "the file system is read-only; give another output" in refused()
 
 
 def test_an_input_that_vanishes_costs_rows(reference, tmp_path):

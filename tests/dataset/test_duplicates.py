@@ -74,12 +74,6 @@ def made_up(coarse, fine):
 PRINT = 0x55AA_33CC_0FF0_A5A5
 
 
-def test_of_two_people_the_closest_pair_is_told():
-    """Whichever comes first."""
-    prints = made_up([PRINT] * 4, [0x7F, 1, 0, 0x7F00])
-    assert duplicates.find_alike(prints, np.array([0, 0, 1, 1])) == [(1, 2, 1)]
-
-
 def test_what_very_many_share_is_skipped_but_the_frames_of_one_video_are_not_many():
     """Of 600 people with one picture nobody is told; of 600 equal frames of one and a picture of another, both are."""
     prints = made_up([PRINT] * 601, [0] * 601)

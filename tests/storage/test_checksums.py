@@ -48,15 +48,6 @@ def test_half_a_line_does_not_count(root):
     assert read_checksums(root) == {"a": sha256(b"a")}
 
 
-def test_nothing_is_written_through_a_link(root, tmp_path_factory):
-    """A link by the file's name is replaced; what it led to stays as it was."""
-    precious = tmp_path_factory.mktemp("precious") / "thesis.txt"
-    precious.write_text("mine")
-    os.symlink(precious, root.local_path(CHECKSUMS))
-    write_checksums(root, {"a": sha256(b"a")})
-    assert (precious.read_text(), os.path.islink(root.local_path(CHECKSUMS))) == ("mine", False)
-
-
 @pytest.mark.parametrize("damage", ["truncate", "empty", "flip", "delete", "grow"])
 @pytest.mark.parametrize("path", ["a", "b/c"])
 def test_verify_names_every_damaged_file(damage, path, root):
