@@ -24,6 +24,7 @@ def run(script, *options):
     ("script", "options", "printed"),
     [
         ("plan.py", ["--frames", 1600], "| 1,600 |"),
+        ("review.py", ["--people", 100], "| its 120 crops |"),
         ("choose.py", ["--sizes", "1600,3200", "--shard"], "3,200"),
         ("simulate_scale.py", ["--sizes", "2000,4000"], "4,000"),
         ("shard.py", ["--frames", 500, "--runs", 1], "facepipe shard"),

@@ -23,7 +23,7 @@ LONG = "a-name-as-long-as-names-of-files-can-be-" * 5
 
 
 def make_workspace(facesets, folder, people):
-    """Six faces a person, one of them with a long name full of markup; targets chosen."""
+    """Six faces a person, the first of them with a long name full of markup; targets chosen."""
     rows = [facesets.make_row(person, frame) for person in range(people) for frame in range(6)]
     for row in rows[-6:]:
         row.identity = f"<b>{LONG}"
@@ -143,8 +143,22 @@ def test_two_thousand_people_are_looked_through_and_ten_corrected(facesets, tmp_
         assert sorted(tab.locator("h3").all_inner_texts()) == sorted(chosen)
 
 
+def test_it_works_without_scripts(folder, browser):
+    """By click alone; a name that is entered gives a face away, and nothing else happens."""
+    with reviewing(folder, "--output", str(folder / "plain.csv")) as address:
+        context = browser.new_context(java_script_enabled=False)
+        page = context.new_page()
+        page.goto(f"{address}person/7")
+        page.get_by_label("0001.jpg").check()
+        page.get_by_label("Other person").fill("Ada")
+        page.get_by_label("Other person").press("Enter")
+        page.get_by_text("p006/v0/0001.jpg#0 of Ada").wait_for()
+        context.close()
+    assert read_overrides(str(folder / "plain.csv")) == {"p006/v0/0001.jpg#0": ("person", "Ada")}
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1400, "light")])
-@pytest.mark.parametrize("at", ["", "person/59"])
+@pytest.mark.parametrize("at", ["", "person/0"])
 def test_it_shows_well(folder, browser, probe, at, width, scheme):
     """Nothing overflows, text is large and dark enough, every control can be reached by keyboard, nothing complains."""
     with reviewing(folder) as address:
