@@ -62,11 +62,14 @@ def finished(shards, said, tmp_path_factory):
 
 
 def test_resuming_a_finished_run_says_that_nothing_is_left(finished, shards):
-    """With the best epoch, and where the results are; the folder stays as it is."""
+    """With the best epoch, and where the results are; the folder stays as it is, but for a page that a kill left out."""
     from train.checkpoints import load_state
 
     told = []
+    (finished / "summary.html").unlink()
+    run(finished, shards, lambda _: None, epochs=3, resume=True)
     before = {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()}
+    assert finished / "summary.html" in before
     run(finished, shards, told.append, epochs=3, resume=True)
     best = load_state(finished / "checkpoints" / "best.npz")["epoch"]
     assert told[0].startswith(f"nothing is left to do: the best was epoch {best} of 3; everything is in {finished}")

@@ -63,6 +63,8 @@ def train(config: GanConfig, say: Callable[[str], None] = print) -> Run:
         run = Run.of(config, "gan")
         run.check(config)
         if config.epochs <= state["epoch"] <= run.logged_epochs():
+            if not (run.folder / "summary.html").exists():  # killed at the very end
+                write_summary(run)
             _tell_end(run, _nothing_left(run, state["epoch"]), say)
             return run
         for note in notes:
