@@ -94,6 +94,16 @@ def test_nothing_is_imported_in_a_circle():
     assert sorted(waiting) == []
 
 
+def test_the_house_is_small_enough_to_find_a_way_in():
+    """Few modules in the root, `facepipe.torch` beside them; no function that does not fit on a screen."""
+    assert len(list((ROOT / "facepipe").glob("*.py"))) <= 11
+    trees = {path: ast.parse(path.read_text()) for path in FACEPIPE + TRAIN}
+    functions = [
+        (path, node) for path, tree in trees.items() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)
+    ]
+    assert [(path.name, node.name) for path, node in functions if node.end_lineno - node.lineno >= 50] == []
+
+
 @pytest.mark.parametrize("package", ONLY_IN)
 def test_a_package_stays_where_it_belongs(package):
     """Each heavy or replaceable package has its few places."""

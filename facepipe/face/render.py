@@ -321,10 +321,8 @@ def view(
     """
     model = head()
     scale = zoom * size / 4
-    own = (fitted.vertices - fitted.vertices.mean(axis=0)) @ fitted.rotation / fitted.scale
-    own[:, 2] *= look.depth
-    own -= model.points(own).mean(axis=0) * np.array([0, 1, 0], np.float32)
-    shape, cover = _with_hair(np.asarray(own, np.float32), model, look)
+    own = _own_shape(fitted, look.depth)
+    shape, cover = _with_hair(own, model, look)
     placed = np.asarray(shape @ turned.T * scale + size / 2, np.float32)
     triangle, weights = rasterize(placed, model.triangles, size, size)
     corners = model.triangles[triangle]
@@ -335,27 +333,34 @@ def view(
 
     bare = np.asarray(own @ turned.T * scale + size / 2, np.float32)
     lit = np.clip(-(normals(placed, model.triangles) @ _unit(look.light)), 0, 1)
-    values = np.concatenate(
-        [
-            fitted.vertices[:, :2],
-            fitted.vertices[model.mirrored, :2],
-            fitted.paint,
-            (fitted.seen * (1 - cover))[:, None],
-            (fitted.seen[model.mirrored] * (1 - cover))[:, None],
-            (0.7 + 0.5 * lit)[:, None],
-            cover[:, None],
-        ],
-        axis=1,
-    )
-    pixels = spread(np.asarray(values, np.float32))
-    straight = _sampled_map(fitted.photograph, pixels[..., 0:2])
-    mirror = _sampled_map(fitted.photograph, pixels[..., 2:4])
+    there = fitted.vertices[:, :2], fitted.vertices[model.mirrored, :2]
+    seen = (each * (1 - cover) for each in (fitted.seen, fitted.seen[model.mirrored]))
+    values = np.column_stack([*there, fitted.paint, *seen, 0.7 + 0.5 * lit, cover])
+    colour = _coloured(fitted.photograph, spread(np.asarray(values, np.float32)))
+    shown = np.where(triangle[..., None] < 0, background, np.clip(colour, 0, 255))
+    return shown.astype(np.uint8), model.points(bare)
+
+
+def _own_shape(fitted: FittedHead, depth: float) -> Floats:
+    """The fitted head's vertices in its own frame, its middle at the origin."""
+    own = (fitted.vertices - fitted.vertices.mean(axis=0)) @ fitted.rotation / fitted.scale
+    own[:, 2] *= depth
+    own -= head().points(own).mean(axis=0) * np.array([0, 1, 0], np.float32)
+    return np.asarray(own, np.float32)
+
+
+def _coloured(photograph: Image, pixels: Floats) -> Floats:
+    """What each pixel of a view shows: the photograph where it was seen, else the other side's, else paint.
+
+    pixels: (h, w, 11), where it lies in the photograph and where its mirror image, paint, how well both were seen,
+    shade, and how much hair covers it.
+    """
+    straight = _sampled_map(photograph, pixels[..., 0:2])
+    mirror = _sampled_map(photograph, pixels[..., 2:4])
     seen, other, shade = pixels[..., 7:8], pixels[..., 8:9], pixels[..., 9:10]
     paint = pixels[..., 4:7] * shade
     hidden = other * mirror + (1 - other) * paint
-    colour = seen * straight + (1 - seen) * hidden
-    shown = np.where(triangle[..., None] < 0, background, np.clip(colour, 0, 255))
-    return shown.astype(np.uint8), model.points(bare)
+    return np.asarray(seen * straight + (1 - seen) * hidden, np.float32)
 
 
 def _unit(direction: tuple[float, float, float]) -> Floats:

@@ -51,7 +51,10 @@ class Level:
 
 
 class Tree(ABC):
-    """What an input holds. Hidden files and folders are left out."""
+    """What an input holds. Hidden files and folders are left out.
+
+    Many methods, for all that is asked of an input is asked here: so a layout works on a disk and in a bucket alike.
+    """
 
     def __init__(self, place: Place) -> None:
         self.place = place

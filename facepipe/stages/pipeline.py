@@ -116,13 +116,7 @@ def run_all(
 
     if given.get("part_of") not in (None, "1/1"):
         raise UsageError("--part-of is for `facepipe extract`: run that on every machine, then the other stages on one")
-    identity = given.get("identity") or recipe.get(EXTRACT, {}).get("identity")
-    guard = {"guard": GUARD} if identity == "check" else {}
-    remembered = {**recipe, SELECT: {**corrections_of(workspace), **guard, **recipe.get(SELECT, {})}}
-    # Embeddings that were asked for once must be of these faces.
-    if {**remembered[SELECT], **given}.get("guard") or place(workspace).exists(f"embeddings/{SETTINGS}"):
-        remembered[EXTRACT] = {"identity": "check", **recipe.get(EXTRACT, {})}
-    configs = plan_run(images, workspace, remembered, given, group=group)
+    configs = plan_run(images, workspace, _remembered(workspace, recipe, given), given, group=group)
     if save_recipe:
         from facepipe.stages.recipes import write_recipe
 
@@ -144,6 +138,19 @@ def run_all(
     if problems:
         more = f"; `facepipe verify --data {workspace}` lists all {len(problems):,}" if problems[1:] else ""
         raise FacepipeError(f"verify found something wrong: {problems[0]}{more}")
+
+
+def _remembered(
+    workspace: str, recipe: Mapping[str, dict[str, Any]], given: Mapping[str, Any]
+) -> Mapping[str, dict[str, Any]]:
+    """The recipe with what a workspace asks for by itself: corrections, and what embeddings are for."""
+    identity = given.get("identity") or recipe.get(EXTRACT, {}).get("identity")
+    guard = {"guard": GUARD} if identity == "check" else {}
+    remembered = {**recipe, SELECT: {**corrections_of(workspace), **guard, **recipe.get(SELECT, {})}}
+    # Embeddings that were asked for once must be of these faces.
+    if {**remembered[SELECT], **given}.get("guard") or place(workspace).exists(f"embeddings/{SETTINGS}"):
+        remembered[EXTRACT] = {"identity": "check", **recipe.get(EXTRACT, {})}
+    return remembered
 
 
 def _group(

@@ -45,7 +45,10 @@ _PAUSES_S = (0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0)
 
 
 class ObjectStore(Place):
-    """A bucket, or a folder in it. Connects when it is first used; pickles without its connection."""
+    """A bucket, or a folder in it. Connects when it is first used; pickles without its connection.
+
+    Its many methods are those of `Place`, and what they share.
+    """
 
     is_local = False
 

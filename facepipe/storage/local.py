@@ -36,7 +36,10 @@ def try_lock(fd: int) -> bool | None:
 
 
 class LocalFolder(Place):
-    """A local folder; `root` is used as given, so messages show the path as the user wrote it."""
+    """A local folder; `root` is used as given, so messages show the path as the user wrote it.
+
+    Its many methods are those of `Place`.
+    """
 
     is_local = True
 

@@ -45,6 +45,8 @@ def relative(path: str) -> str:
 class Place(ABC):
     """A root for reading and writing. Small, picklable, and free of open connections until it is used.
 
+    It has as many methods as there are things that are done with files: each of them differs between disk and store.
+
     Names that are not UTF-8 are carried with surrogate escapes. Every method that reads raises `InputError`, every
     method that writes `OutputError`, each with one line that names the file and says what to do.
     """

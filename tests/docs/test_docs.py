@@ -10,6 +10,7 @@ from pathlib import Path
 
 import docpages as pages
 import hooks
+import modules
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,3 +172,8 @@ def test_the_changelog_keeps_its_form():
     assert all(re.fullmatch(r"\[?\d+\.\d+\.\d+\]? - \d{4}-\d\d-\d\d", version) for version in versions[1:])
     assert len(first) == len(versions)
     assert set(first) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_every_module_stands_on_the_page_that_shows_the_way():
+    """With its docstring's first line; `python docs/modules.py` writes them."""
+    assert modules.page() == modules.PAGE.read_text(encoding="utf-8")

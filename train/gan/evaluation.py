@@ -77,34 +77,32 @@ def evaluate(
         "real faces": others,
         "noise": np.random.default_rng(0).integers(0, 256, others.shape, dtype=np.uint8),
     }
-    report: dict[str, Any] = {
-        "checkpoint": checkpoint,
-        "shards": folder,
-        "subset": subset,
-        "faces": len(reference),
-        "against the reference": {name: _pixels(reference, images) for name, images in sets.items()},
-    }
+    report: dict[str, Any] = {"checkpoint": checkpoint, "shards": folder, "subset": subset, "faces": len(reference)}
+    report["against the reference"] = {name: _pixels(reference, images) for name, images in sets.items()}
     frame = find_frame(reference)
-    taught = _training_faces(run, config, say)
-
-    def embedded(images: Images) -> NDArray[np.float32]:
-        return embed(images[:EMBEDDED], frame)
-
-    report[EMBEDDING] = _on_features(embedded, reference, sets, EMBEDDING)
-    if len(taught):
-        vectors = embed(taught, frame)
-        for title, images in sets.items():
-            # Real faces that were trained on have themselves among the training faces.
-            itself = subset == "train" and title == "real faces"
-            report[EMBEDDING][title] |= _nearness(embedded(images), vectors, 1 + itself)
+    report[EMBEDDING] = _on_features(lambda images: embed(images[:EMBEDDED], frame), reference, sets, EMBEDDING)
+    nearest = _measure_nearness(report[EMBEDDING], sets, _training_faces(run, config, say), frame, subset)
     for title, features in _feature_kinds(encoder, inception):
         report[title] = _on_features(features, reference, sets, title)
     run.write_report(name, report, lines_of(report), say)
     if name == REPORT:
-        if len(taught):
-            run.write(NEAREST, _nearest(sets["samples"][:SHOWN], taught, embedded(sets["samples"][:SHOWN]), vectors))
+        if nearest:
+            run.write(NEAREST, nearest)
         write_summary(run)
     return report
+
+
+def _measure_nearness(told: dict[str, Any], sets: dict[str, Images], taught: Images, frame: Any, subset: str) -> bytes:
+    """Adds to what is `told` of each set how near training faces are; gives a picture of the samples' nearest."""
+    if not len(taught):
+        return b""
+    vectors = embed(taught, frame)
+    found = {title: embed(images[:EMBEDDED], frame) for title, images in sets.items()}
+    for title, own in found.items():
+        # Real faces that were trained on have themselves among the training faces.
+        itself = subset == "train" and title == "real faces"
+        told[title] |= _nearness(own, vectors, 1 + itself)
+    return _nearest(sets["samples"][:SHOWN], taught, found["samples"][:SHOWN], vectors)
 
 
 def _training_faces(run: Run, config: GanConfig, say: Callable[[str], None]) -> Images:
