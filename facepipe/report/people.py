@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facepipe.dataset.grouping import similarity_to_others
 from facepipe.errors import InputError
 from facepipe.records import Status
 from facepipe.report import doubts
-from facepipe.stages.leftout import LEFT_OUT, Why
+from facepipe.report.crops import Crops
+from facepipe.report.readings import read_left_out, read_similarity, read_targets
 from facepipe.stages.overrides import DROP, TARGET
 from facepipe.storage import parquet, place, tables
 from facepipe.storage.settings import settings_or_none
@@ -31,8 +29,6 @@ Name = tuple[str, str]
 _NUMBERS = {"angle": "frontal_angle", "yaw": "yaw", "pitch": "pitch", "error": "pose_error", "sharpness": "sharpness",
             "score": "score"}  # fmt: skip
 _COLUMNS = ("key", "identity", "video", "status", "bbox", *_NUMBERS.values())
-_TARGET_COLUMNS = ("identity", "video", "target_key", "reason")
-_KEPT = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +81,10 @@ class People:
         self.keys = table.select(["key"])
         self._found = self._name(table)
         self.crops = Crops(self.faces, self.parts)
-        self.targets = _read_targets(targets)
+        self.targets = read_targets(targets)
         self._target_rows = tables.find(self.keys, "key", [row["target_key"] for row in self.targets]).tolist()
-        self._left_out = _read_left_out(targets, self.keys)
-        similarity = _read_similarity(place(data).join("embeddings"), self.keys, self._found)
+        self._left_out = read_left_out(targets, self.keys)
+        similarity = read_similarity(place(data).join("embeddings"), self.keys, self._found)
         if similarity is not None:
             self.numbers["similarity"] = similarity
         self.correct(corrections)
@@ -234,71 +230,3 @@ def _read_faces(
         read.append(usable.select(["key", "identity", "video"]))
     joined = (np.concatenate(values) for values in zip(*numbers, strict=True))
     return tables.concatenate(read), dict(zip([*_NUMBERS, "size"], joined, strict=True)), np.concatenate(at)
-
-
-def _read_targets(targets: Place) -> list[dict[str, Any]]:
-    if not targets.exists("targets.parquet"):
-        return []
-    rows: list[dict[str, Any]] = parquet.read_table(targets, "targets.parquet", _TARGET_COLUMNS).to_pylist()
-    return rows
-
-
-def _read_left_out(targets: Place, keys: parquet.Table) -> dict[int, str]:
-    """Row -> the filter that left it out, of the last `select`."""
-    if not targets.exists(LEFT_OUT):
-        return {}
-    table = parquet.read_table(targets, LEFT_OUT, ["key", "reason"])
-    rows = tables.find(keys, "key", table.column("key").to_pylist()).tolist()
-    reasons = zip(rows, map(Why, table.column("reason").to_pylist()), strict=True)
-    return {row: why.told for row, why in reasons if why is not Why.DROPPED}
-
-
-def _read_similarity(embeddings: Place, keys: parquet.Table, of: NDArray[np.int64]) -> NDArray[np.float32] | None:
-    """How alike each face is to the mean of the others of its person, NaN without others; None without embeddings."""
-    if not embeddings.exists() or not parquet.parts_there(embeddings):
-        return None
-    read = [
-        table for _, table in parquet.iterate_parts(embeddings, ("key", "embedding"), parquet.parts_there(embeddings))
-    ]
-    table = tables.concatenate(read)
-    at = tables.find(table, "key", keys.column("key").to_pylist())
-    vectors = tables.lists(table, "embedding", 128)[np.maximum(at, 0)]
-    vectors[at < 0] = 0
-    found = similarity_to_others(vectors, of)
-    found[at < 0] = np.nan
-    return found
-
-
-class Crops:
-    """Stored crops, as they are; the row groups used last stay in memory. Safe for threads."""
-
-    def __init__(self, faces: Place, parts: list[str]) -> None:
-        self._faces, self._parts = faces, parts
-        self._ends: dict[int, NDArray[np.int64]] = {}
-        self._kept: OrderedDict[tuple[int, int], Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def read(self, part: int, row: int) -> bytes:
-        """An encoded crop; empty where the row has none.
-
-        Raises:
-            InputError: there is no such row.
-        """
-        if not 0 <= part < len(self._parts):
-            raise InputError(f"{self._faces} has no part {part}")
-        with self._lock:
-            if part not in self._ends:
-                self._ends[part] = np.cumsum(parquet.count_rows(self._faces, self._parts[part]))
-            ends = self._ends[part]
-            group = int(np.searchsorted(ends, row, side="right"))
-            if row < 0 or group >= len(ends):
-                raise InputError(f"{self._faces}/{self._parts[part]} has no row {row}")
-            column = self._kept.pop((part, group), None)
-            if column is None:
-                read = parquet.read_table(self._faces, self._parts[part], ["crop.bytes"], group)
-                column = read.column("crop")
-            self._kept[part, group] = column
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        crop = column[row - (int(ends[group - 1]) if group else 0)].as_py()
-        return bytes(crop["bytes"]) if crop else b""

@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facepipe.config import SUBSETS
+from facepipe.dataset.grouping import similarity_to_others
 from facepipe.errors import InputError
 from facepipe.stages.faces import Missing, find_missing
+from facepipe.stages.leftout import LEFT_OUT, Why
 from facepipe.stages.runfile import read_run_file
 from facepipe.storage import parquet, place, tables
 from facepipe.storage.settings import settings_or_none
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from facepipe.storage import Place
 
 _EXAMPLES = 6
+_TARGET_COLUMNS = ("identity", "video", "target_key", "reason")
 _RUN_FILES = {
     "extract": ("faces",),
     "select": ("targets",),
@@ -102,3 +107,37 @@ def read_subsets(workspace: Place) -> dict[str, str]:
         return {}
     identities = json.loads(pairs.read("summary.json")).get("identities", {})
     return {name: subset for subset in SUBSETS for name in identities.get(subset, [])}
+
+
+def read_targets(targets: Place) -> list[dict[str, Any]]:
+    """Some columns of `targets.parquet`, nothing where there is none."""
+    if not targets.exists("targets.parquet"):
+        return []
+    rows: list[dict[str, Any]] = parquet.read_table(targets, "targets.parquet", _TARGET_COLUMNS).to_pylist()
+    return rows
+
+
+def read_left_out(targets: Place, keys: parquet.Table) -> dict[int, str]:
+    """Row -> the filter that left it out, of the last `select`."""
+    if not targets.exists(LEFT_OUT):
+        return {}
+    table = parquet.read_table(targets, LEFT_OUT, ["key", "reason"])
+    rows = tables.find(keys, "key", table.column("key").to_pylist()).tolist()
+    reasons = zip(rows, map(Why, table.column("reason").to_pylist()), strict=True)
+    return {row: why.told for row, why in reasons if why is not Why.DROPPED}
+
+
+def read_similarity(embeddings: Place, keys: parquet.Table, of: NDArray[np.int64]) -> NDArray[np.float32] | None:
+    """How alike each face is to the mean of the others of its person, NaN without others; None without embeddings."""
+    if not embeddings.exists() or not parquet.parts_there(embeddings):
+        return None
+    read = [
+        table for _, table in parquet.iterate_parts(embeddings, ("key", "embedding"), parquet.parts_there(embeddings))
+    ]
+    table = tables.concatenate(read)
+    at = tables.find(table, "key", keys.column("key").to_pylist())
+    vectors = tables.lists(table, "embedding", 128)[np.maximum(at, 0)]
+    vectors[at < 0] = 0
+    found = similarity_to_others(vectors, of)
+    found[at < 0] = np.nan
+    return found
