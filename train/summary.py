@@ -81,7 +81,10 @@ def verdict(report: dict[str, Any]) -> str:
     model, mean = (report["reconstruction"][name]["all"]["mse"] for name in ("model", "mean target"))
     figures = f"{model:.4f} against {mean:.4f}"
     if not model < mean:
-        return f"The model's MSE is not below the mean target's ({figures}): train longer, or on more people."
+        return (
+            f"The model's MSE is not below the mean target's ({figures}): train longer, or on more people."
+            + _likeness(report)
+        )
     told = f"The model's MSE is {100 * (1 - model / mean):.0f} % under the mean target's ({figures})"
     if report["subset"] == "train":
         return f"{told}, on the very people it was taught with: that tells nothing of others."
