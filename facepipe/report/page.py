@@ -15,6 +15,7 @@ from facepipe.report.pictures import crop_uri, show_examples, show_noise
 from facepipe.report.readings import read_workspace
 from facepipe.report.rendering import load_templates, read_asset
 from facepipe.report.strangers import show_strangers
+from facepipe.stages.guard import tell_identities
 from facepipe.stages.overrides import read_corrections
 from facepipe.storage import file_at, place
 
@@ -65,6 +66,7 @@ def _make_content(readings: Readings, people: People) -> dict[str, Any]:
         "figures": draw_figures(readings, people),
         "people": _choose(people),
         "total": int((people.counts > 0).sum()),
+        "identities": tell_identities(place(readings.data).join("targets")),
         "without_target": [row for row in people.targets if not row["target_key"]],
         "noise": show_noise(readings),
         "subsets": sections.list_subsets(readings),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import shutil
 
@@ -13,6 +14,7 @@ from facesets import hash_folder, make_row, make_rows, write_faces
 from facepipe.config import GUARD, EmbedConfig, Execution, ExtractConfig, SelectConfig, SplitConfig
 from facepipe.errors import Incomplete, InputError, SettingsChanged
 from facepipe.execution.progress import QuietProgress
+from facepipe.report import page
 from facepipe.stages import embed, extract, select, split, verify
 from facepipe.stages.pipeline import run_all
 from facepipe.storage import parquet, place
@@ -106,13 +108,16 @@ def test_a_person_s_word_counts_more(data, tmp_path):
 
 
 def test_verify_accepts_it_and_tells_a_table_that_does_not_fit(data, tmp_path):
-    """An identity that is not judged; a face left out that is alike enough; a table that is missing; another network."""
+    """The page tells its verdicts. An identity that is not judged; a face left out that is alike enough; a table that is missing; another network."""
     folder, _, _ = data
     for name in ("faces", "embeddings"):
         shutil.copytree(folder / name, tmp_path / name)
     targets = tmp_path / "targets"
-    run(tmp_path, targets, guard=GUARD)
+    report = run(tmp_path, targets, guard=GUARD)
     assert verify.run(str(tmp_path), QuietProgress()) == []
+    page.build(str(tmp_path), str(tmp_path / "report.html"))
+    shown = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert [told for told in report.notes if html.escape(told) not in shown] == []
     for name, change, told in (
         ("identities.parquet", lambda rows: rows[1:], "its identities are not those of targets.parquet"),
         ("left_out.parquet", lambda rows: [dict(rows[0], value=0.99)], "as alike as --guard 0.945 asks for"),
