@@ -104,7 +104,7 @@ def test_killed_run_goes_on(pairs, tmp_path, backend):
     assert logs[0] == logs[1]
 
 
-@pytest.mark.parametrize("preset", ["v4", "frontal-1"])
+@pytest.mark.parametrize("preset", ["v4", pytest.param("frontal-1", marks=pytest.mark.slow)])
 def test_resumed_equals_unbroken(pairs, tmp_path, preset):
     """One epoch and three more give every weight and moment of four in one go, the learning rate's cuts included."""
     options = {"preset": preset, "schedule": "plateau", "plateau": 1, "learning_rate": 0.05}
@@ -120,7 +120,7 @@ def test_resumed_equals_unbroken(pairs, tmp_path, preset):
     ).read_bytes()
 
 
-@pytest.mark.parametrize("epochs", [2, 3])
+@pytest.mark.parametrize("epochs", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_an_epoch_that_ended_between_checkpoint_and_log(pairs, tmp_path, epochs):
     """--resume draws and logs it, whether it was the last one or not: the folder is that of an unbroken run."""
     run(pairs, tmp_path / "broken", epochs=1)
@@ -166,7 +166,7 @@ def test_stops_early(pairs, tmp_path):
     assert json.loads((folder / "evaluation.json").read_text())["epoch"] == 1 + int(np.argmin(rows))
 
 
-@pytest.mark.parametrize(("wanted", "taken"), [(3, 1), (5, 5), (50, 5)])
+@pytest.mark.parametrize(("wanted", "taken"), [(3, 1), *(pytest.param(n, 5, marks=pytest.mark.slow) for n in (5, 50))])
 def test_steps_per_execution_change_nothing_computed(pairs, tmp_path, wanted, taken):
     """An epoch of 5 steps stays one: what does not divide it is brought down, and said; weights and log are the same."""
     said = []
@@ -348,14 +348,17 @@ def test_no_shards_and_wrong_shards(tmp_path, pairs):
 @pytest.mark.parametrize(
     "options",
     [
-        {"jit": True},
+        pytest.param({"jit": True}, marks=pytest.mark.slow),
         {"precision": "bfloat16"},
         {"steps_per_execution": 5},
         {"devices": 1, "seed": 2**32 - 1},
         {"cache_bytes": 0, "mirror": True},
-        {"legacy_output": True},
+        pytest.param({"legacy_output": True}, marks=pytest.mark.slow),
         {"deterministic": False, "loss": "bce"},
-        {"preset": "frontal-1", "jit": True, "precision": "bfloat16", "steps_per_execution": 5},
+        pytest.param(
+            {"preset": "frontal-1", "jit": True, "precision": "bfloat16", "steps_per_execution": 5},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=str,
 )

@@ -155,7 +155,7 @@ def test_export(kind, to, request, tmp_path):
     assert float(said[0].split("within ")[1].split()[0]) <= MOST
 
 
-@pytest.mark.parametrize("kind", ["folder", "labelled"])
+@pytest.mark.parametrize("kind", [pytest.param("folder", marks=pytest.mark.slow), "labelled"])
 def test_a_keras_file_is_read_where_this_package_is_not(kind, request, tmp_path):
     """A process that knows Keras alone reads the file and gives the same faces as the run's own generator."""
     import subprocess
@@ -184,7 +184,7 @@ np.save(sys.argv[3], keras.ops.convert_to_numpy(model(inputs if len(inputs) > 1 
     np.testing.assert_allclose(np.load(tmp_path / "made.npy"), np.asarray(expected), atol=1e-5)
 
 
-@pytest.mark.parametrize("to", ["tflite", "onnx"])
+@pytest.mark.parametrize("to", ["onnx", pytest.param("tflite", marks=pytest.mark.slow)])
 def test_a_run_in_bfloat16_is_exported(shards, tmp_path, to):
     """In float32, as autoencoders are: TFLite's converter has no bfloat16."""
     from train.export import export

@@ -146,6 +146,7 @@ def test_resumed_equals_unbroken(finished, shards, tmp_path):
         assert (finished / name).read_bytes() == (tmp_path / "run" / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["sngan64", "r3gan64"])
 def test_newer_presets_resume(preset, shards, tmp_path):
     """The falling learning rate, the penalties and the pairs of scores go on as in a run that was never stopped."""

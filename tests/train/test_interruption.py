@@ -40,7 +40,9 @@ def interrupted(words, number, delay_s, ready=lambda: True):
     return child.returncode, said, time.monotonic() - sent
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=["SIGINT", "SIGTERM"]
+)
 def test_a_training_that_is_interrupted_says_how_to_go_on(pairs, tmp_path, number):
     log = tmp_path / "run" / "log.csv"
     words = command(pairs, tmp_path / "run", "--epochs", "500", "--set", "patience=0")
@@ -51,6 +53,7 @@ def test_a_training_that_is_interrupted_says_how_to_go_on(pairs, tmp_path, numbe
     arrays_of(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_command_that_can_t_go_on_does_not_say_so(pairs, tmp_path):
     run = tmp_path / "run"
     subprocess.run(command(pairs, run, "--epochs", "1"), cwd=ROOT, check=True, capture_output=True)

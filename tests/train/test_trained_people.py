@@ -66,7 +66,7 @@ def test_no_names_in_the_run(trained):
     assert "person" not in text
 
 
-@pytest.mark.parametrize("train", [autoencoder, dcgan])
+@pytest.mark.parametrize("train", [pytest.param(autoencoder, marks=pytest.mark.slow), dcgan])
 def test_resumed_with_others(train, make_pairs, make_faces, tmp_path):
     """Refused, with how many people are new and missing, and the run stays as it was; with its own shards it goes on."""
     make = make_pairs if train is autoencoder else make_faces
