@@ -47,7 +47,7 @@ class Frames:
     @property
     def unsure(self) -> NDArray[np.bool_]:
         """The frames of which another one, if there is any, is taken first."""
-        return self.error > SURE_DEG
+        return ~(self.error <= SURE_DEG)  # one that is not told is as good as large
 
 
 def rank_frames(frames: Frames) -> Rows:
