@@ -118,6 +118,14 @@ def _parameter(option: Option, *, hidden: bool) -> inspect.Parameter:
 class Command(TyperCommand):
     """A command whose help shows its options in groups."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the arguments; every error knows its command, to name the help that explains it."""
+        try:
+            return super().parse_args(ctx, args)
+        except CommandLineError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes a section a group."""
         for title, rows in help_groups(self, ctx).items():

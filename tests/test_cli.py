@@ -106,6 +106,7 @@ def test_help_costs_little():
         (["extract", "--scheduler", "tcp://x"], 2, "--scheduler needs --engine dask"),
         (["extract", "--engine", "dask"], 2, "--engine dask needs --scheduler ADDRESS"),
         (["extract", "--nonsense"], 2, "No such option: --nonsense; `"),
+        (["extract", "--every"], 2, "facepipe extract --help` lists what there is"),
         (["extract", "--crop-siz", "3"], 2, "--crop-size"),
         (["sellect"], 2, "there is no command 'sellect'; did you mean select? The commands are extract, select, "),
         (["xyz"], 2, "there is no command 'xyz'; it can be extract, select, "),

@@ -52,7 +52,8 @@ def compare(folders: Sequence[str], output: str, say: Callable[[str], None]) -> 
         UsageError: Runs of different kinds.
         InputError: A run has no finished epoch.
     """
-    runs = [Run.open(folder) for folder in folders]
+    # `data/runs/*` names the plot of an earlier comparison too.
+    runs = [Run.open(folder) for folder in folders if Path(folder).name != PICTURE]
     if len({run.kind for run in runs}) > 1:
         raise UsageError(
             f"{', '.join(f'{run.folder} is of kind {run.kind}' for run in runs)}: compare runs of one kind"

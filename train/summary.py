@@ -92,7 +92,7 @@ def verdict(report: dict[str, Any]) -> str:
         return f"{told}, but it was taught with {report['trained_on']:,} of these people: that tells little of others."
     few = report["identities"] < FEW
     people = f"{report['identities']:,} {'person' if report['identities'] == 1 else 'people'}"
-    told = f"{told}, on {people} it was not taught with{': so few that it may be chance' if few else ''}."
+    told = f"{told}, on {people} held out{': so few that it may be chance' if few else ''}."
     return told + _likeness(report)
 
 

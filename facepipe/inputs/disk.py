@@ -35,7 +35,9 @@ class LocalTree(Tree):
         self._root = place.local_path()
         if not os.path.isdir(self._root):
             what = "a file" if os.path.exists(self._root) else "not a directory"
-            raise InputError(f"{printable(self._root)} is {what}; expected a directory with one folder per person")
+            raise InputError(
+                f"{printable(self._root)} is {what}; expected a directory of images, best with one folder per person"
+            )
         self._visits: Counter[Identifier] = Counter()
         self._levels: dict[str, Level] = {}
 

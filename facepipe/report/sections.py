@@ -83,7 +83,7 @@ def make_funnel(readings: Readings, people: People) -> list[Bar]:
     run, counts = readings.runs["extract"], readings.counts("extract")
     pairs = sum(n for name, n in readings.counts("split").items() if name.endswith(" pairs"))
     targets = sum(bool(row["target_key"]) for row in people.targets)
-    of_files = f"of {run['images']:,} files" if run.get("images") else ""
+    of_files = f"of {run['images']:,} file{'s' * (run['images'] != 1)}" if run.get("images") else ""
     duplicates = readings.counts("split").get("duplicates left out", 0)
     steps = [
         ("pictures and frames seen", sum(counts.values()) - counts.get(Status.OTHER_FACE, 0), of_files),

@@ -89,9 +89,10 @@ class DemoFigures:
 
     def sentences(self) -> list[str]:
         """For a person to read."""
+        people = f"{self.people} {'person' if self.people == 1 else 'people'}"
         return [
             f"a face found in {100 * self.found:.1f} % of the {self.small_turns:,} frames turned less than 30 degrees",
-            f"in {self.frames:,} frames of {self.people} people, medians over people:",
+            f"in {self.frames:,} frames of {people}, medians over people:",
             f"estimated yaw follows the turn with correlation {self.yaw_correlation:.3f}, slope {self.yaw_slope:.2f}",
             f"estimated pitch follows it with correlation {self.pitch_correlation:.3f}, slope {self.pitch_slope:.2f}",
             "slope: degrees estimated for a degree of turn",

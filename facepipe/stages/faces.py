@@ -69,6 +69,11 @@ def open_faces(uri: str) -> Faces:
     )
     if parquet.PART_LIST not in there:
         state = find_missing(folder)
+        if not state.missing:
+            raise Incomplete(
+                f"{folder} has all its parts, but `facepipe extract` failed or was stopped after the last: `facepipe "
+                f"list` shows what failed; run it again {AS_BEFORE}, with a larger --max-failed if need be"
+            )
         raise Incomplete(f"{folder} has {state.count - state.missing:,} of its {state.count:,} parts; {again}")
     listed = tuple(read_list(folder))
     missing = [part.name for part in listed if part.name not in there]

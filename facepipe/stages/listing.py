@@ -52,10 +52,10 @@ def run(
         else:
             # NaN is no JSON.
             say(_line(row), event="row", **{name: value if value == value else None for name, value in row.items()})  # noqa: PLR0124
-    if not quiet:
-        say(f"{count:,} {'row' if count == 1 else 'rows'}", stream=sys.stderr)
     if missing and not statuses:
         raise UsageError(f"{faces} has no row of the identity {', '.join(map(repr, sorted(missing)))}")
+    if not quiet:
+        say(f"{count:,} {'row' if count == 1 else 'rows'}", stream=sys.stderr)
 
 
 def _read_reasons(targets: str, statuses: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -74,6 +74,7 @@ def _why(row: dict[str, Any]) -> str:
 
 def _line(row: dict[str, Any]) -> str:
     """`no_face  anna  anna/3.jpg  no face found`; of a face its pose and score in place of the reason."""
-    pose = f"yaw {row['yaw']:.1f}, pitch {row['pitch']:.1f}, score {row['score']:.2f}"
-    told = row["error"] or (pose if row["face_index"] >= 0 else "")
+    known = row["yaw"] == row["yaw"]
+    pose = f"yaw {row['yaw']:.1f}, pitch {row['pitch']:.1f}" if known else "pose unknown"
+    told = row["error"] or (f"{pose}, score {row['score']:.2f}" if row["face_index"] >= 0 else "")
     return "  ".join(printable(text) for text in (f"{row['status']:<10}", row["identity"], row["key"], told) if text)

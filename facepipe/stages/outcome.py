@@ -61,4 +61,7 @@ def tell_outcome(reports: Sequence[StageReport], workspace: str) -> str:
         why = "the other frames of those who have a target show the same picture"
     else:
         why = "nobody with a target has another usable frame" if refusals else "nobody has two usable frames"
+        extracted = read_settings(place(join(workspace, "faces")))
+        if extracted["layout"] == "flat" and not extracted["manifest"]:
+            why += ", as every file counts as a person of its own (--group --overwrite finds out who is on which)"
     return f"verified, but there are no pairs: {why}{f'; without a target: {refusals}' if refusals else ''}"

@@ -219,12 +219,13 @@ def _tell(report: StageReport, summary: dict[str, Any], out: Place, config: Spli
         report.notes.append("no pairs: nobody has a target and another usable frame; `--examples faces` needs none")
         return
     people = sum(len(names) for names in summary["identities"].values())
+    noun = "person" if people == 1 else "people"
     for subset, share in (("validation", config.validation), ("test", config.test)):
         held_out = summary["identities"][subset]
         if len(held_out) == 1:
             report.notes.append(f"only one person is in {subset}: figures on {held_out[0]} alone say little")
         if share and not held_out and not config.keep_subsets:
             report.notes.append(
-                f"nobody is in {subset}: of {people:,} people none fell into a share of {share:g}; "
+                f"nobody is in {subset}: of {people:,} {noun} none fell into a share of {share:g}; "
                 f"give a larger --{subset}, or another --seed"
             )

@@ -269,7 +269,10 @@ def test_an_input_without_pictures(tmp_path):
     """One that is missing or a file is an error that says so, an empty one lists nothing; `--label` needs labels."""
     make(tmp_path, ["in/a/1.jpg", "file.jpg"])
     os.mkdir(tmp_path / "empty")
-    for name, said in (("missing", "is not a directory; expected"), ("file.jpg", "is a file; expected a directory")):
+    for name, said in (
+        ("missing", "is not a directory; expected"),
+        ("file.jpg", "is a file; expected a directory of images"),
+    ):
         with pytest.raises(InputError, match=said):
             listed(tmp_path / name)
     listing = listed(tmp_path / "empty")

@@ -322,6 +322,8 @@ def test_clear_errors(tmp_path, photographs):
     with pytest.raises(TooManyFailed, match="3 of 3 images failed"):
         run(tmp_path / "bad", tmp_path / "faces2")
     assert len(rows_of(tmp_path / "faces2")) == 3
+    with pytest.raises(Incomplete, match=r"has all its parts, but .*`facepipe list`.*--max-failed"):
+        open_faces(str(tmp_path / "faces2"))
 
 
 def test_one_failure_among_many_is_no_reason_to_end_however_the_run_is_cut(tmp_path, astronaut):

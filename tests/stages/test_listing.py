@@ -59,6 +59,12 @@ def test_csv_has_every_column_that_holds_one_value(faces, capsys):
     assert float(rows[0]["yaw"]) == -13.5
 
 
+def test_a_pose_that_is_not_known_is_no_number(tmp_path, capsys):
+    facesets.write_faces(tmp_path / "faces", [facesets.make_row(0, 0, yaw=float("nan"), pitch=float("nan"))])
+    listing.run(str(tmp_path / "faces"), (), (), targets="", as_csv=False, quiet=True)
+    assert capsys.readouterr().out.endswith("  pose unknown, score 0.90\n")
+
+
 def test_json_has_no_nan(faces, capsys, monkeypatch):
     monkeypatch.setattr(progress, "_format", ["json"])
     listing.run(faces, ("no_face",), (), targets="", as_csv=False, quiet=True)

@@ -103,7 +103,10 @@ def test_a_run_without_any_face_is_an_error(tmp_path):
         ([], "done and verified;"),
         (["--min-frames", "50"], "nobody has a target, .*: 2 with fewer usable frames than --min-frames 50;"),
         (["--max-angle", "0.001"], "nobody has a target, .*: 2 with none within --max-angle 0.001;"),
-        (["--layout", "flat", "--limit", "4"], "no pairs: nobody has two usable frames;"),
+        (
+            ["--layout", "flat", "--limit", "4"],
+            "no pairs: nobody has two usable frames, as every file counts as a person .*--group --overwrite",
+        ),
         (["--layout", "flat", "--limit", "4", "--examples", "faces"], "done and verified;"),
     ],
 )

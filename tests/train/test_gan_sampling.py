@@ -298,7 +298,8 @@ def test_summary_page_and_comparison(folder, labelled, shards, tmp_path):
     for text in ("by the Fréchet distance of identity embeddings", "swd 16 px", "The sample most like a training face"):
         assert text in page
     lines = []
-    path = compare([str(folder), str(labelled)], str(tmp_path) + "/", lines.append)
+    earlier = str(folder.parent / "compare.png")  # as `data/runs/*` names it
+    path = compare([earlier, str(folder), str(labelled)], str(tmp_path) + "/", lines.append)
     assert pixels(path).shape[2] == 4
     assert lines[0].split()[:5] == ["run", "epochs", "images", "seen", "CPU"]
     rows = [line.split() for line in lines[1:3]]

@@ -48,7 +48,9 @@ def check_chain(
     for folder in shards:
         found = _inputs(folder)
         if made_of and found and found != made_of:
-            yield problem(folder, "", f"it was made from other pairs or faces; run `facepipe shard` again {AS_BEFORE}")
+            kind = (settings_or_none(folder) or {}).get("examples")
+            command = f"facepipe shard --examples {kind}" if kind else "facepipe shard"
+            yield problem(folder, "", f"it was made from other pairs or faces; run `{command}` again {AS_BEFORE}")
 
 
 def _inputs(folder: Place) -> dict[str, Any]:
