@@ -20,6 +20,7 @@ from facepipe.stages.extraction.tally import Tally
 from facepipe.stages.runfile import run_or_empty, write_run_file
 from facepipe.storage import place, share_lock
 from facepipe.storage.partlist import IMAGES, Part
+from facepipe.text import to_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,7 +193,7 @@ def _write_run_file(
     facts |= {"parts_made": len(missing), "images_made": images}
     facts["images_per_second"] = round(images / max(report.wall_s, 1e-9), 2)
     inputs = place(config.input)
-    facts["input"] = os.path.abspath(inputs.local_path()) if inputs.is_local else inputs.uri
+    facts["input"] = to_unicode(os.path.abspath(inputs.local_path())) if inputs.is_local else inputs.uri
     write_run_file(out, config, report, facts)
 
 
