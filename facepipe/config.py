@@ -80,7 +80,7 @@ class Execution(Checked):
     """How work is spread: changes speed, never a byte of the output."""
 
     workers: int = _machine(0, "Number of processes.", low=0, shown="the usable cores", metavar="N", everyday=True)
-    engine: str = _machine("local", "local processes, or a Dask cluster.", choices=("local", "dask"))
+    engine: str = _machine("local", "Run on local processes, or on a Dask cluster.", choices=("local", "dask"))
     scheduler: str = _machine("", "Address of the Dask scheduler, for --engine dask.", metavar="ADDRESS")
     overwrite: bool = _machine(False, "Replace what was made with other settings or from images that are gone; what fits is kept.")
     dry_run: bool = _machine(False, "Say what would be done, and do nothing.")
@@ -306,7 +306,7 @@ class Common(Checked):
 
     data: str = _machine("data", "The workspace: every path's default lies in it.", metavar="DIR", envvar="FACEPIPE_DATA")
     quiet: bool = _machine(False, "Print nothing but errors and the summary.", names=("--quiet", "-q"))
-    log_format: str = _machine("text", "json: one object a line, of progress, reports and errors.", choices=("text", "json"))
+    log_format: str = _machine("text", "How progress, reports and errors are written; json: one object a line.", choices=("text", "json"))
 
 
 StageConfig = ExtractConfig | EmbedConfig | SelectConfig | SplitConfig | ShardConfig

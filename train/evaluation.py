@@ -200,11 +200,11 @@ def lines_of(report: dict[str, Any]) -> Iterator[str]:
     of = f"{report['pairs']:,} pairs of {tell_trained(report['identities'], report['trained_on'])}"
     yield f"{report['subset']}: {of if report['subset'] != 'train' else 'the training pairs themselves'}"
     title = f"{'':<16} {'|yaw|':>7} {'images':>7} {'MSE':>8} {'MAE':>8} {'PSNR dB':>8} {'SSIM':>7}"
-    yield title + f" {'sharp':>6} {'no gain':>8}"
+    yield title + f" {'sharp':>6} {'gain-free':>9}"
     for name, table in report["reconstruction"].items():
         for band, row in table.items():
             figures = f"{row['mse']:8.5f} {row['mae']:8.4f} {row['psnr']:8.2f} {row['ssim']:7.4f}"
-            figures += f" {row['sharpness']:6.2f} {row['gain_free']:8.5f}"
+            figures += f" {row['sharpness']:6.2f} {row['gain_free']:9.5f}"
             yield f"{name:<16} {band:>7} {row['images']:>7,} {figures}"
     yield f"{'whose face':<16} {'|yaw|':>7} {'probes':>7} {'rank-1':>8} {'AUC':>8}"
     vectors = {f"{name} ({table['dimension']})": table for name, table in report["identity"].items()}

@@ -239,7 +239,8 @@ def need(shards: Shards, subset: str) -> int:
     """How many records the subset has; an `InputError` where there are none."""
     count = shards.lengths.get(subset, 0)
     if not count:
-        raise InputError(f"{shards.place} has no {subset} records; `facepipe split` sets the shares of the subsets")
+        why = "`facepipe report` shows why" if subset == "train" else f"`facepipe split --{subset} F` holds some out"
+        raise InputError(f"{shards.place} has no {subset} records; {why}")
     return count
 
 

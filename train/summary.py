@@ -33,7 +33,7 @@ RECONSTRUCTION_TERMS = (
     ("mean target", "the mean of all frontal faces it was taught with, given as the answer to everybody"),
     ("feature resized", "the side face itself, given as the answer"),
     ("MSE, MAE", "mean squared and mean absolute error of a pixel, 0 to 1: lower is better"),
-    ("PSNR, SSIM", "the squared error in decibels, and likeness of structure up to 1: higher is better"),
+    ("PSNR, SSIM", "the squared error in decibels, and similarity of structure up to 1: higher is better"),
     ("sharpness", "mean gradient within the face against the target's: 1 is as sharp, a mean face has about 0.5"),
     ("gain-free", "MSE within the face after the answer's best gain and offset: what light does not explain"),
 )
@@ -128,8 +128,8 @@ def gan_verdict(report: dict[str, Any]) -> str:
         return told
     nearer = highest[0] > highest[1]
     return told + (
-        f" The sample most like a training face has a likeness of {highest[0]:.2f}, {'' if nearer else 'no '}more than "
-        f"real faces that the run has not seen ({highest[1]:.2f}){': look for copies below' if nearer else ''}."
+        f" The sample most like a training face has a similarity of {highest[0]:.2f}, {'' if nearer else 'no '}more "
+        f"than real faces that the run has not seen ({highest[1]:.2f}){': look for copies below' if nearer else ''}."
     )
 
 
@@ -189,7 +189,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _shown(cell: Any) -> str:
-    return f"{cell:.4f}" if isinstance(cell, float) and 1e-3 < abs(cell) < 1e4 else str(cell)
+    return f"{cell:.4f}" if isinstance(cell, float) and (cell == 0 or 1e-3 < abs(cell) < 1e4) else str(cell)
 
 
 def _story(run: Run) -> str:

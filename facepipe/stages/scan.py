@@ -47,7 +47,7 @@ class ScanJob:
             name = parquet.part_names(faces)[number]
             table = parquet.read_table(faces, name, ["status", "crop.bytes"])
             status, crops = table.column("status").to_pylist(), table.column("crop").to_pylist()
-        with watch.step("fingerprint"):
+        with watch.step("hash"):
             rows = [r for r, crop in enumerate(crops) if status[r] == Status.OK and crop and crop["bytes"]]
             prints = np.zeros(table.num_rows, dtype=FINGERPRINT)
             grays = np.zeros((len(rows), SIDE, SIDE), dtype=np.uint8)

@@ -234,7 +234,7 @@ def test_overwrite_drops_the_old_run_only_when_the_new_one_can_begin(one_epoch, 
         run(pairs, folder, overwrite=True)
     with pytest.raises(UsageError, match="--devices is 64"):
         run(pairs, folder, overwrite=True, devices=64)
-    with pytest.raises(InputError, match="no train records"):
+    with pytest.raises(InputError, match="no train records; `facepipe report` shows why"):
         run(make_pairs(subsets={"validation": 16}), folder, overwrite=True)
     assert contents(folder) == before
     run(pairs, folder, overwrite=True, learning_rate=0.5)
