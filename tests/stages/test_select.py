@@ -146,14 +146,14 @@ def test_overrides_that_can_t_be_meant(faces, tmp_path, text, said):
 
 
 def test_unfinished_faces_are_refused(faces, tmp_path):
-    """The missing parts are named; where extract has not ended, it is told how many there are."""
+    """The missing parts are named; where extract has not ended well, that is told, and how to go on."""
     place(faces).delete("part-00001.parquet")
     with pytest.raises(
         Incomplete, match=r"1 of its 3 parts \(part-00001\.parquet\); run `facepipe extract` with the options it"
     ):
         run(faces, tmp_path / "t")
     place(faces).delete("parts.parquet")
-    with pytest.raises(Incomplete, match=r"; run `facepipe extract` .*\(where machines share the work, each its"):
+    with pytest.raises(Incomplete, match=r"`facepipe extract` failed or was stopped after the last: .*--max-failed"):
         run(faces, tmp_path / "t")
     with pytest.raises(InputError, match="run `facepipe extract` first"):
         run(tmp_path / "nothing", tmp_path / "t")
