@@ -109,9 +109,10 @@ def open_feed(
     order = Order(count, batch_size, config.seed, view.mirror, companions)
 
     def make() -> Iterator[Batch]:
+        share = devices_in_use()
         if arrays is not None:
-            return _from_memory(arrays, view, order, training=training, start_step=start_step)
-        return _streamed(shards, subset, view, order, training=training, start_step=start_step)
+            return _from_memory(arrays, view, order, share, training=training, start_step=start_step)
+        return _streamed(shards, subset, view, order, share, training=training, start_step=start_step)
 
     return Feed(make, steps, order, arrays)
 
@@ -137,7 +138,8 @@ class Ahead:
         """A new thread each time; it ends with its items, or when the reader goes away."""
         items: queue.Queue[tuple[str, Any]] = queue.Queue(READ_AHEAD)
         left = threading.Event()
-        threading.Thread(target=self._fill, args=(items, left), daemon=True).start()
+        made = self.make()  # here, for Keras tells only this thread of its devices
+        threading.Thread(target=self._fill, args=(made, items, left), daemon=True).start()
         try:
             while True:
                 kind, item = items.get()
@@ -150,7 +152,7 @@ class Ahead:
         finally:
             left.set()
 
-    def _fill(self, items: queue.Queue[tuple[str, Any]], left: threading.Event) -> None:
+    def _fill(self, made: Iterator[Any], items: queue.Queue[tuple[str, Any]], left: threading.Event) -> None:
         def put(entry: tuple[str, Any]) -> bool:
             while not left.is_set():
                 try:
@@ -161,7 +163,7 @@ class Ahead:
             return False
 
         try:
-            for item in self.make():
+            for item in made:
                 if not put(("item", item)):
                     return
         except BaseException as error:
@@ -170,8 +172,9 @@ class Ahead:
         put(("end", None))
 
 
-def _from_memory(arrays: Arrays, view: View, order: Order, *, training: bool, start_step: int) -> Iterator[Batch]:
-    share = devices_in_use()
+def _from_memory(
+    arrays: Arrays, view: View, order: Order, share: int, *, training: bool, start_step: int
+) -> Iterator[Batch]:
     for step in itertools.count(start_step) if training else range(-(-order.count // order.batch_size)):
         if training:
             chosen, mirrored, others = order.batch(step)
@@ -199,9 +202,9 @@ def _assembled(
 
 
 def _streamed(
-    shards: Shards, subset: str, view: View, order: Order, *, training: bool, start_step: int
+    shards: Shards, subset: str, view: View, order: Order, share: int, *, training: bool, start_step: int
 ) -> Iterator[Batch]:
-    per_pass, share = max(1, order.count // order.batch_size), devices_in_use()
+    per_pass = max(1, order.count // order.batch_size)
     number, skipped = divmod(start_step, per_pass) if training else (0, 0)
     for current in itertools.count(number) if training else [0]:
         records = _shuffled(shards, subset, order, current) if training else _in_order(shards, subset)
