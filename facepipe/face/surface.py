@@ -1,4 +1,4 @@
-"""The generic head as every frontal photograph shows it, and which of its triangles a view's pixels show."""
+"""The generic head as every frontal photograph shows it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe.face.render import FIVE, HAIRLINE, PAINT_REACH, WARP_REACH, head, normals
+from facepipe.face.head import FIVE, HAIRLINE, PAINT_REACH, WARP_REACH, cover, head, kernel, normals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from facepipe.face.head import Cover
+
     Floats = NDArray[np.float32]
     Indices = NDArray[np.int32]
-    Cover = tuple[NDArray[np.int64], Indices, Floats]
 
 EARS = 1.0
 """x from where on the head is wider than many: ears, which are painted."""
@@ -53,11 +54,6 @@ class Shape:
     head: Indices
 
 
-def _kernel(a: Floats, b: Floats, reach: float) -> Floats:
-    squared = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None] - 2 * a @ b.T
-    return np.asarray(np.exp(np.maximum(squared, 0) / np.float32(-2 * reach * reach)), np.float32)
-
-
 @lru_cache(maxsize=1)
 def frontal_shape() -> Shape:
     """What frontal photographs share, made once."""
@@ -69,8 +65,8 @@ def frontal_shape() -> Shape:
     triangles = model.triangles[(fade[model.triangles] > 0).any(axis=1)]
     points = model.points(model.vertices)
     five = np.array([points[list(which)].mean(axis=0) for which in FIVE], np.float32)
-    own = _kernel(five, five, 2 * WARP_REACH) + 0.05 * np.eye(5, dtype=np.float32)
-    near = _kernel(model.vertices, five, 2 * WARP_REACH) @ np.linalg.inv(own)
+    own = kernel(five, five, 2 * WARP_REACH) + 0.05 * np.eye(5, dtype=np.float32)
+    near = kernel(model.vertices, five, 2 * WARP_REACH) @ np.linalg.inv(own)
     opened = _open(hair, triangles) * (np.abs(hair[:, 0]) < EARS)
     known, paint = _paints(hair, -facing[:, 2] * opened)
     return Shape(
@@ -117,52 +113,7 @@ def _paints(vertices: Floats, facing: Floats) -> tuple[Indices, Floats]:
     known = np.flatnonzero(weight > 0.3)
     known = known[:: len(known) // PAINTS + 1]
     both = np.concatenate([known, model.mirrored[known]])
-    near = _kernel(model.vertices, model.vertices[both], PAINT_REACH) + np.float32(1e-5)
+    near = kernel(model.vertices, model.vertices[both], PAINT_REACH) + np.float32(1e-5)
     near *= np.concatenate([weight[known], 0.5 * weight[known]])
     near *= (1.003 - np.abs(model.scalp[:, None] - model.scalp[both][None])) ** 4
     return known.astype(np.int32), np.asarray(near / near.sum(axis=1, keepdims=True), np.float32)
-
-
-def cover(vertices: Floats, triangles: Indices, height: int, width: int) -> Cover:
-    """What the pixels of a picture of a surface of small triangles show: the nearest one, by the triangles' middles.
-
-    Args:
-        vertices: (n, 3) px, x to the right, y down, z away.
-        triangles: (m, 3); those that face away, counter-clockwise in the image, are not seen.
-        height: px of the picture.
-        width: likewise.
-
-    Returns:
-        The pixels covered, (p,) row * width + column; of each its triangle, (p,), and the corners' weights, (p, 3).
-    """
-    x, y, z = vertices.T[:, triangles.T]  # each (3, m)
-    area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
-    facing = np.flatnonzero(area > 1e-9)
-    facing = facing[np.argsort(-z[:, facing].sum(axis=0))]  # the nearest is written last
-    x, y, area = x[:, facing], y[:, facing], area[facing]
-    left, top = (np.maximum(np.ceil(c.min(axis=0)), 0).astype(np.int32) for c in (x, y))
-    columns = np.maximum(np.minimum(np.floor(x.max(axis=0)), width - 1).astype(np.int32) - left + 1, 0)
-    rows = np.maximum(np.minimum(np.floor(y.max(axis=0)), height - 1).astype(np.int32) - top + 1, 0)
-    counts = columns * rows
-    # One line for every pixel of every triangle's bounding box; the weights are linear in column and row.
-    which = np.repeat(np.arange(len(facing), dtype=np.int32), counts)
-    inside = np.arange(len(which), dtype=np.int32) - np.repeat(np.cumsum(counts) - counts, counts).astype(np.int32)
-    wide = columns[which]
-    down = inside // wide
-    column, row = left[which] + inside - down * wide, top[which] + down
-    edges = np.stack([y[2] - y[0], x[0] - x[2], y[0] - y[1], x[1] - x[0]]) / area
-    dx, dy = column.astype(np.float32) - x[0][which], row.astype(np.float32) - y[0][which]
-    u, v = dx * edges[0][which] + dy * edges[1][which], dx * edges[2][which] + dy * edges[3][which]
-    covered = np.flatnonzero((u >= -1e-4) & (v >= -1e-4) & (u + v <= 1 + 1e-4))
-    last = np.full(height * width, -1, np.int32)
-    last[(row * width + column)[covered]] = covered
-    pixel = np.flatnonzero(last >= 0)
-    line = last[pixel]
-    u, v = u[line], v[line]
-    return pixel, facing[which[line]].astype(np.int32), np.stack([1 - u - v, u, v], axis=1).astype(np.float32)
-
-
-def mixed(values: Floats, corners: Indices, weights: Floats) -> Floats:
-    """(p, c): values (n, c) at the corners (p, 3) of the triangles that pixels show, by their weights (p, 3)."""
-    one, two, three = (values[corners[:, i]] * weights[:, i, None] for i in range(3))
-    return np.asarray(one + two + three, np.float32)

@@ -1,8 +1,8 @@
 """A nearly frontal face of a photograph, turned to any yaw and pitch before the photograph's own background.
 
-The head of `render` is laid onto the five landmarks; body and background stay where they are, what the head leaves is
+The generic head is laid onto the five landmarks; body and background stay where they are, what the head leaves is
 filled from around it, and the picture is framed as the detector frames turned faces. Frontal photographs show the same
-parts of every head, so what `render` finds out for each is known here from the start: a face takes 5 ms.
+parts of every head, so what lies where is known from the start: a face takes 5 ms.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe.face.render import head, rotation
-from facepipe.face.surface import HAIR, SEEN, before, cover, frontal_shape, mixed
+from facepipe.face.head import cover, head, mixed, rotation
+from facepipe.face.surface import HAIR, SEEN, before, frontal_shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from facepipe.face.surface import Cover
+    from facepipe.face.head import Cover
     from facepipe.records import Image
 
     Floats = NDArray[np.float32]

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pytest
 
-from facepipe.face import render
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+
+import heads
+
+from facepipe.face.head import rotation
 from facepipe.face.orientation import make_orientation
 
 
 class Portrait(NamedTuple):
     """A head and the photograph's own rotation of it."""
 
-    head: render.FittedHead
+    head: heads.FittedHead
     rotation: np.ndarray
     landmarks: np.ndarray
 
@@ -24,7 +30,7 @@ class Portrait(NamedTuple):
         from skimage import data
 
         table = cv2.resize(data.coffee(), (side, side), interpolation=cv2.INTER_AREA)
-        return render.view(self.head, render.rotation(yaw, pitch, roll), side, table, zoom=0.8)[0]
+        return heads.view(self.head, rotation(yaw, pitch, roll), side, table, zoom=0.8)[0]
 
 
 @pytest.fixture(scope="session")
@@ -39,9 +45,9 @@ def portrait_of(find_faces, network):
     def make(photograph):
         face = find_faces(photograph)[0]
         pose = network.look([photograph], [face.box])[0].pose
-        rotation = render.rotation(pose.yaw, pose.pitch, pose.roll)
-        points = render.place(face.landmarks, rotation)
-        return Portrait(render.fit(photograph, points, rotation), rotation, face.landmarks)
+        turned = rotation(pose.yaw, pose.pitch, pose.roll)
+        points = heads.place(face.landmarks, turned)
+        return Portrait(heads.fit(photograph, points, turned), turned, face.landmarks)
 
     return make
 

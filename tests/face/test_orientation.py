@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from facepipe.detection import make_detector
+from facepipe.face.head import rotation
 from facepipe.face.orientation import MAX_ERROR, NOD, Orientation
-from facepipe.face.render import rotation
 from facepipe.records import SURE_DEG
 
 TURNS = (1, 2, 3)

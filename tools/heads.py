@@ -1,23 +1,21 @@
-"""Turns the face of a photograph in three dimensions: a generic head, fitted to the face and painted with its pixels.
+"""Heads as the orientation network is taught with: the generic one, fitted to a face and painted with its pixels, turned.
 
-The head is MakeHuman's (CC0), with ears, neck and the back of the skull (`models/MODELS.md`). It is moved onto points
+Unlike `facepipe.face.turning` it takes any face and gives any roll and background. The head is moved onto points
 of the photograph (a similarity, then a smooth warp of what remains), so that in the photograph's own view each vertex
 lies where the photograph shows it. What the photograph does not show is painted from the mirrored side where that is in
 view, else from the nearest colours that are, shaded; hair is a volume around the skull. Views are orthographic.
-
-Axes as in images: x to the right, y down, z away from the camera. A head that looks into the camera looks along -z.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
+from facepipe.face.head import FIVE, HAIRLINE, PAINT_REACH, WARP_REACH, Head, head, kernel, normals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,47 +25,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Indices = NDArray[np.int32]
 
-HEAD = Path(__file__).parent.parent / "models" / "head.npz"
-WARP_REACH = 0.45
-"""Of the face's half width: how far a point that differs from the generic head takes its surroundings with it."""
-PAINT_REACH = 0.30
-"""The same for colours of parts that the photograph does not show."""
-FIVE = ((33, 133), (362, 263), (1,), (61,), (291,))
-"""Which of the mesh points the five landmarks are: eyes, nose tip, mouth corners."""
-HAIRLINE = -0.6
-"""y from where on upwards hair is hair from the front."""
 HAIR = 0.08
 """Thickness of hair, as a share of the distance from the head's centre."""
 SEEN_FROM, SEEN_WELL = 0.15, 0.45
 """Cosine between a surface's normal and the line of sight: from where on its pixels count, and count alone."""
-
-
-@dataclass(frozen=True, eq=False)
-class Head:
-    """The generic head; half the width of its face is 1, its origin between the ears.
-
-    vertices: (n, 3) float32. triangles: (m, 3) int32, clockwise in the image where they face the camera.
-    mirrored: (n,) int32, the vertex on the other side. corners, weights: (468, 3) int32 and float32, between which
-    vertices the points of MediaPipe's face mesh lie. scalp: (n,) float32, 0..1, where hair grows.
-    """
-
-    vertices: Floats
-    triangles: Indices
-    mirrored: Indices
-    corners: Indices
-    weights: Floats
-    scalp: Floats
-
-    def points(self, vertices: Floats) -> Floats:
-        """The 468 mesh points (468, k) of values (n, k) at the vertices."""
-        return np.asarray((vertices[self.corners] * self.weights[..., None]).sum(axis=1), np.float32)
-
-
-@lru_cache(maxsize=1)
-def head() -> Head:
-    """The packaged head, loaded once."""
-    with np.load(HEAD) as file:
-        return Head(**{name: file[name] for name in file.files})
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,18 +47,6 @@ class FittedHead:
     scale: float
     paint: Floats
     seen: Floats
-
-
-def rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
-    """The rotation (3, 3) of a head with these angles, degrees, by the convention of AFLW2000 / 300W-LP.
-
-    Its columns are where the head's axes point: its side on the image's right, its lower end, its back.
-    """
-    y, p, r = (math.radians(v) for v in (yaw, pitch, roll))
-    turn = np.array([[math.cos(y), 0, math.sin(y)], [0, 1, 0], [-math.sin(y), 0, math.cos(y)]])
-    nod = np.array([[1, 0, 0], [0, math.cos(p), math.sin(p)], [0, -math.sin(p), math.cos(p)]])
-    tilt = np.array([[math.cos(r), -math.sin(r), 0], [math.sin(r), math.cos(r), 0], [0, 0, 1]])
-    return np.asarray(nod @ turn @ tilt)
 
 
 def fit(photograph: Image, points: Floats, turned: NDArray[np.float64] | None = None) -> FittedHead:
@@ -142,8 +91,8 @@ def place(landmarks: Floats, turned: NDArray[np.float64]) -> Floats:
     placed[:, :2] += landmarks.mean(axis=0)
     # What is left of each landmark's distance moves its surroundings with it.
     rest = landmarks - np.array([placed[list(which), :2].mean(axis=0) for which in FIVE])
-    near = _kernel(np.asarray(points, np.float32), np.asarray(five, np.float32), 2 * WARP_REACH)
-    own = _kernel(np.asarray(five, np.float32), np.asarray(five, np.float32), 2 * WARP_REACH)
+    near = kernel(np.asarray(points, np.float32), np.asarray(five, np.float32), 2 * WARP_REACH)
+    own = kernel(np.asarray(five, np.float32), np.asarray(five, np.float32), 2 * WARP_REACH)
     placed[:, :2] += near @ np.linalg.solve(own + 0.05 * np.eye(5), rest)
     return np.asarray(placed, np.float32)
 
@@ -160,31 +109,13 @@ def _similarity(model: Floats, points: Floats) -> tuple[NDArray[np.float64], flo
 def _spread_of(_key: int) -> Floats:
     model = head()
     corners = model.points(model.vertices)
-    near = _kernel(corners, corners, WARP_REACH) + 0.02 * np.eye(len(corners), dtype=np.float32)
-    return np.asarray(_kernel(model.vertices, corners, WARP_REACH) @ np.linalg.inv(near), np.float32)
+    near = kernel(corners, corners, WARP_REACH) + 0.02 * np.eye(len(corners), dtype=np.float32)
+    return np.asarray(kernel(model.vertices, corners, WARP_REACH) @ np.linalg.inv(near), np.float32)
 
 
 def _spread(_model: Head) -> Floats:
     """(n, 468): how far each vertex moves with each point."""
     return _spread_of(0)
-
-
-def _kernel(a: Floats, b: Floats, reach: float) -> Floats:
-    """Gaussian of the distances between points (n, 3) and (m, 3): (n, m) float32."""
-    squared = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None] - 2 * a @ b.T
-    return np.asarray(np.exp(np.maximum(squared, 0) / np.float32(-2 * reach * reach)), np.float32)
-
-
-def normals(vertices: Floats, triangles: Indices) -> Floats:
-    """Unit normals (n, 3) at the vertices, pointing outwards."""
-    a, b, c = (vertices[triangles[:, i]] for i in range(3))
-    one, other = c - a, b - a
-    total = np.empty_like(vertices)
-    for axis in range(3):
-        up, down = (axis + 1) % 3, (axis + 2) % 3
-        across = one[:, up] * other[:, down] - one[:, down] * other[:, up]
-        total[:, axis] = np.bincount(triangles.T.reshape(-1), np.concatenate([across] * 3), len(vertices))
-    return np.asarray(total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9), np.float32)
 
 
 def _visible(vertices: Floats, model: Head) -> Floats:
@@ -218,7 +149,7 @@ def _painted(photograph: Image, vertices: Floats, seen: Floats, model: Head) -> 
     colours = _sampled(photograph, outwards[:, :2])
     both = np.concatenate([known, model.mirrored[known]])
     weights = np.concatenate([weight[known], 0.5 * weight[known]]) + np.float32(1e-9)
-    near = _kernel(model.vertices, model.vertices[both], PAINT_REACH) + np.float32(1e-5)
+    near = kernel(model.vertices, model.vertices[both], PAINT_REACH) + np.float32(1e-5)
     unlike = np.abs(model.scalp[:, None] - model.scalp[both][None])
     near *= weights * (1.003 - unlike) ** 4
     paint = near @ np.concatenate([colours, colours]) / near.sum(axis=1, keepdims=True)
