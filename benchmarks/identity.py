@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
 """Whose face it is: how well the embeddings tell people apart, and what one costs.
 
-    python benchmarks/identity.py [DATA] [--work DIR] [--picture] [SET]...
+    python benchmarks/identity.py [DATA] [--work DIR] [--picture] [--once] [SET]...
 
 DATA (default ../shared/data) holds the SETs (default lfw, lfw_people, ytf), each a directory of photographs a person.
 Faces come from `facepipe extract`, kept in `--work` where it is given. They are embedded from the crops that it stores,
-with `--picture` from the photographs themselves. AUC and TAR are over all pairs of a set. The guard's figures are those
+with `--picture` from the photographs themselves, with `--once` not mirrored as well. AUC and TAR are over all pairs of a set. The guard's figures are those
 of `facepipe select --guard`, with one stranger to each five photographs of a person: the share that is caught by the
 threshold that 1 % of people's own faces fall below, and by the default. People are put together and cut in half to see
-who is told to be two, and which two to be one. Two columns are for a face against the mean of all others of
-a person with three or more: the share of strangers, and of own faces, below the threshold of the report. Prints Markdown.
+who is told to be two, and which two to be one. Prints Markdown.
 
     python benchmarks/identity.py [DATA] --group [SET]...
 
@@ -38,9 +37,9 @@ import cv2
 import numpy as np
 
 from facepipe.config import GUARD, GroupConfig
-from facepipe.dataset.grouping import UNLIKE, compare, link_groups, similarity_to_others
+from facepipe.dataset.grouping import compare, link_groups
 from facepipe.dataset.outliers import FEWEST, find_same, find_second, judge_faces
-from facepipe.face.identity import IdentityNetwork
+from facepipe.face.identity import BATCH, IdentityNetwork, cut_chip
 from facepipe.stages.embed import read_crops, read_usable
 from facepipe.storage import parquet, place, tables
 
@@ -52,6 +51,15 @@ FALSE_ACCEPTS, FALSE_ALARMS = 1e-3, 0.01
 def extract(images: Path, faces: Path, *options: str) -> None:
     """The photographs' faces; what is there already is kept."""
     call("extract", "-i", str(images), "-o", str(faces), "--workers", "1", *options)
+
+
+class Once(IdentityNetwork):
+    """The network without the mirrored look."""
+
+    def embed(self, images: list[np.ndarray], landmarks: list[np.ndarray]) -> np.ndarray:
+        chips = [cut_chip(image, points) for image, points in zip(images, landmarks, strict=True)]
+        found = np.concatenate([self._look(chips[start : start + BATCH]) for start in range(0, len(chips), BATCH)])
+        return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
 def embed(
@@ -163,19 +171,6 @@ def call(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "facepipe", *arguments, "--quiet"], check=True, stdout=subprocess.DEVNULL)
 
 
-def outliers(embeddings: np.ndarray, person: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """The shares of strangers, and of people's own faces, that are less alike than UNLIKE to the mean of the others."""
-    random, counts = np.random.default_rng(seed), np.bincount(person)
-    sums = np.zeros((len(counts), embeddings.shape[1]))
-    np.add.at(sums, person, embeddings)
-    means = sums / np.linalg.norm(sums, axis=1, keepdims=True)
-    whose = random.choice(np.flatnonzero(counts >= 3), 20_000)
-    face = random.integers(len(person), size=len(whose))
-    strange = (means[whose] * embeddings[face]).sum(axis=1)[person[face] != whose]
-    own = similarity_to_others(embeddings, person)[counts[person] >= 3]
-    return float((strange < UNLIKE).mean()), float((own < UNLIKE).mean())
-
-
 def bcubed(found: np.ndarray, person: np.ndarray, least: int = 3) -> tuple[float, float]:
     """Precision and recall of groups, averaged over the faces of people who have `least` or more."""
     pair = np.unique(np.stack([found, person]), axis=1, return_inverse=True)[1].ravel()
@@ -236,6 +231,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", default=SETS)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--picture", action="store_true")
+    parser.add_argument("--once", action="store_true")
     parser.add_argument("--group", action="store_true")
     parser.add_argument("--many", type=int, default=0)
     given = parser.parse_args()
@@ -247,7 +243,7 @@ def main() -> None:
             for name in given.sets:
                 print(f"| {name} | {group(given.data / name, (given.work or Path(scratch)) / name)}", flush=True)
         return
-    network = IdentityNetwork()
+    network = Once() if given.once else IdentityNetwork()
     if given.many:
         print("| faces | people | precision | recall | s | GB |")
         print(f"|{' --- |' * 6}")
@@ -261,9 +257,9 @@ def main() -> None:
         "| photographs | people | faces | AUC | TAR at FAR 1e-3 | CPU ms a face | strangers caught | threshold |",
         end=" ",
     )
-    print(f"strangers below {UNLIKE} | own below | caught by {GUARD:g} | false alarms of {GUARD:g} |", end=" ")
+    print(f"caught by {GUARD:g} | false alarms of {GUARD:g} |", end=" ")
     print("one person told to be two | two told to be two | two told to be one | one told to be one |")
-    print(f"|{' --- |' * 16}")
+    print(f"|{' --- |' * 14}")
     with tempfile.TemporaryDirectory() as scratch:
         for name in given.sets:
             faces = (given.work or Path(scratch)) / name / "faces"
@@ -273,7 +269,6 @@ def main() -> None:
             auc, tar = verification(embeddings, person)
             caught, threshold, by_default, alarms = guard(given.data / name, faces.parent / "planted")
             figures = f"{auc:.5f} | {tar:.4f} | {seconds * 1e3:.2f} | {caught:.4f} | {threshold:.3f}"
-            figures += "".join(f" | {share:.4f}" for share in outliers(embeddings, person))
             figures += f" | {by_default:.4f} | {alarms:.4f}"
             figures += "".join(f" | {share:.3g}" for share in judge(embeddings, person)) + " |"
             print(f"| {name} | {person.max() + 1} | {len(people):,} | {figures}", flush=True)

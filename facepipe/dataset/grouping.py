@@ -23,9 +23,6 @@ frames hardly one is less alike; where a video cuts to somebody else the place s
 UNSURE_MARGIN = 0.005
 """A face that is closer than this to being as like another group as its own is anybody's: on LFW half of the mistakes
 are, and one in a hundred of all faces."""
-UNLIKE, UNLIKE_SHARE = 0.94, 0.01
-"""Similarity to the mean of a person's other faces, below which a face may be somebody else's, and the share of a
-person's own faces that lie below it; of strangers 997 in 1,000 do (`benchmarks/identity.py`)."""
 SAME_PICTURE = 0.985
 """Similarity of two faces from which they are of one picture, or of one moment: a picture recompressed or made smaller
 has 0.993 or more, no two people of LFW and YouTube Faces have more than 0.971."""
@@ -120,21 +117,6 @@ def _pair_up(nearest: Numbers, similarity: Vectors, least: float) -> tuple[Numbe
     if not len(pairs) and similarity.max() >= least:  # equals in a ring, apart by rounding
         pairs = similarity.argmax(axis=0, keepdims=True)
     return np.minimum(pairs, nearest[pairs]), np.maximum(pairs, nearest[pairs])
-
-
-def similarity_to_others(embeddings: Vectors, of: Numbers) -> Vectors:
-    """(n,) float32, how alike each face is to the mean of the others of its person, at most 1; NaN without others.
-
-    Args:
-        embeddings: (n, d) float32, of length 1.
-        of: (n,) int64, the person of each, from 0.
-    """
-    sums = np.zeros((int(of.max(initial=-1)) + 1, embeddings.shape[1]))
-    np.add.at(sums, of, embeddings)
-    others = sums[of] - embeddings
-    alone = np.bincount(of)[of] < 2 if len(of) else np.zeros(0, bool)
-    length = np.where(alone, np.nan, np.linalg.norm(others, axis=1))
-    return np.asarray((others * embeddings).sum(axis=1) / length, np.float32)
 
 
 def nearest_of_others(embeddings: Vectors, of: Numbers, rows: Numbers) -> tuple[Numbers, Vectors]:

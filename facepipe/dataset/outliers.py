@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 FEWEST = 3
 """Faces of a person from which one that differs can be told: of two nobody knows which."""
+OWN_BELOW = "2 %"
+"""The share of a person's own faces, at most, that are less alike than `config.GUARD` (`benchmarks/identity.py`)."""
 TWO_PEOPLE = 0.92
 """Of a person that falls into two groups, their means are less alike than this (`benchmarks/identity.py`)."""
 ONE_PERSON = 0.96

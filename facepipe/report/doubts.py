@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from facepipe.dataset.grouping import UNLIKE, UNLIKE_SHARE
+from facepipe.config import GUARD
+from facepipe.dataset.outliers import OWN_BELOW
 from facepipe.records import SURE_DEG
 
 if TYPE_CHECKING:
@@ -18,9 +19,8 @@ TURNED_DEG = 10.0
 NEAR_TIE_DEG = 0.5
 NEARLY_FRONTAL_DEG = 5.0
 """Up to here one target is as good as another."""
-FEWEST = 3
-"""Faces of a person that tell what the person looks like."""
 BLURRED, SMALL_PX, UNSURE_SCORE = 0.1, 50.0, 0.8
+RULE = f"below {GUARD:g} lie {OWN_BELOW} of a person's own faces at most"
 
 
 class Everybody(Protocol):
@@ -48,7 +48,7 @@ def weigh(people: Everybody) -> NDArray[np.float32]:
     lead = np.abs(_runner_up(people) - angle)
     tied = there & ~by_hand & (lead < NEAR_TIE_DEG) & (angle > NEARLY_FRONTAL_DEG)
     found = np.where(tied, angle, 0) + np.where(there & (angle > TURNED_DEG), 200 + angle, 0)
-    unlike = np.where((people.counts >= FEWEST) & (_least_alike(people) < UNLIKE), 500 - _least_alike(people), 0)
+    unlike = np.where(_least_alike(people) < GUARD, 500 - _least_alike(people), 0)
     return np.asarray(np.nan_to_num(np.where(unsure, 1000 + angle, np.maximum(found, unlike))), np.float32)
 
 
@@ -86,8 +86,7 @@ def explain(people: Everybody, number: int) -> str:
     rows = rows[~people.dropped[rows]]
     if people.doubt[number] >= 400:
         least = np.nanmin(people.numbers["similarity"][rows])
-        rule = f"below {UNLIKE:g} lie {UNLIKE_SHARE:.0%} of a person's own faces"
-        return f"a face is unlike the others: similarity {least:.3f}; {rule}"
+        return f"a face is unlike the others: similarity {least:.3f}; {RULE}"
     others = people.numbers["angle"][rows[rows != row]]
     nearest = float(np.nanmin(others, initial=np.inf))
     if angle <= TURNED_DEG:
@@ -104,12 +103,12 @@ def _told(lead: float) -> str:
     return f"only {lead:.1f}° behind" if lead > 0 else f"{-lead:.1f}° more frontal, but the poorer picture"
 
 
-def flag(numbers: Mapping[str, float], frames: int) -> tuple[str, ...]:
+def flag(numbers: Mapping[str, float]) -> tuple[str, ...]:
     """What is odd about a face, in words."""
     odd = {
         "pose unknown": np.isnan(numbers["angle"]),
         "pose unsure": numbers["error"] > SURE_DEG,
-        "unlike the others": numbers.get("similarity", 1.0) < UNLIKE and frames >= FEWEST,
+        "unlike the others": numbers.get("similarity", 1.0) < GUARD,
         "blurred": numbers["sharpness"] < BLURRED,
         "small": numbers["size"] < SMALL_PX,
         "unsure face": numbers["score"] < UNSURE_SCORE,

@@ -204,7 +204,7 @@ class People:
         number = self.of[row]
         role = "target" if self.target[number] == row else "dropped" if self.dropped[row] else ""
         numbers = {name: float(values[row]) for name, values in self.numbers.items()}
-        flags = doubts.flag(numbers, int(self.counts[number]))
+        flags = doubts.flag(numbers)
         if row in self._left_out and not self.dropped[row]:
             flags = (f"left out {self._left_out[row]}", *flags)
         if number != self._found[row]:

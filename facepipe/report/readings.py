@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facepipe.config import SUBSETS
-from facepipe.dataset.grouping import similarity_to_others
+from facepipe.dataset.outliers import judge_faces
 from facepipe.errors import InputError
 from facepipe.stages.faces import Missing, find_missing
 from facepipe.stages.leftout import LEFT_OUT, Why
@@ -128,7 +128,7 @@ def read_left_out(targets: Place, keys: parquet.Table) -> dict[int, str]:
 
 
 def read_similarity(embeddings: Place, keys: parquet.Table, of: NDArray[np.int64]) -> NDArray[np.float32] | None:
-    """How alike each face is to the mean of the others of its person, NaN without others; None without embeddings."""
+    """How like its person each face is, as `judge_faces` has it; None without embeddings."""
     if not embeddings.exists() or not parquet.parts_there(embeddings):
         return None
     read = [
@@ -136,8 +136,8 @@ def read_similarity(embeddings: Place, keys: parquet.Table, of: NDArray[np.int64
     ]
     table = tables.concatenate(read)
     at = tables.find(table, "key", keys.column("key").to_pylist())
-    vectors = tables.lists(table, "embedding", 128)[np.maximum(at, 0)]
-    vectors[at < 0] = 0
-    found = similarity_to_others(vectors, of)
-    found[at < 0] = np.nan
+    known = np.flatnonzero(at >= 0)
+    found = np.full(len(at), np.nan, np.float32)
+    vectors = tables.lists(table, "embedding", 128)[at[known]]
+    found[known] = judge_faces(vectors, of[known], int(of.max(initial=-1)) + 1).similarity
     return found

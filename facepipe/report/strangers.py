@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from facepipe.dataset.grouping import SAME_PICTURE, UNLIKE, UNLIKE_SHARE, nearest_of_others, similarity_to_others
+from facepipe.config import GUARD
+from facepipe.dataset.grouping import SAME_PICTURE, nearest_of_others
+from facepipe.dataset.outliers import FEWEST, judge_faces
 from facepipe.inputs.fingerprints import Fingerprints, read_fingerprints
 from facepipe.records import Status
+from facepipe.report.doubts import RULE
 from facepipe.report.embedding import Embedder
 from facepipe.report.pictures import decode_crop
 from facepipe.storage import parquet, place, tables
@@ -25,11 +28,9 @@ LISTED = 24
 OF_A_VIDEO = 3
 """Frames of one video are much alike: more of them would hide the rest."""
 _MOST_FACES = 5_000
-_FEWEST_OF_A_PERSON = 3
 SIZE = 128
 """Numbers of an embedding."""
 _BLOCK = 4096
-_RULE = f"below {UNLIKE:g} lie {UNLIKE_SHARE:.0%} of a person's own faces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,9 @@ def find_unlike(known: Fingerprints) -> list[tuple[int, str, float]]:
     faces are told only where a picture has two names.
     """
     names, of = np.unique(np.array(known.identities, dtype=object).astype(str), return_inverse=True)
-    similarity = similarity_to_others(known.vectors, of)
-    few = np.bincount(of)[of] < _FEWEST_OF_A_PERSON if len(of) else np.zeros(0, bool)
-    rows = np.flatnonzero(few | (similarity < UNLIKE))
+    similarity = judge_faces(known.vectors, of, len(names)).similarity
+    few = np.bincount(of)[of] < FEWEST if len(of) else np.zeros(0, bool)
+    rows = np.flatnonzero(few | (similarity < GUARD))
     nearest, alike = nearest_of_others(known.vectors, of, rows)
     found = []
     for row, other, shared in zip(rows.tolist(), nearest.tolist(), alike.tolist(), strict=True):
@@ -108,7 +109,7 @@ def find_unlike(known: Fingerprints) -> list[tuple[int, str, float]]:
                 (row, f"{names[of[other]]}: the same picture is there, or its neighbour ({shared:.3f})", 1 + shared)
             )
         elif not few[row]:
-            told = f"{names[of[other]]} ({shared:.3f}): similarity to the others {similarity[row]:.3f}; {_RULE}"
+            told = f"{names[of[other]]} ({shared:.3f}): similarity to the others {similarity[row]:.3f}; {RULE}"
             found.append((row, told, 1 - float(similarity[row])))
     return sorted(found, key=lambda one: -one[2])
 
@@ -137,7 +138,7 @@ def find_strangers(known: Fingerprints, count: int) -> list[tuple[int, str, floa
     vectors = _unit(known.vectors - known.vectors.mean(axis=0)) if len(known.vectors) else known.vectors
     sums = np.zeros((len(names), vectors.shape[1]), np.float32)
     np.add.at(sums, of, vectors)
-    large = np.flatnonzero(sizes >= _FEWEST_OF_A_PERSON)
+    large = np.flatnonzero(sizes >= FEWEST)
     rows = np.flatnonzero(np.isin(of, large))
     if len(large) < 2:
         return []

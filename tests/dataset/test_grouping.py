@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from facepipe.dataset.grouping import compare, link_groups, similarity_to_others, tie_tracks
+from facepipe.dataset.grouping import compare, link_groups, tie_tracks
 
 
 def make_faces(people, count, spread=0.3, seed=0):
@@ -65,13 +65,3 @@ def test_how_well_a_face_fits():
     assert other[0] == pytest.approx((faces[3:6] @ faces[0]).mean(), abs=1e-5)
     assert set(nearest.tolist()) <= {5, 7}
     assert compare(faces[:2], np.zeros(2, np.int64))[1].tolist() == [-1, -1]
-
-
-def test_how_alike_a_face_is_to_the_others():
-    """The cosine of a face and the mean of the others; unknown for somebody's only face."""
-    faces = make_faces(2, 3)[:4]
-    found = similarity_to_others(faces, np.array([0, 0, 0, 1]))
-    mean = faces[1] + faces[2]
-    assert found[0] == pytest.approx(faces[0] @ mean / np.linalg.norm(mean), abs=1e-5)
-    assert np.isnan(found).tolist() == [False, False, False, True]
-    assert similarity_to_others(faces[:0], np.zeros(0, np.int64)).shape == (0,)
