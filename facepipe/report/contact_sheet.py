@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image as Pictures
-from PIL import ImageDraw, ImageFont
 
 from facepipe.errors import InputError
 from facepipe.report.people import People
-from facepipe.report.pictures import decode_crop
 from facepipe.report.readings import read_subsets
+from facepipe.report.sheet import Row, draw_sheet
 from facepipe.stages.overrides import read_corrections
 from facepipe.storage import file_at, place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from facepipe.report.people import Face, Person
-
-_INK, _QUIET, _PAPER, _MARK = (28, 30, 34), (110, 115, 122), (255, 255, 255), (22, 125, 95)
-_GAP, _CAPTION, _NAME = 8, 20, 26
+    from facepipe.report.people import Person
 
 
 def write_contact_sheet(
@@ -47,9 +41,9 @@ def write_contact_sheet(
     if not chosen:
         raise InputError(f"{data} holds nobody with a target to draw; run `facepipe select` first")
     folder, name = file_at(output)
-    persons = [people.person(number, features) for number in chosen]
-    sheet = ContactSheet(people, read_subsets(place(data)), features, tile)
-    folder.write(name, sheet.draw(persons, _format(name)))
+    persons, subsets = [people.person(number, features) for number in chosen], read_subsets(place(data))
+    rows_of = [_row(people, person, subsets.get(person.identity, "")) for person in persons]
+    folder.write(name, draw_sheet(rows_of, features + 1, tile, _format(name)))
     return len(persons)
 
 
@@ -59,60 +53,25 @@ def _choose(people: People, identities: Sequence[str], rows: int) -> list[int]:
     if identities:
         return [number for number in there if people.names[number][0] in identities]
     several = [number for number in there if people.counts[number] > 1]
-    step = max(len(several) / max(rows, 1), 1)
-    return [several[int(number * step)] for number in range(min(rows, len(several)))]
+    return [several[at] for at in np.linspace(0, len(several) - 1, min(rows, len(several))).round().astype(int)]
 
 
 def _format(name: str) -> str:
     return "JPEG" if name.lower().endswith((".jpg", ".jpeg")) else "PNG"
 
 
-class ContactSheet:
-    """How people are drawn: `features` crops of `tile` px beside each target."""
-
-    def __init__(self, people: People, subsets: Mapping[str, str], features: int, tile: int) -> None:
-        self._crops, self._subsets, self._features, self._tile = people.crops, subsets, features, tile
-
-    def draw(self, persons: Sequence[Person], kind: str = "PNG") -> bytes:
-        """The picture of some people, PNG or JPEG."""
-        row_height = _NAME + self._tile + _CAPTION + 2 * _GAP
-        width = 3 * _GAP + (self._features + 1) * (self._tile + _GAP)
-        self._sheet = Pictures.new("RGB", (width, len(persons) * row_height + _GAP), _PAPER)
-        self._pen = ImageDraw.Draw(self._sheet)
-        for number, person in enumerate(persons):
-            self._draw_person(person, number * row_height + _GAP)
-        encoded = io.BytesIO()
-        self._sheet.save(encoded, kind, optimize=True, quality=88)
-        return encoded.getvalue()
-
-    def _draw_person(self, person: Person, top: int) -> None:
-        name = " / ".join(filter(None, (person.identity, person.video)))
-        self._pen.text((_GAP, top), name, fill=_INK, font=_font(16))
-        told = ", ".join(filter(None, (f"{person.frames} frames", self._subsets.get(person.identity))))
-        self._pen.text(
-            (_GAP * 3 + self._pen.textlength(name, font=_font(16)), top + 3), told, fill=_QUIET, font=_font(13)
-        )
-        top, tile = top + _NAME, self._tile
-        if person.target:
-            self._draw_face(person.target, (_GAP, top), f"target {_degrees(person.target.angle)}", _MARK)
-        self._pen.rectangle((_GAP - 3, top - 3, _GAP + tile + 2, top + tile + 2), outline=_MARK, width=3)
-        for number, face in enumerate(person.others, 1):
-            left = 2 * _GAP + number * (tile + _GAP)
-            self._draw_face(face, (left, top), f"yaw {_degrees(face.yaw, signed=True)}", _QUIET)
-
-    def _draw_face(self, face: Face, at: tuple[int, int], caption: str, ink: tuple[int, int, int]) -> None:
-        crop = decode_crop(self._crops.read(*face.at), self._tile)
-        self._sheet.paste(Pictures.fromarray(np.asarray(crop)), at)
-        left = at[0] + (self._tile - self._pen.textlength(caption, font=_font(13))) / 2
-        self._pen.text((left, at[1] + self._tile + 4), caption, fill=ink, font=_font(13))
+def _row(people: People, person: Person, subset: str) -> Row:
+    faces = [(person.target, f"target {_degrees(person.target.angle)}")] if person.target else []
+    faces += [(face, f"yaw {_degrees(face.yaw, signed=True)}") for face in person.others]
+    return Row(
+        " / ".join(filter(None, (person.identity, person.video))),
+        ", ".join(filter(None, (f"{person.frames} frames", subset))),
+        [(people.crops.read(*face.at), caption) for face, caption in faces],
+        marked=bool(person.target),
+    )
 
 
 def _degrees(angle: float, *, signed: bool = False) -> str:
     if math.isnan(angle):
         return "unknown"
     return f"{round(angle):+d}°" if signed else f"{angle:.1f}°"
-
-
-def _font(size: int) -> Any:
-    """Pillow's own font: the same on every machine."""
-    return ImageFont.load_default(size)

@@ -14,7 +14,7 @@ from facepipe.config import GROUP, EmbedConfig, beside
 from facepipe.errors import InputError, OutputError
 from facepipe.inputs.tables import read_table
 from facepipe.records import StageReport
-from facepipe.report.people_sheet import COLUMNS, MOST_ROWS, SheetRow, draw_people_sheet
+from facepipe.report.sheet import Row, draw_sheet
 from facepipe.stages import embed, extract
 from facepipe.stages.faces import open_faces
 from facepipe.stages.people import HEADER, find_people, read_found, read_listed, tell_twins, tell_videos, to_csv
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from facepipe.config import ExtractConfig, GroupConfig
     from facepipe.execution.progress import Progress
     from facepipe.stages.faces import Faces
-    from facepipe.stages.people import FoundFaces, People
+    from facepipe.stages.people import FoundFaces, Grouped
 
+COLUMNS, MOST_ROWS, TILE = 10, 100, 96
+"""Of the picture to look at; px."""
 MADE_FROM = "people.json"
 """Beside the faces: what the people were made from, so that nothing is done where nothing has changed."""
 
@@ -100,7 +102,7 @@ def _refuse_other_columns(uri: str) -> None:
         raise OutputError(f"{uri} has a column {min(others)!r}, which would be lost; give another --output")
 
 
-def _draw(faces: Faces, found: FoundFaces, people: People) -> bytes:
+def _draw(faces: Faces, found: FoundFaces, people: Grouped) -> bytes:
     """The largest groups: of each the most typical face first and the least alike last; then the unsure faces."""
     sizes = np.bincount(people.groups + 1, minlength=len(people.names) + 1)[1:]
     largest = np.argsort(-sizes, kind="stable")[:MOST_ROWS].tolist()
@@ -112,13 +114,12 @@ def _draw(faces: Faces, found: FoundFaces, people: People) -> bytes:
         spread = np.unique(np.linspace(0, len(ordered) - 1, min(COLUMNS, len(ordered))).astype(int))
         picked.append((printable(name), len(rows), ordered[spread].tolist()))
     crops = _read_crops(faces, found, [row for *_, rows in picked for row in rows])
-    return draw_people_sheet(
-        [
-            SheetRow(name, f"{count:,} faces", [(float(people.similarity[row]), crops[row]) for row in rows])
-            for name, count, rows in picked
-            if rows
-        ]
-    )
+    sheet = [
+        Row(name, f"{count:,} faces", [(crops[row], f"{people.similarity[row]:.3f}") for row in rows])
+        for name, count, rows in picked
+        if rows
+    ]
+    return draw_sheet(sheet, COLUMNS, TILE, "JPEG")
 
 
 def _read_crops(faces: Faces, found: FoundFaces, rows: Sequence[int]) -> dict[int, bytes]:

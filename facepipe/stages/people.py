@@ -48,7 +48,7 @@ class FoundFaces:
 
 
 @dataclass(frozen=True, eq=False)
-class People:
+class Grouped:
     """Who n faces are.
 
     names: of the groups, of which the first `given` were listed. groups: (n,) int64, -1 for a face that is left out.
@@ -67,7 +67,7 @@ class People:
 
     @property
     def counts(self) -> dict[str, int]:
-        """People, and their faces; faces that could be one of two people's; faces like too few others."""
+        """Grouped, and their faces; faces that could be one of two people's; faces like too few others."""
         of_people, unsure = int((self.groups >= 0).sum()), int(self.unsure.sum())
         alone = len(self.groups) - of_people - unsure
         return {"people": len(self.names), "their faces": of_people, "unsure": unsure, "like no others": alone}
@@ -112,7 +112,7 @@ def read_listed(uri: str) -> list[tuple[str, str, Box | None]]:
 
 def find_people(
     found: FoundFaces, listed: Sequence[tuple[str, str, Box | None]], least: float, min_faces: int
-) -> People:
+) -> Grouped:
     """Puts faces together that are alike; those that are listed keep their names.
 
     Args:
@@ -140,7 +140,7 @@ def find_people(
     number[[*range(len(names)), *new]] = np.arange(len(names) + len(new))
     likely = np.where(number[groups] >= 0, number[groups], number[nearest])
     of, likely = np.where(unsure, -1, number[groups]), np.where(unsure, likely, -1)
-    return People([*names, *_new_names(names, len(new))], len(names), of, unsure, likely, similarity, main)
+    return Grouped([*names, *_new_names(names, len(new))], len(names), of, unsure, likely, similarity, main)
 
 
 def _find_main(videos: Sequence[str], tracks: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -201,7 +201,7 @@ def _new_names(names: Sequence[str], count: int) -> Iterator[str]:
     return (f"person-{number:04d}" for number in range(first, first + count))
 
 
-def tell_videos(found: FoundFaces, people: People) -> list[str]:
+def tell_videos(found: FoundFaces, people: Grouped) -> list[str]:
     """That videos show people who are not listed for them."""
     shown: dict[str, set[int]] = {}
     for video, group in zip(found.videos, people.groups.tolist(), strict=True):
@@ -214,7 +214,7 @@ def tell_videos(found: FoundFaces, people: People) -> list[str]:
     return [f"{many} ({printable(several[0])}): listed for the one who is seen longest without a break"]
 
 
-def tell_twins(found: FoundFaces, people: People, least: float) -> list[str]:
+def tell_twins(found: FoundFaces, people: Grouped, least: float) -> list[str]:
     """Pairs of names that were given whose faces are alike enough to be one person's."""
     given = (people.groups >= 0) & (people.groups < people.given)
     sums = np.zeros((people.given, SIZE))
@@ -228,7 +228,7 @@ def tell_twins(found: FoundFaces, people: People, least: float) -> list[str]:
     ]
 
 
-def to_csv(found: FoundFaces, people: People, *, unsure: bool = False) -> bytes:
+def to_csv(found: FoundFaces, people: Grouped, *, unsure: bool = False) -> bytes:
     """The list of people, or that of the unsure faces under the name that each is most like."""
     groups = people.likely if unsure else people.groups
     rows: list[list[str]] = []

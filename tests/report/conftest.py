@@ -86,6 +86,19 @@ PROBE = """() => {
 
 
 @pytest.fixture(scope="session")
-def probe():
-    """A script for a page: what it measures is checked by the tests."""
-    return PROBE
+def looks_well():
+    """A function that checks a tab, and gives what it has measured.
+
+    Nothing overflows or is broken, text is large and dark enough, every control can be reached by keyboard, the colours
+    are those of the scheme.
+    """
+
+    def look(tab, scheme):
+        found = tab.evaluate(PROBE)
+        assert (found["paper"] == "rgb(255, 255, 255)") == (scheme == "light")
+        assert [found[name] for name in ("overflow", "wide", "unreachable", "scrollers", "broken")] == [0, 0, 0, 0, 0]
+        assert found["smallest"] >= 11
+        assert found["contrast"] >= 4.5
+        return found
+
+    return look

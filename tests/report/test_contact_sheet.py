@@ -15,7 +15,7 @@ from facepipe.report.pictures import decode_crop
 def test_a_row_a_person_with_the_target_first(workspace, tmp_path):
     """As many rows as people, as wide as target and features, the crops in their places."""
     sheet = tmp_path / "sheet.png"
-    assert write_contact_sheet(str(workspace), str(sheet), rows=3, features=4, tile=64) == 3
+    assert write_contact_sheet(str(workspace), str(sheet), rows=4, features=4, tile=64) == 4
     picture = np.asarray(Image.open(sheet))
     assert picture.shape[1] == 3 * 8 + 5 * (64 + 8)
     people = People(str(workspace), {})

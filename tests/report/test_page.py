@@ -212,20 +212,16 @@ def test_examples_stand_under_their_keys(workspace):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(400, "dark"), (1400, "light")])
-def test_a_browser_shows_it_well(browser, probe, written, width, scheme):
+def test_a_browser_shows_it_well(browser, looks_well, written, width, scheme):
     """Nothing overflows, text is large and dark enough, every control can be reached by keyboard, nothing complains."""
     tab = browser.new_page(viewport={"width": width, "height": 1500}, color_scheme=scheme)
     complaints = []
     tab.on("console", lambda message: complaints.append(message.text))
     tab.goto(written.as_uri())
-    found = tab.evaluate(probe)
+    found = looks_well(tab, scheme)
     assert tab.pdf().startswith(b"%PDF")
     tab.close()
     assert complaints == []
-    assert (found["paper"] == "rgb(255, 255, 255)") == (scheme == "light")
-    assert [found[name] for name in ("overflow", "wide", "unreachable", "scrollers", "broken")] == [0, 0, 0, 0, 0]
-    assert found["smallest"] >= 11
-    assert found["contrast"] >= 4.5
     assert found["stops"] > 15
     assert found["figures"] > 50
     longest, most = found["bars"][0]

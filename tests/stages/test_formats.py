@@ -186,8 +186,6 @@ for subset, rows in found.items():
 
 def test_hugging_face_datasets_loads_the_folder(workspace, tmp_path):
     """`load_dataset` on the folder itself: subsets by name from the card, pictures as such, in order."""
-    if find_spec("datasets") is None:
-        pytest.skip("the package `datasets` is not installed")
     folder = run(workspace, tmp_path / "shards", format="parquet")
     done = subprocess.run(
         [sys.executable, "-c", HUGGING_FACE, folder.uri, str(tmp_path)],

@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -114,8 +113,6 @@ def test_hugging_face_datasets_shows_pictures(data, tmp_path):
 
     The whole folder is no table, as the page warns.
     """
-    if find_spec("datasets") is None:
-        pytest.skip("the package `datasets` is not installed")
     from PIL import Image
 
     faces = shutil.copytree(data / "faces", tmp_path / "data" / "faces")
