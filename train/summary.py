@@ -77,14 +77,12 @@ def where_to_look(rows: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def verdict(report: dict[str, Any]) -> str:
-    """Whether the model's error is below that of an answer that takes no learning, and shows the person."""
+    """Whether its faces are those of people whom it never saw, and whether its error is below that of no learning."""
     model, mean = (report["reconstruction"][name]["all"]["mse"] for name in ("model", "mean target"))
     figures = f"{model:.4f} against {mean:.4f}"
     if not model < mean:
-        return (
-            f"The model's MSE is not below the mean target's ({figures}): train longer, or on more people."
-            + _likeness(report)
-        )
+        told = f"The model's MSE is not below the mean target's ({figures}): train longer, or on more people."
+        return _likeness(report) + told
     told = f"The model's MSE is {100 * (1 - model / mean):.0f} % under the mean target's ({figures})"
     if report["subset"] == "train":
         return f"{told}, on the very people it was taught with: that tells nothing of others."
@@ -92,8 +90,7 @@ def verdict(report: dict[str, Any]) -> str:
         return f"{told}, but it was taught with {report['trained_on']:,} of these people: that tells little of others."
     few = report["identities"] < FEW
     people = f"{report['identities']:,} {'person' if report['identities'] == 1 else 'people'}"
-    told = f"{told}, on {people} held out{': so few that it may be chance' if few else ''}."
-    return told + _likeness(report)
+    return _likeness(report) + f"{told}, on {people} held out{': so few that it may be chance' if few else ''}."
 
 
 def _likeness(report: dict[str, Any]) -> str:
@@ -104,10 +101,10 @@ def _likeness(report: dict[str, Any]) -> str:
     model, feature, mean = (f"{100 * rank1[name]:.0f} %" for name in ("model", "feature", "mean target"))
     sharp = f"{100 * report['reconstruction']['model']['all']['sharpness']:.0f} %"
     lost = rank1["model"] < UNLIKE * rank1["feature"]
-    told = " But its faces are not those of the people: recognised" if lost else " Recognised"
+    told = "Its faces are not those of the people: recognised" if lost else "Recognised"
     return (
         f"{told} (rank-1) are {model} of its faces, {feature} of the features, {mean} of mean faces; "
-        f"they are {sharp} as sharp as the targets."
+        f"they are {sharp} as sharp as the targets. "
     )
 
 
