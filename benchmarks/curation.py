@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from facepipe.dataset.duplicates import COPY_BITS, COPY_SHIFT, count_bits, fingerprint
+from facepipe.dataset.duplicates import COPY_BITS, COPY_SHIFT, count_bits, hash_pictures
 from facepipe.stages.scan import decode_small
 from facepipe.storage import parquet, place
 
@@ -39,7 +39,7 @@ def extract(images: Path, faces: Path, *options: str) -> list[dict]:
     for _, table in parquet.iterate_parts(place(str(faces)), [*_COLUMNS, "crop.bytes"]):
         found += [row for row in table.to_pylist() if row["status"] == "ok"]
     small = np.array([decode_small(row["crop"]["bytes"], 128) for row in found])
-    for row, fine in zip(found, fingerprint(small)[1], strict=True):
+    for row, fine in zip(found, hash_pictures(small)[1], strict=True):
         row["fine"], row["name"] = fine, row["path"].rpartition(".")[0]
     return found
 

@@ -1,6 +1,6 @@
-"""Pictures that look alike: fingerprints that survive another size or JPEG quality, and a search for pairs of them.
+"""Pictures that look alike: perceptual hashes that outlast another size or JPEG quality, and a search for their pairs.
 
-A fingerprint says for neighbouring cells of a small gray picture which one is lighter (dHash): `coarse` on 8x8 cells,
+A perceptual hash says of neighbouring cells of a small gray picture which is lighter (dHash): `coarse` on 8x8 cells,
 `fine` on 16x16. Pairs are looked for by `coarse` (at most 3 of 56 bits differ, so one of four 14-bit bands is equal),
 and confirmed by `fine`. Near-duplicates of one group are told by `fine` alone.
 """
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 32
-"""px: what fingerprints are taken of."""
-FINGERPRINT = np.dtype([("content", "<u8"), ("coarse", "<u8"), ("fine", "<u8", (4,))])
+"""px: what perceptual hashes are taken of."""
+HASHES = np.dtype([("content", "<u8"), ("coarse", "<u8"), ("fine", "<u8", (4,))])
 """content: a hash of the bytes, 0 where there is none. coarse: 56 bits, 0 for a flat picture. fine: 240 bits."""
 
 COARSE_BITS = 3
@@ -37,8 +37,8 @@ _CROWD = 500
 _ODD = np.array([0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, 0xD6E8FEB86659FD93], dtype=np.uint64)
 
 
-def fingerprint(grays: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Fingerprints of gray pictures.
+def hash_pictures(grays: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Perceptual hashes of gray pictures.
 
     Args:
         grays: (n, SIDE, SIDE) uint8.
@@ -68,31 +68,31 @@ def _gradient(cells: NDArray[np.uint16]) -> NDArray[np.uint64]:
     return np.packbits(flat, axis=1).view("<u8")
 
 
-def find_alike(prints: NDArray[np.void], groups: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+def find_alike(hashes: NDArray[np.void], groups: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     """Pairs of pictures of two groups that look alike.
 
     Args:
-        prints: (n,) of dtype FINGERPRINT.
+        hashes: (n,) of dtype HASHES.
         groups: (n,) int64, such as the identity's number.
 
     Returns:
         (index, index, differing fine bits), sorted; for any two groups the closest pair only.
     """
-    rows = np.flatnonzero(prints["coarse"])
+    rows = np.flatnonzero(hashes["coarse"])
     # One of each group's equal pictures is enough: frames of a video repeat.
-    mixed = (prints["fine"][rows] * _ODD).sum(axis=1, dtype=np.uint64)
+    mixed = (hashes["fine"][rows] * _ODD).sum(axis=1, dtype=np.uint64)
     order = np.lexsort((rows, mixed, groups[rows]))
     again = (np.diff(groups[rows][order]) == 0) & (mixed[order][1:] == mixed[order][:-1])
     rows = np.sort(rows[order[np.r_[True, ~again][: len(order)]]])
     best: dict[tuple[int, int], tuple[int, int, int]] = {}
     for band in range(4):
-        for left, right in _band_pairs(prints["coarse"][rows], groups[rows], band):
-            _confirm(prints, groups, rows[left], rows[right], best)
+        for left, right in _band_pairs(hashes["coarse"][rows], groups[rows], band):
+            _confirm(hashes, groups, rows[left], rows[right], best)
     return sorted(best.values())
 
 
 def find_repeats(
-    prints: NDArray[np.void], groups: NDArray[np.int64], order: NDArray[np.int64], distance: int
+    hashes: NDArray[np.void], groups: NDArray[np.int64], order: NDArray[np.int64], distance: int
 ) -> NDArray[np.int64]:
     """Which picture each one repeats, among those of its group.
 
@@ -100,7 +100,7 @@ def find_repeats(
     to repeat it. Flat pictures repeat nothing. Takes time by the square of a group's size.
 
     Args:
-        prints: (n,) of dtype FINGERPRINT.
+        hashes: (n,) of dtype HASHES.
         groups: (n,) int64, such as the identity's number.
         order: (n,) indexes, those to keep rather than others first.
         distance: differing fine bits, of 240.
@@ -108,11 +108,11 @@ def find_repeats(
     Returns:
         (n,) int64: the index of the picture that is kept in its place, -1 where it is kept itself.
     """
-    repeats = np.full(len(prints), -1, np.int64)
-    order = order[prints["coarse"][order] != 0]
+    repeats = np.full(len(hashes), -1, np.int64)
+    order = order[hashes["coarse"][order] != 0]
     order = order[np.argsort(groups[order], kind="stable")]
     for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
-        rest, fine = members, prints["fine"][members]
+        rest, fine = members, hashes["fine"][members]
         while len(rest) > 1:
             near = count_bits(fine[1:], fine[0]) <= distance
             repeats[rest[1:][near]] = rest[0]
@@ -144,13 +144,13 @@ def _band_pairs(
 
 
 def _confirm(
-    prints: NDArray[np.void],
+    hashes: NDArray[np.void],
     groups: NDArray[np.int64],
     left: NDArray[np.int64],
     right: NDArray[np.int64],
     best: dict[tuple[int, int], tuple[int, int, int]],
 ) -> None:
-    distance = count_bits(prints["fine"][left], prints["fine"][right])
+    distance = count_bits(hashes["fine"][left], hashes["fine"][right])
     for index in np.flatnonzero(distance <= FINE_BITS).tolist():
         a, b = sorted((int(left[index]), int(right[index])))
         groups_key = (min(int(groups[a]), int(groups[b])), max(int(groups[a]), int(groups[b])))

@@ -31,14 +31,14 @@ def apply_limits(groups: Groups, config: SelectConfig) -> None:
             groups.leave_out(why, ~within, values)
 
 
-def leave_out_repeats(groups: Groups, prints: NDArray[np.void], distance: int) -> None:
-    """Of near-duplicates of a group keeps the best picture. prints: (n,) of dtype FINGERPRINT."""
+def leave_out_repeats(groups: Groups, hashes: NDArray[np.void], distance: int) -> None:
+    """Of near-duplicates of a group keeps the best picture. hashes: (n,) of dtype HASHES."""
     rows = np.flatnonzero(groups.usable)
     order = np.lexsort((-rate_pictures(groups.frames(rows)), ~groups.kept[rows]))
-    found = find_repeats(prints[rows], groups.of[rows], order, distance)
+    found = find_repeats(hashes[rows], groups.of[rows], order, distance)
     repeats = np.full(len(groups.of), -1, np.int64)
     repeats[rows] = np.where(found >= 0, rows[found], -1)
-    bits = count_bits(prints["fine"], prints["fine"][repeats])
+    bits = count_bits(hashes["fine"], hashes["fine"][repeats])
     groups.leave_out(Why.THIN, repeats >= 0, bits, repeats)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe.dataset.duplicates import FINGERPRINT, SIDE, fingerprint
+from facepipe.dataset.duplicates import HASHES, SIDE, hash_pictures
 from facepipe.errors import DamagedFile
 from facepipe.execution import Guard, PartReport, run_parts
 from facepipe.execution.stopwatch import Stopwatch
@@ -33,14 +33,14 @@ _SMALL = ((8, cv2.IMREAD_REDUCED_GRAYSCALE_8), (4, cv2.IMREAD_REDUCED_GRAYSCALE_
 
 @dataclass(frozen=True)
 class ScanJob:
-    """Part number -> fingerprints of its rows, in the scratch folder."""
+    """Part number -> perceptual hashes of its rows, in the scratch folder."""
 
     faces: str
     scratch: str
     crop_size: int
 
     def __call__(self, number: int, guard: Guard) -> PartReport:
-        """Writes an array of FINGERPRINT, one entry a row; all zeros where there is no usable crop."""
+        """Writes an array of HASHES, one entry a row; all zeros where there is no usable crop."""
         watch = Stopwatch()
         with watch.step("read"):
             faces = place(self.faces)
@@ -49,17 +49,17 @@ class ScanJob:
             status, crops = table.column("status").to_pylist(), table.column("crop").to_pylist()
         with watch.step("hash"):
             rows = [r for r, crop in enumerate(crops) if status[r] == Status.OK and crop and crop["bytes"]]
-            prints = np.zeros(table.num_rows, dtype=FINGERPRINT)
+            hashes = np.zeros(table.num_rows, dtype=HASHES)
             grays = np.zeros((len(rows), SIDE, SIDE), dtype=np.uint8)
             for index, row in enumerate(rows):
                 guard.on(row)
                 if row in guard.blamed:  # leaving the row out would change what comes of it
                     raise DamagedFile(f"{self.faces}/{name}: reading the crop in row {row} failed")
-                prints["content"][row] = hash_content(crops[row]["bytes"])
+                hashes["content"][row] = hash_content(crops[row]["bytes"])
                 grays[index] = decode_small(crops[row]["bytes"], self.crop_size)
-            prints["coarse"][rows], prints["fine"][rows] = fingerprint(grays)
-        store(self.scratch, result_name(number), prints)
-        return PartReport(counts={"crops": len(prints)}, steps_s=dict(watch.seconds), items=len(prints))
+            hashes["coarse"][rows], hashes["fine"][rows] = hash_pictures(grays)
+        store(self.scratch, result_name(number), hashes)
+        return PartReport(counts={"crops": len(hashes)}, steps_s=dict(watch.seconds), items=len(hashes))
 
 
 def hash_content(crop: bytes) -> int:
@@ -79,14 +79,14 @@ def decode_small(crop: bytes, size: int) -> NDArray[np.uint8]:
 
 
 def result_name(number: int) -> str:
-    """Where a part's fingerprints are kept until the stage is done."""
+    """Where a part's perceptual hashes are kept until the stage is done."""
     return f"scan-{number:05d}.npy"
 
 
 def scan_faces(
     faces: Faces, out: Output, execution: Execution, progress: Progress
 ) -> tuple[NDArray[np.void], dict[str, float]]:
-    """The fingerprints of all rows of all parts, and the seconds by step; what is done lies in the scratch folder."""
+    """The perceptual hashes of all rows, and the seconds by step; what is done lies in the scratch folder."""
     crop_size, scratch = read_settings(faces.place).get("crop_size", _CROP_SIZE), out.scratch.uri
     steps: dict[str, float] = {}
 
@@ -113,6 +113,6 @@ def scan_faces(
 
 def _is_done(scratch: str, number: int) -> bool:
     try:
-        return bool(load(scratch, result_name(number)).dtype == FINGERPRINT)
+        return bool(load(scratch, result_name(number)).dtype == HASHES)
     except DamagedFile:
         return False

@@ -127,19 +127,19 @@ def _make(
     corrections = overrides.read_corrections(targets)
     people = overrides.people_of(corrections)
     published = _published_subsets(faces, people) if config.keep_subsets else None
-    prints, steps = scan_faces(faces, out, config.execution, progress)
+    hashes, steps = scan_faces(faces, out, config.execution, progress)
     with watch.step("pair"):
         pairs = make_pairs(
             read_columns(faces, COLUMNS, people),
             parquet.read_table(targets, TARGETS),
             read_settings(targets).get("per", "identity"),
             read_left_out(targets),
-            prints["content"],
+            hashes["content"],
             SubsetRule(config.seed, config.validation, config.test, published),
         )
     with watch.step("compare"):
-        pairs = drop_copies(pairs, prints, faces)
-        alike = _name_alike(pairs, prints)
+        pairs = drop_copies(pairs, hashes, faces)
+        alike = _name_alike(pairs, hashes)
     with watch.step("write"):
         # Both for `shard --examples faces`, which reads no pairs.
         if corrections:
@@ -166,9 +166,9 @@ def _published_subsets(faces: Faces, people: Mapping[str, str]) -> dict[str, str
     return subsets
 
 
-def _name_alike(pairs: Pairs, prints: NDArray[np.void]) -> list[dict[str, Any]]:
+def _name_alike(pairs: Pairs, hashes: NDArray[np.void]) -> list[dict[str, Any]]:
     """Pictures that lie under two identities, by key."""
-    found = find_alike(prints, pairs.identity)
+    found = find_alike(hashes, pairs.identity)
     rows = np.array([index for a, b, _ in found for index in (a, b)], dtype=np.int64)
     keys = tables.take(pairs.columns.table.select(["key"]), rows).column("key").to_pylist()
     return [

@@ -21,9 +21,9 @@ def prints_of(pictures):
     small = [
         cv2.resize(picture, (duplicates.SIDE, duplicates.SIDE), interpolation=cv2.INTER_AREA) for picture in pictures
     ]
-    found = np.zeros(len(pictures), dtype=duplicates.FINGERPRINT)
+    found = np.zeros(len(pictures), dtype=duplicates.HASHES)
     found["content"] = np.arange(1, len(pictures) + 1)
-    found["coarse"], found["fine"] = duplicates.fingerprint(
+    found["coarse"], found["fine"] = duplicates.hash_pictures(
         np.array(small, np.uint8).reshape(-1, duplicates.SIDE, duplicates.SIDE)
     )
     return found
@@ -65,8 +65,8 @@ def test_flat_pictures_say_nothing():
 
 
 def made_up(coarse, fine):
-    """Fingerprints of some bits: (coarse, one word of fine) a picture."""
-    found = np.zeros(len(coarse), dtype=duplicates.FINGERPRINT)
+    """Perceptual hashes of some bits: (coarse, one word of fine) a picture."""
+    found = np.zeros(len(coarse), dtype=duplicates.HASHES)
     found["coarse"], found["fine"][:, 1] = coarse, fine
     return found
 
@@ -76,9 +76,9 @@ PRINT = 0x55AA_33CC_0FF0_A5A5
 
 def test_what_very_many_share_is_skipped_but_the_frames_of_one_video_are_not_many():
     """Of 600 people with one picture nobody is told; of 600 equal frames of one and a picture of another, both are."""
-    prints = made_up([PRINT] * 601, [0] * 601)
-    assert duplicates.find_alike(prints, np.arange(601)) == []
-    assert duplicates.find_alike(prints, np.array([0] * 600 + [1])) == [(0, 600, 0)]
+    hashes = made_up([PRINT] * 601, [0] * 601)
+    assert duplicates.find_alike(hashes, np.arange(601)) == []
+    assert duplicates.find_alike(hashes, np.array([0] * 600 + [1])) == [(0, 600, 0)]
 
 
 def test_labels_known_to_be_wrong(shared_data):
