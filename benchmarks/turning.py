@@ -2,17 +2,20 @@
 
     python benchmarks/turning.py [PHOTOGRAPHS, default ../shared/data/lfw] [--faces 60] [--sheet FILE.png]
 
-One core; seconds of it, not of the clock. A face's fit is shared by four views, as `facepipe shard --turns 4` has it.
+One core and one thread, as a worker of `facepipe shard` has them; seconds of it, not of the clock. A face's fit is shared by four views, as `facepipe shard --turns 4` has it.
 `--sheet` writes a picture of photographs and their views, to be looked at.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import cv2
 import numpy as np

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,17 +103,17 @@ def cover(vertices: Floats, triangles: Indices, height: int, width: int) -> Cove
     Returns:
         The pixels covered, (p,) row * width + column; of each its triangle, (p,), and the corners' weights, (p, 3).
     """
-    x, y, z = vertices.T[:, triangles.T]  # each (3, m)
+    x, y, z = (axis[triangles.T] for axis in vertices.T)  # each (3, m)
     area = (x[1] - x[0]) * (y[2] - y[0]) - (y[1] - y[0]) * (x[2] - x[0])
     facing = np.flatnonzero(area > 1e-9)
-    facing = facing[np.argsort(-z[:, facing].sum(axis=0))]  # the nearest is written last
-    x, y, area = x[:, facing], y[:, facing], area[facing]
-    left, top = (np.maximum(np.ceil(c.min(axis=0)), 0).astype(np.int32) for c in (x, y))
-    columns = np.maximum(np.minimum(np.floor(x.max(axis=0)), width - 1).astype(np.int32) - left + 1, 0)
-    rows = np.maximum(np.minimum(np.floor(y.max(axis=0)), height - 1).astype(np.int32) - top + 1, 0)
+    facing = facing[np.argsort(-reduce(np.add, z)[facing])]  # the nearest is written last
+    x, y, area = [c[facing] for c in x], [c[facing] for c in y], area[facing]
+    left, top = (np.maximum(np.ceil(reduce(np.minimum, c)), 0).astype(np.int32) for c in (x, y))
+    columns = np.maximum(np.minimum(np.floor(reduce(np.maximum, x)), width - 1).astype(np.int32) - left + 1, 0)
+    rows = np.maximum(np.minimum(np.floor(reduce(np.maximum, y)), height - 1).astype(np.int32) - top + 1, 0)
     counts = columns * rows
     # One line for every pixel of every triangle's bounding box; the weights are linear in column and row.
-    which = np.repeat(np.arange(len(facing), dtype=np.int32), counts)
+    which = np.repeat(np.arange(len(facing)), counts)
     inside = np.arange(len(which), dtype=np.int32) - np.repeat(np.cumsum(counts) - counts, counts).astype(np.int32)
     wide = columns[which]
     down = inside // wide
@@ -132,5 +132,5 @@ def cover(vertices: Floats, triangles: Indices, height: int, width: int) -> Cove
 
 def mixed(values: Floats, corners: Indices, weights: Floats) -> Floats:
     """(p, c): values (n, c) at the corners (p, 3) of the triangles that pixels show, by their weights (p, 3)."""
-    one, two, three = (values[corners[:, i]] * weights[:, i, None] for i in range(3))
+    one, two, three = (values.take(corners[:, i], axis=0) * weights[:, i, None] for i in range(3))
     return np.asarray(one + two + three, np.float32)
