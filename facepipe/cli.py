@@ -242,12 +242,12 @@ class Report(Checked):
 class Review(Checked):
     """Look at everybody in a browser, and correct what is wrong.
 
-    Prints an address of this machine's own that shows every person's faces: take one as the target, drop it, or give it
+    Prints an address of this machine's own that shows every person's faces: take one as the target, drop or keep it, or give it
     to another person, by click or key. Each correction is saved at once; `facepipe select` and `facepipe run` follow them.
     With a FILE, checks corrections written by hand instead.
     """
 
-    corrections: str = _own("", "CSV file with the columns key, action (drop, target or person) and, of a person, identity.", metavar="FILE", argument=True)
+    corrections: str = _own("", "CSV file with the columns key, action (drop, keep, target or person) and, of a person, identity.", metavar="FILE", argument=True)
     output: str = _path("DATA/overrides.csv", "Where the corrections go.", OUTPUT, "FILE")
     port: int = _own(0, "Port of the address.", low=0, high=65_535, shown="any that is free", metavar="N")
     browser: bool = _own(True, "Open the address in a browser.", negative="--no-browser")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from facepipe.errors import OutputError
-from facepipe.stages.overrides import DROP, PERSON, TARGET, Correction, encode_overrides, read_overrides
+from facepipe.stages.overrides import DROP, KEEP, PERSON, TARGET, Correction, encode_overrides, read_overrides
 from facepipe.storage import file_at
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Corrections:
 
 
 def wanted(people: People, number: int, keys: list[str], action: str, identity: str) -> dict[str, Correction | None]:
-    """What changes where some faces of a person are dropped, made the target, given to somebody, or left as found."""
+    """What changes where faces of a person are dropped, kept, made the target, given to somebody, or left as found."""
     now = people.corrections
     home = {people.keys.column("key")[row].as_py(): row for row in people.rows(number).tolist()}
     changes: dict[str, Correction | None] = {}
@@ -76,6 +76,8 @@ def wanted(people: People, number: int, keys: list[str], action: str, identity: 
                 if other in now and now[other].action == TARGET
             }
             changes[key] = Correction(TARGET, moved_to)
+        elif action == KEEP:
+            changes[key] = Correction(KEEP, moved_to)
         elif action == PERSON:
             changes[key] = Correction(PERSON, identity) if identity != people.found_as(home[key]) else None
         else:

@@ -12,7 +12,7 @@ from facepipe.records import Status
 from facepipe.report import doubts
 from facepipe.report.crops import Crops
 from facepipe.report.readings import read_left_out, read_similarity, read_targets
-from facepipe.stages.overrides import DROP, TARGET
+from facepipe.stages.overrides import DROP, KEEP, TARGET
 from facepipe.storage import parquet, place, tables
 from facepipe.storage.settings import settings_or_none
 
@@ -36,7 +36,7 @@ class Face:
     """One usable face.
 
     at: part and row of its crop. angle, yaw, pitch: degrees, NaN where they can't be told. similarity: to the others of
-    its person, NaN where it is not known. role: `target`, `dropped` or empty. flags: in words.
+    its person, NaN where it is not known. role: `target`, `dropped`, `kept` or empty. flags: in words.
     """
 
     key: str
@@ -68,7 +68,8 @@ class People:
 
     names: of the people, by number. of: (n,) int64, whose each face is. numbers: (n,) float32 each: angle, yaw, pitch,
     error (degrees), sharpness, score, size (px, the longer side of the face's box), and similarity, where there are
-    embeddings. targets: the rows of `targets.parquet`. doubt: (people,) how doubtful each is, 0 for not at all.
+    embeddings. targets: the rows of `targets.parquet`. left_out: row -> the filter that left it out when they were
+    chosen. doubt: (people,) how doubtful each is, 0 for not at all.
     """
 
     def __init__(self, data: str, corrections: Mapping[str, Correction]) -> None:
@@ -83,7 +84,7 @@ class People:
         self.crops = Crops(self.faces, self.parts)
         self.targets = read_targets(targets)
         self._target_rows = tables.find(self.keys, "key", [row["target_key"] for row in self.targets]).tolist()
-        self._left_out = read_left_out(targets, self.keys)
+        self.left_out = read_left_out(targets, self.keys)
         similarity = read_similarity(place(data).join("embeddings"), self.keys, self._found)
         if similarity is not None:
             self.numbers["similarity"] = similarity
@@ -110,11 +111,12 @@ class People:
         """Takes corrections, in place of those it had, into account; those of unknown faces do nothing."""
         self.corrections = corrections
         rows = tables.find(self.keys, "key", list(corrections)).tolist() if corrections else []
-        self.of, self.dropped = self._found.copy(), np.zeros(len(self._found), dtype=bool)
+        self.of = self._found.copy()
+        self.dropped, self.kept = (np.zeros(len(self._found), dtype=bool) for _ in range(2))
         chosen: list[int] = []
         for one, row in zip(corrections.values(), rows, strict=True):
             if row >= 0:
-                self.dropped[row] = one.action == DROP
+                self.dropped[row], self.kept[row] = one.action == DROP, one.action == KEEP
                 if one.identity:
                     self.of[row] = self.find((one.identity, self.names[self._found[row]][1]))
                 if one.action == TARGET:
@@ -137,7 +139,11 @@ class People:
                     self.target[number] = row
         changed = [number for number in self.corrected if self.target[number] < 0]
         for number in changed:
-            left = [row for row in self.rows(number).tolist() if not self.dropped[row] and row not in self._left_out]
+            left = [
+                row
+                for row in self.rows(number).tolist()
+                if self.kept[row] or not (self.dropped[row] or row in self.left_out)
+            ]
             known = [row for row in left if not np.isnan(self.numbers["angle"][row])]
             self.target[number] = min(known, key=self.numbers["angle"].__getitem__, default=-1)
         self.target[self.of[chosen]] = chosen
@@ -202,11 +208,12 @@ class People:
         """One face."""
         key = self.keys.column("key")[row].as_py()
         number = self.of[row]
-        role = "target" if self.target[number] == row else "dropped" if self.dropped[row] else ""
+        by_hand = "dropped" if self.dropped[row] else "kept" if self.kept[row] else ""
+        role = "target" if self.target[number] == row else by_hand
         numbers = {name: float(values[row]) for name, values in self.numbers.items()}
         flags = doubts.flag(numbers)
-        if row in self._left_out and not self.dropped[row]:
-            flags = (f"left out {self._left_out[row]}", *flags)
+        if row in self.left_out and key not in self.corrections:
+            flags = (f"left out {self.left_out[row]}", *flags)
         if number != self._found[row]:
             flags = (f"from {self.found_as(row)}", *flags)
         part, at = self._at[row].tolist()

@@ -10,7 +10,7 @@ import numpy as np
 from facepipe.errors import UsageError
 from facepipe.report.corrections import Corrections, wanted
 from facepipe.report.people import People
-from facepipe.stages.overrides import DROP, PERSON, TARGET
+from facepipe.stages.overrides import DROP, KEEP, PERSON, TARGET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SORTS = ("doubt", "similarity", "angle", "sharpness", "size", "score", "frames", "name")
 SHOWS = {"all": "everybody", "doubtful": "to look at", "corrected": "corrected", "targetless": "without a target"}
-_TOLD = {TARGET: "is the target", DROP: "dropped", "restore": "as found", PERSON: "of"}
+_TOLD = {TARGET: "is the target", DROP: "dropped", KEEP: "kept", "restore": "as found", PERSON: "of"}
 _KEPT_ORDERS = 16
 
 

@@ -66,6 +66,7 @@ class Pages:
             facts: dict[str, Any] = {"by": by, "sorts": sorts, "page": page, "told": review.told, "keys": review.keys}
             review.told, review.keys = "", []
             facts["faces"] = [people.face(row) for row in rows[page["start"] : page["start"] + FACES_SHOWN].tolist()]
+            facts["can_keep"] = any(row in people.left_out for row in rows.tolist())
             facts |= _neighbours(review.order(query).tolist(), number)
             person = people.person(number)
             return self._render("person.html.j2", query=query, person=person, link=_link({**query, "by": by}), **facts)

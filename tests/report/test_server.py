@@ -16,25 +16,26 @@ import pytest
 from facepipe.config import SelectConfig
 from facepipe.execution.progress import QuietProgress
 from facepipe.stages import pipeline, select
+from facepipe.stages.leftout import read_left_out
 from facepipe.stages.overrides import read_overrides
 from facepipe.storage import parquet, place
 
 LONG = "a-name-as-long-as-names-of-files-can-be-" * 5
 
 
-def make_workspace(facesets, folder, people):
+def make_workspace(facesets, folder, people, **limits):
     """Six faces a person, the first of them with a long name full of markup; targets chosen."""
     rows = [facesets.make_row(person, frame) for person in range(people) for frame in range(6)]
     for row in rows[-6:]:
         row.identity = f"<b>{LONG}"
     facesets.write_faces(folder / "faces", rows, part_size=512)
-    choose(folder)
+    choose(folder, **limits)
     return folder
 
 
-def choose(folder):
+def choose(folder, **limits):
     """What `facepipe run` does with the corrections."""
-    options = pipeline.corrections_of(str(folder))
+    options = pipeline.corrections_of(str(folder)) | limits
     select.run(SelectConfig(str(folder / "faces"), str(folder / "targets"), **options), QuietProgress())
     table = parquet.read_table(place(str(folder / "targets")), "targets.parquet")
     return {row["identity"]: row["target_key"] for row in table.to_pylist()}
@@ -85,8 +86,8 @@ def press(tab, *keys):
 
 
 def test_a_person_corrects_by_click_and_key_and_the_next_run_follows(facesets, tmp_path, tab):
-    """Found by name, one taken as the target, one dropped, one given away, one undone; each is saved at once."""
-    make_workspace(facesets, tmp_path, 40)
+    """Found by name, one taken as the target, dropped, given away, undone, kept whatever a filter says; saved at once."""
+    make_workspace(facesets, tmp_path, 40, max_yaw=15)
     with reviewing(tmp_path) as address:
         tab.goto(address)
         assert tab.locator("article").count() == 24
@@ -111,12 +112,20 @@ def test_a_person_corrects_by_click_and_key_and_the_next_run_follows(facesets, t
         assert press(tab, "u") == "undone: p003/v0/0001.jpg#0"
         assert tab.locator(".face").count() == 6
         assert press(tab, "p", "Enter") == "whose face is it? Write the name first"
+        assert "left out by --max-yaw" in tab.locator(".face", has_text="0005.jpg").inner_text()
+        tab.get_by_label("0005.jpg").check()
+        assert press(tab, "k") == "p003/v1/0005.jpg#0 kept"
         assert tab.complaints == []
-    assert choose(tmp_path)["p003"] == "p003/v0/0000.jpg#0"
+    assert choose(tmp_path, max_yaw=15)["p003"] == "p003/v0/0000.jpg#0"
+    left_out = set(read_left_out(place(str(tmp_path / "targets"))))
+    assert {f"p00{n}/v1/0005.jpg#0" for n in (2, 3, 4)} & left_out == {f"p00{n}/v1/0005.jpg#0" for n in (2, 4)}
     with reviewing(tmp_path) as address:
         tab.goto(f"{address}?show=corrected")
         assert tab.locator("h3").all_inner_texts() == ["p003"]
         assert "chosen by a person" in tab.locator("article").inner_text()
+        tab.get_by_role("link", name="p003").click()
+        assert "kept" in tab.locator(".face", has_text="0005.jpg").inner_text()
+        assert tab.get_by_role("button", name="Keep").count() == 0
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 // Keys; without this script everything works by click.
 const boxes = [...document.querySelectorAll('.faces input')];
-const presses = {t: 'target', d: 'drop', r: 'restore', u: 'undo'}, links = {n: 'after', b: 'before', a: 'all'};
+const presses = {t: 'target', d: 'drop', k: 'keep', r: 'restore', u: 'undo'}, links = {n: 'after', b: 'before', a: 'all'};
 
 function move(step) {
   const at = boxes.indexOf(document.activeElement);
