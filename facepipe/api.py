@@ -107,11 +107,7 @@ def _documented(kind: type) -> Callable[[Function], Function]:
     """Adds every option of a config to a function's docstring."""
 
     def decorate(function: Function) -> Function:
-        rows = [
-            f"    {one.field}: {one.help}" + f" [{one.shown_default}]" * bool(one.shown_default)
-            for one in options_of(kind).values()
-            if not one.retired
-        ]
+        rows = [f"    {one.field}: {one.help_text}" for one in options_of(kind).values() if not one.retired]
         told = f"""
 Takes a `facepipe.{kind.__name__}`, which says everything; or none, and options by name. Paths are texts or
 `os.PathLike`. How it runs may also be given as `execution`, a `facepipe.Execution`.

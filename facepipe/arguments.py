@@ -95,9 +95,8 @@ def add_command(
 
 def _parameter(option: Option, *, hidden: bool) -> inspect.Parameter:
     """An option as typer takes it. Its value is None where it was not given."""
-    default = option.shown_default
     shown: dict[str, Any] = {
-        "help": f"{option.help} [{default}]" if default else option.help,
+        "help": option.help_text,
         "metavar": option.metavar or "|".join(option.choices) or METAVARS.get(option.kind),
         "envvar": option.envvar or None,
         "show_default": False,

@@ -87,6 +87,15 @@ class Option:
             return ",".join(map(str, self.default))
         return f"{self.default:.10g}" if self.kind in ("int", "float") else str(self.default or "")
 
+    @property
+    def help_text(self) -> str:
+        """The help with the default: `[0: all]` where 0 can be given and stands for all."""
+        default = self.shown_default
+        is_zero = self.kind in ("int", "float") and self.default == 0 >= self.low
+        if self.shown and is_zero and not self.shown[0].isdigit():
+            default = f"0: {self.shown}"
+        return f"{self.help} [{default}]" if default else self.help
+
     def shown_value(self, value: Any) -> str:
         """A value as the command line has it; one that stands for none, as the help says it."""
         if self.kind == "bool":

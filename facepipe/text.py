@@ -12,7 +12,7 @@ from facepipe.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_SHOWN = 60
+_SHOWN, _LISTED = 60, 40
 _ESCAPED = re.compile("[\udc80-\udcff]")
 """What stands for a byte of a file name that is no UTF-8."""
 _LOOKS_ESCAPED = re.compile(r"\\x[89a-f][0-9a-f]")
@@ -30,10 +30,13 @@ def show(value: object) -> str:
 
 
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
-    """For a message: what was probably meant, else all that there is."""
+    """For a message: what was probably meant, else all that there is, the first 40 of many."""
     names = list(known)
     found = difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
-    return f"did you mean {found[0]}?" if found else f"it can be {', '.join(names)}"
+    if found:
+        return f"did you mean {found[0]}?"
+    more = f" or one of {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return f"it can be {', '.join(names[:_LISTED])}{more}"
 
 
 def to_path(option: str, value: object) -> str:

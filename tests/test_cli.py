@@ -76,7 +76,7 @@ def test_with_json_every_line_is_an_object(call, tmp_path):
     (tmp_path / "images" / "anna" / "1.png").write_bytes(b"no picture")
     run = call("run", "--log-format", "json", "--dry-run", "-i", "images", "--refine", "none")
     events = [json.loads(line) for line in run.stdout.splitlines()]
-    stages = ["extract", "select", "split", "shard", "shard"]
+    stages = ["extract", "select", "split", "shard pairs", "shard faces"]
     assert [event["stage"] for event in events if event["event"] == "report"] == stages
     assert events[0]["counts"]["images"] == 1
     wrong = call("verify", "--log-format", "json", "--nonsense")

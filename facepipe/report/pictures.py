@@ -64,16 +64,16 @@ def decode_crop(picture: bytes, side: int) -> Image:
 
 
 def show_examples(readings: Readings, people: People, statuses: Sequence[StatusLine]) -> list[list[Shown]]:
-    """Some rows of each status: the crop where there is one, else the input made small, else only its key."""
+    """Some rows of each status: the crop where there is one, else the input made small, the face boxed."""
     chosen = [readings.examples.get(line.status, []) for line in statuses]
     crops = {one.key: people.crops.read(*one.at) for some in chosen for one in some}
-    without = sorted({one.path for some in chosen for one in some if not crops[one.key]})
+    without = sorted({(one.path, one.box) for some in chosen for one in some if not crops[one.key]})
     images = readings.runs.get("extract", {}).get("input") or place(readings.data).join("images").uri
     small = make_thumbnails(images, without)
 
     def show(one: Example) -> Shown:
         crop = crops[one.key]
-        return Shown(crop_uri(crop) if crop else small.get(one.path, ""), one.key, one.error)
+        return Shown(crop_uri(crop) if crop else small.get((one.path, one.box), ""), one.key, one.error)
 
     return [[show(one) for one in some] for some in chosen]
 

@@ -36,12 +36,13 @@ _RUN_FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row of a status. at: part and row of it in `faces`."""
+    """One row of a status. at: part and row of it in `faces`. box: x1, y1, x2, y2 of the face, px, or empty."""
 
     key: str
     path: str
     error: str
     at: tuple[int, int]
+    box: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +89,15 @@ def _read_statuses(faces: Place) -> tuple[dict[str, int], dict[str, list[Example
     """Rows by status, and some of each."""
     counts: Counter[str] = Counter()
     examples: dict[str, list[Example]] = {}
-    columns = ("key", "path", "error", "status")
+    columns = ("key", "path", "error", "bbox", "status")
     for part, table in parquet.iterate_parts(faces, columns, parquet.parts_there(faces)):
         status, known = tables.codes(table, "status")
         for number, name in enumerate(known):
             rows, some = np.flatnonzero(status == number), examples.setdefault(name, [])
             counts[name] += len(rows)
             for row in rows[: _EXAMPLES - len(some)].tolist():
-                key, path, error = (table.column(column)[row].as_py() for column in columns[:3])
-                some.append(Example(key, path, error or "", (part, row)))
+                key, path, error, box = (table.column(column)[row].as_py() for column in columns[:4])
+                some.append(Example(key, path, error or "", (part, row), tuple(box or ())))
     return dict(counts), examples
 
 

@@ -22,8 +22,13 @@ if TYPE_CHECKING:
 
     from facepipe.execution import Guard
 
+Wanted = tuple[str, tuple[float, ...]]
+"""The path of an input, and x1, y1, x2, y2 (px) of the face in it that is meant; empty where none is."""
 SIDE = 128
 """px of the longer side."""
+BOX_SIDE = 8
+"""px at least of a face's box."""
+BOX_COLOUR = (70, 195, 155)
 TIMEOUT_S = 10.0
 """A picture that takes longer is not shown."""
 MAX_FILE_BYTES = 2**27
@@ -33,23 +38,23 @@ _JPEG = [cv2.IMWRITE_JPEG_QUALITY, 82]
 
 @dataclass(frozen=True)
 class ThumbnailJob:
-    """Writes the inputs `paths` of `images` small into `folder`, the n-th as `n.jpg`, if it can be read."""
+    """Writes the inputs `wanted` of `images` small into `folder`, the n-th as `n.jpg`, if it can be read."""
 
     images: str
-    paths: tuple[str, ...]
+    wanted: tuple[Wanted, ...]
     folder: str
 
     def __call__(self, number: int, guard: Guard) -> PartReport:  # noqa: ARG002 - there is one part
         """Reads one input after the other; `guard` is told of each before it is touched."""
-        for index, path in enumerate(self.paths):
+        for index, (path, box) in enumerate(self.wanted):
             guard.on(index)
-            if index not in guard.blamed and (picture := _small(self.images, path)):
+            if index not in guard.blamed and (picture := _small(self.images, path, box)):
                 with open(os.path.join(self.folder, f"{index}.jpg"), "wb") as file:
                     file.write(picture)
-        return PartReport(items=len(self.paths))
+        return PartReport(items=len(self.wanted))
 
 
-def _small(images: str, path: str) -> bytes:
+def _small(images: str, path: str, box: tuple[float, ...]) -> bytes:
     """An input as a small JPEG; empty where it can't be read, which may be why it is shown."""
     try:
         image = decode(place(images).read(path, MAX_FILE_BYTES), max_pixels=MAX_PIXELS)
@@ -58,18 +63,21 @@ def _small(images: str, path: str) -> bytes:
     scale = SIDE / max(image.shape[:2])
     size = (max(round(image.shape[1] * scale), 1), max(round(image.shape[0] * scale), 1))
     small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if box:
+        x1, y1, x2, y2 = (round(edge * scale) for edge in box)
+        cv2.rectangle(small, (x1, y1), (max(x2, x1 + BOX_SIDE), max(y2, y1 + BOX_SIDE)), BOX_COLOUR, 2)
     return bytes(cv2.imencode(".jpg", small[..., ::-1], _JPEG)[1])
 
 
-def make_thumbnails(images: str, paths: Sequence[str]) -> dict[str, str]:
-    """Path -> data URI of the inputs that can be read."""
-    if not paths:
+def make_thumbnails(images: str, wanted: Sequence[Wanted]) -> dict[Wanted, str]:
+    """Data URIs of the inputs that can be read."""
+    if not wanted:
         return {}
     with tempfile.TemporaryDirectory(prefix="facepipe-report-") as folder:
-        job = ThumbnailJob(images, tuple(paths), folder)
+        job = ThumbnailJob(images, tuple(wanted), folder)
         run_parts(job, [0], execution=Execution(workers=1), timeout_s=TIMEOUT_S, on_done=lambda _number, _report: None)
-        made = {path: os.path.join(folder, f"{index}.jpg") for index, path in enumerate(paths)}
-        return {path: _uri(file) for path, file in made.items() if os.path.exists(file)}
+        made = {one: os.path.join(folder, f"{index}.jpg") for index, one in enumerate(wanted)}
+        return {one: _uri(file) for one, file in made.items() if os.path.exists(file)}
 
 
 def _uri(file: str) -> str:

@@ -12,7 +12,7 @@ from facepipe.config import EmbedConfig, beside, settings_of
 from facepipe.errors import InputError
 from facepipe.execution import run_parts
 from facepipe.inputs import describe, list_sources
-from facepipe.inputs.plan import Plan, make_plan, settings_hash
+from facepipe.inputs.plan import INPUT_KEYS, Plan, make_plan, settings_hash
 from facepipe.records import StageReport, Status
 from facepipe.stages.extraction.output import finish, finished_parts, foresee, listed_parts, prepare, unfinish
 from facepipe.stages.extraction.part import ExtractJob
@@ -20,6 +20,7 @@ from facepipe.stages.extraction.tally import Tally
 from facepipe.stages.runfile import run_or_empty, write_run_file
 from facepipe.storage import place, share_lock
 from facepipe.storage.partlist import IMAGES, Part
+from facepipe.storage.settings import check_settings
 from facepipe.text import to_unicode
 
 if TYPE_CHECKING:
@@ -100,6 +101,16 @@ def chosen_settings(config: ExtractConfig) -> dict[str, Any]:
     """What decides the rows of a given file; which files there are, and whose, says the plan."""
     chosen = {name: value for name, value in settings_of(config).items() if name not in ("limit", "layout")}
     return {"stage": STAGE, **chosen}
+
+
+def refuse_other_settings(config: ExtractConfig) -> None:
+    """Refuses an output of other settings before anything is listed.
+
+    Raises:
+        SettingsChanged, OutputError: as `extract_faces`.
+    """
+    out, settings = place(config.output), chosen_settings(config)
+    check_settings(out, settings, config.execution.overwrite, ignore=INPUT_KEYS)
 
 
 def plan_parts(config: ExtractConfig, listing: Listing, settings: dict[str, Any]) -> Plan:

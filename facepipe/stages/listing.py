@@ -11,7 +11,7 @@ from facepipe.execution.progress import say
 from facepipe.records import Status
 from facepipe.stages.leftout import LEFT_OUT, Why
 from facepipe.storage import parquet, place, schemas
-from facepipe.storage.dataset import open_parts, select_rows
+from facepipe.storage.dataset import distinct, open_parts, select_rows
 from facepipe.text import nearest, printable
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def run(
     """Prints the rows, and to standard error how many there are; by status or by why `targets` leaves them out.
 
     Raises:
-        UsageError: there is no such status, or no row of an identity.
+        UsageError: there is no such status or identity.
         InputError: there are no faces.
     """
     for status in statuses:
@@ -36,12 +36,12 @@ def run(
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if as_csv:
         writer.writerow(COLUMNS)
-    count, missing = 0, set(identities)
+    parts, count, missing = open_parts(place(faces)), 0, set(identities)
     reasons = _read_reasons(targets, statuses)
     # Faces that are left out are ok ones.
     more = [Status.OK] if set(statuses) & set(Why) and Status.OK not in statuses else []
     wanted = {"status": [*statuses, *more], "identity": identities}
-    for found in select_rows(open_parts(place(faces)), COLUMNS, wanted):
+    for found in select_rows(parts, COLUMNS, wanted):
         row = found | reasons.get(found["key"], {})
         if row["status"] in more:
             continue
@@ -52,8 +52,9 @@ def run(
         else:
             # NaN is no JSON.
             say(_line(row), event="row", **{name: value if value == value else None for name, value in row.items()})  # noqa: PLR0124
-    if missing and not statuses:
-        raise UsageError(f"{faces} has no row of the identity {', '.join(map(repr, sorted(missing)))}")
+    known = distinct(parts, "identity") if missing else []
+    for name in sorted(missing.difference(known)):
+        raise UsageError(f"{faces} has no row of the identity {name!r}; {nearest(name, known)}")
     if not quiet:
         say(f"{count:,} {'row' if count == 1 else 'rows'}", stream=sys.stderr)
 

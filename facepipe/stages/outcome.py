@@ -48,7 +48,7 @@ def refuse_no_face(counts: Mapping[str, int], workspace: str) -> None:
 
 def tell_outcome(reports: Sequence[StageReport], workspace: str) -> str:
     """`done and verified`; or, where pairs were asked for and there is none, why there is none."""
-    if not any(report.stage == "shard" and "pairs" in report.outputs and not report.counts for report in reports):
+    if not any(report.stage == "shard pairs" and not report.counts for report in reports):
         return "done and verified"
     folder = place(join(workspace, "targets"))
     targets, settings = parquet.read_table(folder, TARGETS), read_settings(folder)

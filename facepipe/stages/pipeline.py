@@ -157,9 +157,10 @@ def _group(
     images: str, workspace: str, extraction: StageConfig, given: Mapping[str, Any], progress: Progress
 ) -> Iterator[StageReport]:
     """Who is on which image, into the manifest of `extract`."""
-    from facepipe.stages import group
+    from facepipe.stages import extract, group
 
     assert isinstance(extraction, ExtractConfig)
+    extract.refuse_other_settings(extraction)  # grouping takes long
     own = {name: given.get(name) for name in options_of(GroupConfig)}
     config = make_config(GroupConfig, own | {"input": images, "output": join(workspace, PEOPLE)})
     faces = join(workspace, "group/faces")
@@ -176,6 +177,7 @@ def _foresee(configs: Sequence[StageConfig], progress: Progress) -> Iterator[Sta
             if isinstance(config, ExtractConfig):
                 raise
             stage = next(name for name, kind in CONFIGS.items() if isinstance(config, kind))
+            stage += f" {config.examples}" if isinstance(config, ShardConfig) else ""
             yield StageReport(stage, notes=["dry run: would follow; what it reads is not made yet, or anew"])
 
 

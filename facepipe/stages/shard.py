@@ -59,7 +59,7 @@ def run(config: ShardConfig, progress: Progress) -> StageReport:
     """
     started = time.monotonic()
     plan, inputs = make_plan(config), open_inputs(config)
-    report = StageReport(STAGE)
+    report = StageReport(f"{STAGE} {plan.examples}")
     folder = join(join(config.output, plan.examples), VERSION)
     settings = {"stage": STAGE, **settings_of(config), INPUTS: inputs.digests}
     if config.execution.dry_run:
@@ -153,7 +153,7 @@ def _make(
         for shard in chosen:
             examples.write(scratch, shard)
         needed = examples.places(chosen) if len(wanted) < len(shards) else None
-        run = Runner(config.execution, out, steps, progress)
+        run = Runner(report.stage, config.execution, out, steps, progress)
         partial = _decode(plan, inputs, scratch, needed, run)
         job = RecordsJob(plan, tuple(shard.name for shard in shards), scratch, out.place.uri, partial)
         run(job, wanted, sum(map(len, chosen)), "examples")
@@ -166,6 +166,7 @@ def _make(
 class Runner:
     """Runs jobs, shows how far they are, and notes the seconds by step and the files that they made."""
 
+    stage: str
     execution: Execution
     out: Output
     steps: Counter[str]
@@ -180,7 +181,7 @@ class Runner:
             self.steps.update(part.steps_s)
             self.progress.advance(part.items)
 
-        self.progress.start(STAGE, total, unit)
+        self.progress.start(self.stage, total, unit)
         try:
             note = self.progress.note
             run_parts(job, numbers, execution=self.execution, timeout_s=TIMEOUT_S, on_done=on_done, note=note)

@@ -33,6 +33,12 @@ def open_parts(root: Place) -> pyarrow.dataset.Dataset:
     return pyarrow.dataset.dataset([root.local_path(name) for name in names], format="parquet")
 
 
+def distinct(dataset: pyarrow.dataset.Dataset, column: str) -> list[str]:
+    """The values of a column, sorted."""
+    values: list[str] = dataset.to_table(columns=[column]).column(column).unique().to_pylist()
+    return sorted(values)
+
+
 def select_rows(
     dataset: pyarrow.dataset.Dataset, columns: Sequence[str], wanted: Mapping[str, Sequence[str]]
 ) -> Iterator[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import os
@@ -257,10 +258,21 @@ def test_a_picture_that_takes_too_long_costs_itself(workspace, monkeypatch, tmp_
     monkeypatch.setattr(thumbnails, "TIMEOUT_S", 0.4)
     folder = shutil.copytree(workspace / "images" / "person-002", tmp_path / "person")
     (folder / "huge.png").write_bytes(cv2.imencode(".png", np.zeros((8000, 6000, 3), np.uint8))[1].tobytes())
-    paths = ["person/huge.png", "person/wall.png", "person/broken.jpg"]
-    made = thumbnails.make_thumbnails(str(tmp_path), paths)
-    assert list(made) == ["person/wall.png"]
-    assert made["person/wall.png"].startswith("data:image/jpeg;base64,")
+    wanted = [(f"person/{name}", ()) for name in ("huge.png", "wall.png", "broken.jpg")]
+    made = thumbnails.make_thumbnails(str(tmp_path), wanted)
+    assert list(made) == [("person/wall.png", ())]
+    assert made["person/wall.png", ()].startswith("data:image/jpeg;base64,")
+
+
+def test_the_face_that_is_meant_is_boxed(tmp_path):
+    """Where it lies in the picture made small; a tiny one still shows."""
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((640, 1280, 3), 90, np.uint8))
+    wanted = [("wall.png", box) for box in ((320.0, 160.0, 960.0, 480.0), (100.0, 100.0, 110.0, 110.0))]
+    for box, (x1, y1, x2, y2) in zip(wanted, ((32, 16, 96, 48), (10, 10, 18, 18)), strict=True):
+        data = base64.b64decode(thumbnails.make_thumbnails(str(tmp_path), wanted)[box].partition(",")[2])
+        rows, columns = np.nonzero(np.ptp(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), axis=2) > 60)
+        found = [columns.min(), rows.min(), columns.max(), rows.max()]
+        assert found == pytest.approx([x1, y1, x2, y2], abs=2)
 
 
 def test_inputs_are_shown_from_where_they_lie(tmp_path):

@@ -76,7 +76,8 @@ def test_json_has_no_nan(faces, capsys, monkeypatch):
     ("statuses", "identities", "error", "said"),
     [
         (("okk",), (), UsageError, "--status is 'okk'; did you mean ok?"),
-        ((), ("nobody",), UsageError, "has no row of the identity 'nobody'"),
+        ((), ("nobody",), UsageError, "has no row of the identity 'nobody'; it can be "),
+        (("ok",), ("p0001",), UsageError, "has no row of the identity 'p0001'; did you mean p001?"),
     ],
 )
 def test_a_wrong_name_is_told(faces, statuses, identities, error, said):

@@ -27,7 +27,7 @@ def test_a_dry_run_of_a_fresh_workspace_tells_of_every_stage(tmp_path):
     """What a stage reads is not there yet: no error."""
     demo.write_images(str(tmp_path), 2)
     reports = dry_run(tmp_path)
-    assert [report.stage for report in reports] == ["extract", "select", "split", "shard", "shard"]
+    assert [report.stage for report in reports] == ["extract", "select", "split", "shard pairs", "shard faces"]
     assert all("dry run: would" in report.notes[-1] for report in reports)
     assert not (tmp_path / "data").exists()
 
@@ -45,6 +45,12 @@ def test_a_dry_run_says_what_would_be_refused(tmp_path):
         with pytest.raises(SettingsChanged, match=f"{stage}.* was made with other settings"):
             dry_run(tmp_path, **option)
     dry_run(tmp_path, validation=0.2, overwrite=True)
+    # Grouping takes minutes.
+    with pytest.raises(
+        SettingsChanged, match=r"faces was made with other .*--manifest none -> .*people.csv.*--overwrite"
+    ):
+        list(pipeline.run_all(str(tmp_path / "images"), str(tmp_path / "data"), {}, {}, QuietProgress(), group=True))
+    assert not (tmp_path / "data" / "group").exists()
 
 
 def test_a_whole_run_honours_the_workspace_s_corrections(tmp_path):
