@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import re
 import threading
 import warnings
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import ImageError
+from facepipe.media.exif import orientation_of, search_exif
 from facepipe.media.png import bare_png
 from facepipe.media.signatures import VIDEO, sniff
 from facepipe.media.tiff import find_picture
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 
     from PIL.ImageFile import ImageFile
 
-ORIENTATION_TAG = 0x0112
 MOST_PIXELS = 2**30
 """No decoder takes more (OpenCV's own limit)."""
 MOST_READS = 200_000
@@ -43,7 +44,8 @@ class Header:
     where only decoding tells. bytes_per_pixel: what decoding one pixel takes in memory at most, as measured. opencv:
     whether OpenCV decodes it right; unchanged: it is then asked for its own depth and channels. start: where a JPEG's
     pixel data begin. progressive: a JPEG in scans. directory: where a TIFF's picture is described, 0 for its first one.
-    opencv_turns: OpenCV undoes this TIFF's orientation itself.
+    opencv_turns: OpenCV undoes this TIFF's orientation itself. inverted: its white is 0. narrowed: of its 16 bits a
+    sample, decoders give the upper 8.
     """
 
     format: str
@@ -57,6 +59,8 @@ class Header:
     progressive: bool = False
     directory: int = 0
     opencv_turns: bool = False
+    inverted: bool = False
+    narrowed: bool = False
 
 
 def read_header(data: bytes) -> Header:
@@ -161,17 +165,6 @@ def _load_plugin(name: str) -> None:
         register()
 
 
-def orientation_of(picture: Any) -> int:
-    """EXIF's orientation 1..8, or XMP's where EXIF has none; AVIF and HEIC report their own turns as EXIF's."""
-    from PIL.Image import Image
-
-    try:  # not by the picture's own method: a PNG's decodes the pixels to see what comes behind them
-        orientation = int(Image.getexif(picture).get(ORIENTATION_TAG, 1))
-    except Exception:  # readers of broken EXIF raise anything, and the picture may be whole
-        return 1
-    return orientation if 1 <= orientation <= 8 else 1
-
-
 def _open_jpeg(file: io.BytesIO) -> ImageFile:
     from PIL.JpegImagePlugin import JpegImageFile
 
@@ -211,9 +204,9 @@ def _png(data: bytes, name: str) -> Header:
     except Exception:  # texts that unpack to gigabytes, broken checksums
         picture = open_pillow(bare_png(data), name)
     depth, color = data[24], data[25]
-    opencv = depth >= 8 and color in (0, 2, 4, 6) and "transparency" not in picture.info
+    opencv = depth >= 8 and color in (0, 2, 4, 6) and (depth == 16 or "transparency" not in picture.info)
     wide, alpha = depth == 16, color in (4, 6)
-    cost = (20 if wide and alpha else 16 if wide else 13 if alpha else 8) if opencv else 14
+    cost = (21 if wide and alpha else 16 if wide else 13 if alpha else 8) if opencv else 14
     return Header(name, *picture.size, orientation_of(picture), cost, opencv, unchanged=wide or alpha)
 
 
@@ -227,22 +220,29 @@ def _tiff(data: bytes, name: str) -> Header:
     cost = max(16.0 if page.samples < 4 else 18.0, page.samples * page.bits / 8 * 2.2) * page.covered
     wide = page.bits == 16 and page.is_rgb
     told = Header(name, page.width, page.height, page.orientation, cost, wide, unchanged=True)
-    return replace(told, directory=page.directory, opencv_turns=page.is_told)
+    narrowed = page.bits == 16 and page.samples > 1 and not wide
+    turns, inverted = page.is_told, page.is_inverted
+    return replace(told, directory=page.directory, opencv_turns=turns, inverted=inverted, narrowed=narrowed)
 
 
 _COSTS = {"GIF": 12, "BMP": 11, "JPEG2000": 26, "JXL": 26}
-_PSD_EXIF, _PSD_XMP = 1058, 1060
+_WIDE_PNM = re.compile(rb"P6(\s|#[^\n]*\n)+[0-9]+\s+[0-9]+\s+65535\s")
 
 
 def _other(data: bytes, name: str) -> Header:
     picture: Any = open_pillow(data, name)
-    for number, _, content in getattr(picture, "resources", ()):  # Photoshop's
-        if number == _PSD_EXIF:
-            picture.info["exif"] = b"Exif\0\0" + content
-        elif number == _PSD_XMP:
-            picture.info["xmp"] = content
+    search_exif(picture, data, name)
     width, height = picture.size
-    return Header(name, width, height, orientation_of(picture), _COSTS.get(name, 17))
+    wide = _has_16_bit_colors(data, name)
+    return Header(name, width, height, orientation_of(picture), _COSTS.get(name, 17), wide, unchanged=True)
+
+
+def _has_16_bit_colors(data: bytes, name: str) -> bool:
+    """Of which Pillow gives the upper 8."""
+    if name == "JPEG2000":
+        at = data.find(b"ihdr")
+        return at > 0 and data[at + 12 : at + 15] == b"\0\3\x0f"
+    return name == "PNM" and _WIDE_PNM.match(data) is not None
 
 
 _READERS: dict[str, Callable[[bytes, str], Header]] = {"JPEG": _jpeg, "PNG": _png, "WEBP": _webp, "TIFF": _tiff}

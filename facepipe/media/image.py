@@ -27,10 +27,10 @@ import cv2
 import numpy as np
 
 from facepipe.errors import ImageError
+from facepipe.media.exif import is_turned_by_pillow, orientation_of
 from facepipe.media.header import (
     Header,
     open_pillow,
-    orientation_of,
     pillow_limits,
     read_header,
     unreadable,
@@ -49,6 +49,7 @@ __all__ = ["Header", "check_size", "decode", "read_header"]
 MISSING = 0.01
 """Share of a cut-off JPEG's pixels that may be missing."""
 _BYTES_PER_PIXEL = 16
+_NEARLY_BLACK = 64
 _COLOR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _FLAGS = {  # the reduced flags with the bit that says BGR taken out
     1: _COLOR,
@@ -90,7 +91,7 @@ def decode(data: bytes, *, max_pixels: int, reduction: int = 1, header: Header |
         image = _decode_opencv(data, header, reduction) if header.opencv else None
         if image is not None:
             return _turned(image, header)
-        return shrink(_decode_other(data, header, max_pixels), reduction)
+        return shrink(_whole(_decode_other(data, header, max_pixels), header), reduction)
     except MemoryError:
         raise ImageError(Status.TOO_LARGE, "there is not enough memory to decode it") from None
 
@@ -160,6 +161,14 @@ def _check_missing(image: Image) -> None:
         )
 
 
+def _whole(image: Image, header: Header) -> Image:
+    """What a decoder gave, white where the file says; refused where it left out the bits that are used."""
+    if header.narrowed and image.max() < _NEARLY_BLACK:
+        said = "a TIFF of this kind is not read with fewer bits in use than 16; save it as gray or RGB"
+        raise ImageError(Status.DECODE_ERROR, said)
+    return np.subtract(255, image, dtype=np.uint8) if header.inverted else image
+
+
 def _decode_other(data: bytes, header: Header, max_pixels: int) -> Image:
     """By Pillow, else by OpenCV."""
     data = _bare(data, header)
@@ -188,7 +197,7 @@ def _decode_pillow(data: bytes, header: Header, max_pixels: int) -> tuple[Image,
     """The picture, and the EXIF orientation that is still to be applied: Pillow turns TIFFs that tell it."""
     with pillow_limits(max_pixels), captured_stderr(), open_pillow(data, header.format, math.inf) as picture:
         check_size(*picture.size, max_pixels)
-        turned = header.format == "TIFF" and orientation_of(picture) > 1
+        turned = header.format == "TIFF" and is_turned_by_pillow(picture)
         orientation = header.orientation if header.width else orientation_of(picture)
         picture.load()
         return picture_to_rgb(picture), 1 if turned else orientation

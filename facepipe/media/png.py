@@ -8,7 +8,7 @@ import zlib
 _MOST_CHUNKS = 200_000
 _PICTURE = frozenset({b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _MOST_TEXT = 1 << 20
-_ORIENTATION = re.compile(rb"eXIf|[it]TXt(XML:com\.adobe\.xmp|Raw profile type exif)\0|zTXtRaw profile type exif\0")
+_ORIENTATION = re.compile(rb"eXIf|(?:iTXt|tEXt|zTXt)(XML:com\.adobe\.xmp|Raw profile type (exif|xmp|APP1))\0")
 
 
 def bare_png(data: bytes, *, with_orientation: bool = False) -> bytes:

@@ -22,8 +22,10 @@ BACKGROUND = 128
 """Gray level, 0..255, behind transparent pixels."""
 FIRST_TRANSPOSED = 5
 """EXIF orientations from here on exchange width and height."""
-_STRIP_ROWS = 256
+_STRIP_ROWS = 16
 _WHITES = (1.0, *(2.0**bits - 1 for bits in (8, 10, 12, 14, 16)))
+_LEAST_USED = 0.26
+"""Of what the bits hold: two bits more than are used leave a quarter of it."""
 
 
 _TURNS: dict[int, Callable[[Image], Any]] = {
@@ -71,22 +73,29 @@ def over_background(rgba: NDArray[np.uint8]) -> Image:
 
 
 def to_8_bit(samples: NDArray[Any]) -> NDArray[np.uint8]:
-    """Any whole-number or float samples -> uint8 of the same shape.
+    """Any whole-number or float samples -> uint8 of the same shape; of four channels, the last by itself: alpha.
 
     White is the smallest that holds the largest value of: 1 (floats), then what 8, 10, 12, 14 and 16 bits hold, as
-    cameras and scanners put 12 bits into files of 16. With larger or negative values, from the least to the largest.
+    cameras and scanners put 12 bits into files of 16; the one before, where the largest value is little above that:
+    lossy compression, and the highlights of floats. With larger or negative values, from the least to the largest.
     NaN is black.
     """
     if samples.dtype == np.uint8:
         return np.asarray(samples, np.uint8)
-    low, high = _value_range(samples)
     out = np.empty(samples.shape, np.uint8)
+    has_alpha = samples.ndim == 3 and samples.shape[2] == 4
+    for channels in (slice(0, 3), slice(3, 4)) if has_alpha else (slice(None),):
+        _scale(samples[..., channels], out[..., channels])
+    return out
+
+
+def _scale(samples: NDArray[Any], out: NDArray[np.uint8]) -> None:
+    low, high = _value_range(samples)
     for rows in _strips(len(samples)):
         scaled = (np.nan_to_num(samples[rows].astype(np.float64), nan=low, posinf=high, neginf=low) - low) * (
             255 / (high - low)
         )
         out[rows] = np.clip(scaled + 0.5, 0, 255)
-    return out
 
 
 def _value_range(samples: NDArray[Any]) -> tuple[float, float]:
@@ -102,7 +111,8 @@ def _value_range(samples: NDArray[Any]) -> tuple[float, float]:
     if low < 0 or high > 65535:
         return low, max(high, np.nextafter(low, np.inf))
     whites = _WHITES[0 if samples.dtype.kind == "f" else 1 :]
-    return 0.0, next(white for white in whites if high <= white)
+    found = next(i for i, white in enumerate(whites) if high <= white)
+    return 0.0, whites[found - 1 if found and high < _LEAST_USED * whites[found] else found]
 
 
 def _strips(height: int) -> Iterator[slice]:

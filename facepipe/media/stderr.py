@@ -83,7 +83,7 @@ class captured_stderr:  # noqa: N801 (used as a function)
         os.ftruncate(self._sink, 0)
         os.lseek(self._sink, 0, os.SEEK_SET)
         for line in text.splitlines(keepends=True):
-            if line.startswith(self._known) or (self._lines and line[:1] == b" "):  # a line that goes on in another
+            if line.startswith(self._known) or (self._lines and line[:1] in (b" ", b">")):  # goes on
                 self._lines.append(line.decode("utf-8", "replace").strip())
             elif line.strip():
                 os.write(self._terminal, line)

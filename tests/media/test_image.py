@@ -89,6 +89,7 @@ XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description xmlns:tiff="http://n
 CARRIERS = [
     ("JPEG", "exif"), ("PNG", "exif"), ("WEBP", "exif"), ("TIFF", "exif"), ("AVIF", "exif"), ("PSD", "exif"), ("PNG", "profile"),
     ("PNG behind", "exif"), ("JPEG", "xmp"), ("PNG", "xmp"), ("WEBP", "xmp"), ("TIFF", "xmp"), ("AVIF", "xmp"), ("PSD", "xmp"), ("TIFF 16", "exif"), ("TIFF 32", "exif"), ("TIFF 16", "xmp"),
+    ("PNG", "plain profile"), ("PNG", "APP1"), ("GIF", "xmp"), ("JPEG2000", "exif"), ("JPEG2000", "xmp"), ("TIFF", "byte"),
 ]  # fmt: skip
 
 
@@ -105,19 +106,34 @@ def carrying(stored, kind, carrier, orientation):
         width, height, kind_of_number = *stored.size, 1 if kind == "TIFF 16" else 3
         tags = {256: width, 257: height, 258: int(kind[-2:]), 259: 1, 262: 2, 277: 3, 278: height, 339: kind_of_number}
         return tiff(tags | told, np.ascontiguousarray(wide).tobytes(), xmp)
-    if kind == "PNG behind":  # the pixels, as the standard allows
-        data = encode(stored, "PNG")
-        return data[:-12] + png_chunk(b"eXIf", exif.tobytes()[6:]) + data[-12:]
+    if kind in ("PNG behind", "GIF", "JPEG2000") or carrier == "byte":
+        return inserted(stored, kind, carrier, exif.tobytes()[6:], xmp)
     if carrier == "xmp" and kind in ("PNG", "TIFF"):
         texts = PngInfo()
         texts.add_itxt("XML:com.adobe.xmp", xmp.decode())
         return encode(stored, kind, **({"pnginfo": texts} if kind == "PNG" else {"tiffinfo": {700: xmp}}))
-    if carrier == "profile":  # as ImageMagick wrote it before PNG had a place for EXIF
+    if carrier in ("profile", "plain profile", "APP1"):  # as ImageMagick wrote it before PNG had a place for EXIF
         texts, content = PngInfo(), exif.tobytes()
-        texts.add_text("Raw profile type exif", f"\nexif\n{len(content):8}\n{content.hex()}\n", zip=True)
+        name = f"Raw profile type {'APP1' if carrier == 'APP1' else 'exif'}"
+        texts.add_text(name, f"\nexif\n{len(content):8}\n{content.hex()}\n", zip=carrier == "profile")
         return encode(stored, kind, pnginfo=texts)
     lossless = {"AVIF": {"quality": 90}, "WEBP": {"lossless": True}}.get(kind, {"quality": 95})
     return encode(stored, kind, **{carrier: exif if carrier == "exif" else xmp}, **lossless)
+
+
+def inserted(stored, kind, carrier, exif, xmp):
+    """What Pillow does not write: EXIF or XMP put into the finished file."""
+    if kind == "TIFF":  # the tag as a byte
+        return pages((stored, {274: exif[19]}), kinds={274: 1})
+    data = encode(stored, kind.split()[0])
+    if kind == "PNG behind":  # the pixels, as the standard allows
+        return data[:-12] + png_chunk(b"eXIf", exif) + data[-12:]
+    if kind == "GIF":
+        at = 13 + 3 * (2 << (data[10] & 7))
+        return data[:at] + b"!\xff\x0bXMP DataXMP" + xmp + b"\1" + bytes(range(255, -1, -1)) + b"\0\0" + data[at:]
+    at, uuid = data.index(b"jp2c") - 4, bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + xmp
+    box = b"uuid" + (b"JpgTiffExif->JP2" + exif if carrier == "exif" else uuid)
+    return data[:at] + struct.pack(">I", 4 + len(box)) + box + data[at:]
 
 
 def psd(picture, number, content):
@@ -139,10 +155,25 @@ def test_orientation(photo, kind, carrier):
         assert (header.width, header.height, header.orientation) == (*stored.size, orientation)
         image = decode(data, max_pixels=LIMIT)
         assert image.flags.c_contiguous
-        assert difference(image, rgb(photo)) < 5
+        assert difference(image, rgb(photo)) < (12 if kind == "GIF" else 5)
     if (kind, carrier) == ("JPEG", "exif"):  # goes before XMP
         both = {"exif": turned(photo, 8)[1], "xmp": XMP.format(3).encode()}
         assert difference(decode(encode(stored, kind, quality=95, **both), max_pixels=LIMIT), rgb(photo)) < 5
+
+
+SPELLINGS = [
+    "tiff:Orientation='6'", 'tiff:Orientation = "6"', "><tiff:Orientation>6</tiff:Orientation",
+    "><tiff:Orientation>\n 6\n</tiff:Orientation", 'xmlns:t="http://ns.adobe.com/tiff/1.0/" t:Orientation="6"',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_spellings_of_xmp(photo, spelling):
+    """XMP is XML: quotes, spaces, elements and prefixes are as its writer likes them; broken EXIF hides none of it."""
+    xmp = XMP.replace('tiff:Orientation="{}"', spelling).encode()
+    for options in ({"xmp": xmp}, {"xmp": xmp, "exif": b"Exif\0\0II*\0\xff\xff\xff\xff"}):
+        data = encode(turned(photo, 6)[0], "JPEG", quality=95, **options)
+        assert difference(decode(data, max_pixels=LIMIT), rgb(photo)) < 5
 
 
 @pytest.mark.parametrize("brands", [b"avif", b"mif1", b"miaf", b"msf1", b"MA1B"])
@@ -154,7 +185,7 @@ def test_brands_of_avif(photo, brands):
     assert difference(decode(data[:8] + brands + data[12:], max_pixels=LIMIT), rgb(photo)) < 5
 
 
-def pages(*pictures, order="<", big=False, below=False):
+def pages(*pictures, order="<", big=False, below=False, kinds=None):
     """An uncompressed RGB TIFF of (picture, further tags), each in the chain of directories or below the first."""
     offset, entry, count = ("Q", "HHQQ", "Q") if big else ("I", "HHII", "H")
     data = bytearray({"<": b"II", ">": b"MM"}[order] + struct.pack(order + "H", 43 if big else 42))
@@ -169,7 +200,8 @@ def pages(*pictures, order="<", big=False, below=False):
         struct.pack_into(order + offset, data, link, len(data))
         data += struct.pack(order + count, len(tags))
         for tag, value in sorted(tags.items()):
-            data += struct.pack(order + entry, tag, 16 if big else 4, 1, value)
+            kind = {330: 18 if big else 13, **(kinds or {})}.get(tag, 16 if big else 4)
+            data += struct.pack(order + entry, tag, kind, 1, value)
             if tag == 330:
                 link = len(data) - struct.calcsize(offset)
         if not below:
@@ -191,7 +223,7 @@ FURTHER = [
 def test_thumbnails_and_masks_before_the_photograph(photo, kinds, options, orientation):
     """The first picture of a TIFF that is neither is read, in the chain or below, turned as it, or what leads to it, says.
 
-    Where all are thumbnails, the largest is read.
+    Where all are thumbnails, the largest is read. One that does not say so is known by its enlargement.
     """
     stored, _ = turned(photo, orientation)
     thumbnail = Image.new("RGB", (30, 20), "red")
@@ -202,23 +234,43 @@ def test_thumbnails_and_masks_before_the_photograph(photo, kinds, options, orien
     assert difference(decode(pages(*files, **options), max_pixels=LIMIT), rgb(photo)) == 0
     alone = pages((thumbnail, REDUCED), (photo, REDUCED))  # then the largest is read
     assert difference(decode(alone, max_pixels=LIMIT), rgb(photo)) == 0
+    unmarked, other = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 20), "blue")
+    assert difference(decode(pages((unmarked, {}), (other, {}), (photo, {})), max_pixels=LIMIT), rgb(photo)) == 0
+    assert difference(decode(pages((other, {}), (photo, {})), max_pixels=LIMIT), rgb(other)) == 0
 
 
-@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("bits", [8, 10, 14, 16])
+@pytest.mark.parametrize(
+    ("kind", "channels"),
+    [*((kind, channels) for kind in ("png", "tiff") for channels in (1, 3, 4)), ("ppm", 3), ("jp2", 1), ("jp2", 3)],
+)
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_fewer_bits_than_the_file_has_room_for(photo, kind, channels, bits):
-    """What 10, 12 or 14 bits hold in files of 16 is spread over 0..255, with any number of channels."""
+    """What 8 to 14 bits hold in files of 16 is spread over 0..255, whatever is in the alpha channel."""
     colors = rgb(photo).astype(float)
     white = 2**bits - 1
-    wide = np.rint(np.dstack([colors, np.full(colors.shape[:2], 255)])[..., :channels] / 255 * white).astype(np.uint16)
+    wide = np.rint(colors / 255 * white).astype(np.uint16)[..., ::-1]
+    wide = {1: wide[..., 2], 3: wide, 4: np.dstack([wide, np.full(wide.shape[:2], 65535, np.uint16)])}[channels]
     wide[0, 0] = white
-    if channels > 1:
-        wide = wide[..., [2, 1, 0, 3][:channels]]
-    data = cv2.imencode("." + kind.lower(), wide)[1].tobytes()
-    image = decode(data, max_pixels=LIMIT)
+    image = decode(cv2.imencode(f".{kind}", wide)[1].tobytes(), max_pixels=LIMIT)
     expected = colors if channels > 1 else np.repeat(colors[..., :1], 3, axis=2)
-    assert difference(image[1:], expected[1:]) <= 1
+    assert difference(image[1:], expected[1:]) <= (2 if kind == "jp2" else 1)
+
+
+def test_samples_of_unusual_tiffs(photo):
+    """White may be zero; floats may shine above 1. What decoders read wrong or nearly black is refused, and why told."""
+    gray = rgb(photo.convert("L"))
+    for bits in (10, 12, 16):
+        samples = ((255 - gray[..., 0]) / 255 * (2**bits - 1)).astype(np.uint16)
+        tags = {256: 120, 257: 90, 258: 16, 259: 1, 262: 0, 277: 1, 278: 90}
+        assert difference(decode(tiff(tags, samples.tobytes()), max_pixels=LIMIT), gray) <= 2
+    shining = rgb(photo)[..., ::-1].astype(np.float32) / 255
+    shining[0, 0] = 4
+    image = decode(cv2.imencode(".tiff", shining)[1].tobytes(), max_pixels=LIMIT)
+    assert difference(image[1:], rgb(photo)[1:]) <= 1
+    planes = np.zeros((3, 90, 120), np.uint16).tobytes()
+    assert (
+        "plane" in refused(tiff({256: 120, 257: 90, 258: 16, 259: 1, 262: 2, 277: 3, 278: 90, 284: 2}, planes)).message
+    )
 
 
 @pytest.mark.parametrize(
