@@ -34,6 +34,8 @@ _SIGNATURES = (  # offset, signature, format
         (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"), (4, b"skip"), (8, b"AVI "), (8, b"AVIX"),
         (0, b"\x1a\x45\xdf\xa3"), (0, b"FLV\1"), (0, b"\0\0\1\xba"), (0, b"\0\0\1\xb3"), (0, b"OggS"), (0, b".RMF"),
         (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), (0, b"\x06\x0e\x2b\x34\x02\x05\x01\x01"), (0, b"\x1f\x07\0"),
+        (0, b"\0\0\1\xb0"), (0, b"DKIF"), (0, b"nut/multimedia container"), (0, b"YUV4MPEG2 "),
+        (0, b"\0\0\0\1\x67"), (0, b"\0\0\0\1\x27"), (0, b"\0\0\0\1\x40\1"),
     )),
 )  # fmt: skip
 _TRANSPORT_PACKETS = ((0, 188), (4, 192))

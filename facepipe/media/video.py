@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from facepipe.errors import ImageError
+from facepipe.media.containers import is_asf_whole, length_s, mpeg_size, orientation_of, stretch_of
 from facepipe.media.image import check_size, decode
 from facepipe.media.samples import FIRST_TRANSPOSED, upright
 from facepipe.media.signatures import START_BYTES, VIDEO, sniff
@@ -27,14 +28,8 @@ if TYPE_CHECKING:
 _TOLERATED = 0.02
 """Share of a video that may be missing at its end: some containers only estimate their length."""
 _TOLERATED_FRAMES = 3
-_STRETCHED = 4.0
-"""Pixels further from square than this are a mistake in the file."""
 _OPTIONS = {"protocol_whitelist": "file"}
 """A video opens no other file and no URL."""
-_ORIENTATIONS = {  # signs of the display matrix's a and d, or, where width and height are exchanged, of b and c
-    (False, 1, 1): 1, (False, -1, 1): 2, (False, -1, -1): 3, (False, 1, -1): 4,
-    (True, 1, 1): 5, (True, 1, -1): 6, (True, -1, -1): 7, (True, -1, 1): 8,
-}  # fmt: skip
 
 
 def iter_frames(path: str, every: int, max_pixels: int) -> Iterator[tuple[int, Image]]:
@@ -91,7 +86,7 @@ def _frames(descriptor: int, every: int, max_pixels: int) -> Iterator[tuple[int,
         said = "the video can't be opened: it is damaged, cut off, or of an unknown codec"
         raise ImageError(Status.DECODE_ERROR, said) from None
     with container:
-        video = _Video(container, max_pixels)
+        video = _Video(container, max_pixels, is_asf_whole(descriptor))
         try:
             yield from video.images(every)
             video.check_end()
@@ -110,11 +105,12 @@ class _Video:
     else the file holds, ends. longest_s: the longest time from one frame to the next.
     """
 
-    def __init__(self, container: Any, max_pixels: int) -> None:
+    def __init__(self, container: Any, max_pixels: int, is_whole: bool | None) -> None:
         from av.video.reformatter import Interpolation, VideoReformatter
 
         self._container = container
         self._max_pixels = max_pixels
+        self._is_whole = is_whole
         self._stream = container.streams.best("video")
         if self._stream is None or self._stream.codec_context is None:
             raise ImageError(Status.DECODE_ERROR, "the video holds no picture, or one of an unknown codec")
@@ -123,6 +119,7 @@ class _Video:
         self._clock_s = float(self._stream.time_base)
         self._reformatter, self._method = VideoReformatter(), int(Interpolation.FAST_BILINEAR)
         self._size, self._shape = (0, 0), (1.0, 1.0)
+        self._mpeg_size = b""
         self.frames = self.damaged = 0
         self._starts_s: float | None = None
         self.end_s = self.longest_s = 0.0
@@ -138,9 +135,9 @@ class _Video:
         """(H, W, 3) uint8 RGB, upright, with square pixels."""
         if (size := (frame.width, frame.height)) != self._size:
             check_size(*size, self._max_pixels)
-            self._size, self._shape = size, _stretch(self._stream.sample_aspect_ratio)
+            self._size, self._shape = size, stretch_of(self._stream.sample_aspect_ratio)
         rgb = self._reformatter.reformat(frame, format="rgb24", interpolation=self._method, threads=1)
-        orientation = _orientation(frame)
+        orientation = orientation_of(frame)
         image = upright(np.ascontiguousarray(rgb.to_ndarray(), np.uint8), orientation)
         if self._shape == (1.0, 1.0):
             return image
@@ -170,13 +167,22 @@ class _Video:
 
         for packet in self._packets():
             try:
-                frames = self._stream.decode(packet)
+                frames = [*self._held_back(packet), *self._stream.decode(packet)]
             except av.error.FFmpegError:
                 self.damaged += packet is not None
                 continue
             for frame in frames:
                 self._note(frame)
                 yield frame
+
+    def _held_back(self, packet: Any) -> list[VideoFrame]:
+        """What FFmpeg's decoder of MPEG-1 and MPEG-2 would forget where the next frame has another size."""
+        before, self._mpeg_size = self._mpeg_size, mpeg_size(packet, self._stream) or self._mpeg_size
+        if before in (b"", self._mpeg_size):
+            return []
+        frames: list[VideoFrame] = self._stream.decode(None)
+        self._stream.codec_context.flush_buffers()
+        return frames
 
     def _packets(self) -> Iterator[Any]:
         """The video's packets, then None."""
@@ -207,43 +213,16 @@ class _Video:
         """Raises ImageError where frames are missing: at the end, or before."""
         if self.frames == 0:
             raise ImageError(Status.DECODE_ERROR, "the video holds no frame that can be decoded")
-        expected_s = self._expected_s()
+        expected_s = length_s(self._container, self._stream)
         tolerated_s = max(_TOLERATED_FRAMES * self.end_s / self.frames, self.longest_s) + _TOLERATED * expected_s
-        if self.end_s < expected_s - tolerated_s:
-            said = f"the video breaks off after {self.frames} frames, {self.end_s:.1f} of {expected_s:.1f} seconds"
+        is_whole = self._is_whole if self._is_whole is not None else self.end_s >= expected_s - tolerated_s
+        if not is_whole:
+            length = f" of {expected_s:.1f}" if expected_s > self.end_s else ""
+            said = f"the video breaks off after {self.frames} frames, {self.end_s:.1f}{length} seconds"
             raise ImageError(Status.DECODE_ERROR, said)
         if self.damaged:
             said = f"the video is damaged: {self.damaged:,} of its frames can't be decoded; the others are kept"
             raise ImageError(Status.DECODE_ERROR, said)
-
-    def _expected_s(self) -> float:
-        """How long the whole file is, as its header says; 0 where it does not."""
-        name, rate = self._container.format.name, self._stream.average_rate
-        if name == "avi" and rate:  # FFmpeg takes the length from what is there
-            return float(self._stream.frames / rate)
-        return 0.0 if name in _WITHOUT_LENGTH else (self._container.duration or 0) / 1_000_000
-
-
-_WITHOUT_LENGTH = frozenset({"mpegvideo", "m4v", "h264", "hevc", "dv"})
-"""Streams without a container: FFmpeg guesses how long they are."""
-
-
-def _orientation(frame: VideoFrame) -> int:
-    """EXIF's number for what the display matrix says; 1 where there is none."""
-    side: Any = frame.side_data.get("DISPLAYMATRIX")
-    if side is None:
-        return 1
-    a, b, _, c, d = np.frombuffer(bytes(side), np.int32, 5).astype(np.int64).tolist()
-    exchanged = abs(b) + abs(c) > abs(a) + abs(d)
-    signs = np.sign((b, c) if exchanged else (a, d)).tolist()
-    return _ORIENTATIONS.get((exchanged, *signs), 1)
-
-
-def _stretch(ratio: Any) -> tuple[float, float]:
-    """What makes a frame's pixels square, in x and y: those of DV, DVD and HDV are not. No side gets smaller."""
-    if not ratio or not 1 / _STRETCHED <= ratio <= _STRETCHED:
-        return 1.0, 1.0
-    return max(float(ratio), 1.0), max(float(1 / ratio), 1.0)
 
 
 def _deinterlacer(frame: VideoFrame) -> Graph:

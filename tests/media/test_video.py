@@ -122,7 +122,7 @@ SLOW_THEN_FAST = [*(i / 5 for i in range(10)), *(2 + i / 50 for i in range(30))]
 VARIABLE = [
     ("matroska", "libx264", FAST_THEN_SLOW, 0), ("webm", "libvpx", FAST_THEN_SLOW, 0), ("webm", "libvpx-vp9", DROPPED, 0),
     ("asf", "wmv2", FAST_THEN_SLOW, 0), ("flv", "libx264", FAST_THEN_SLOW, 0), ("mpegts", "libx264", FAST_THEN_SLOW, 0),
-    ("matroska", "libx264", DROPPED, 0), ("matroska", "mjpeg", SLIDES, 0), ("matroska", "libx264", FAST_THEN_SLOW, 30.0),
+    ("matroska", "libx264", DROPPED, 0), ("matroska", "mjpeg", SLIDES, 0), ("matroska", "libx264", FAST_THEN_SLOW, 30.0), ("asf", "wmv2", [5 + i / 25 for i in range(FRAMES)], 45.0),
     ("mp4", "libx264", FAST_THEN_SLOW, 0), ("mov", "libx264", SLIDES, 0), ("matroska", "libx264", SLOW_THEN_FAST, 0),
     ("mp4", "libx264", SLOW_THEN_FAST, 9.0), ("mpegts", "libx264", DROPPED, 0), ("asf", "wmv2", SLIDES, 0),
 ]  # fmt: skip
@@ -161,6 +161,7 @@ SIZED = [
     ("avi", "mjpeg", WIDE, TALL), ("matroska", "mjpeg", WIDE, TALL), ("mov", "mjpeg", TALL, WIDE), ("mov", "png", WIDE, TALL),
     ("mov", "png", NEARLY, WIDE), ("mpegts", "libx264", WIDE, TALL), ("mpegts", "libx265", WIDE, SMALL), ("webm", "libvpx", WIDE, TALL),
     ("matroska", "libvpx-vp9", SMALL, TALL), ("matroska", "libvpx", WIDE, NEARLY), ("mpegts", "libx264", TALL, SMALL),
+    ("mpegts", "mpeg2video", WIDE, TALL), ("mpeg", "mpeg1video", TALL, SMALL),
 ]  # fmt: skip
 
 
@@ -224,7 +225,7 @@ def test_odd_names(video, tmp_path, name):
     assert len(list(iter_frames(path, 1, LIMIT))) == FRAMES
 
 
-CUT = [("avi", "mjpeg"), ("avi", "mpeg4"), ("matroska", "libx264"), ("webm", "libvpx"), ("flv", "flv")]
+CUT = [("avi", "mjpeg"), ("avi", "mpeg4"), ("matroska", "libx264"), ("webm", "libvpx"), ("flv", "flv"), ("asf", "wmv2")]
 
 
 @pytest.mark.parametrize(("container", "codec"), CUT)
