@@ -236,7 +236,7 @@ class Reconstruct(Checked):
             if not os.path.isfile(path):
                 raise InputError(f"{path} is no file; give photographs")
         start.choose(opened)
-        from train.apply import reconstruct
+        from train.reconstruction import reconstruct
 
         reconstruct(opened, list(self.images), self.output or f"{self.run}/reconstructions", self.checkpoint, say)
 

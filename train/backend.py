@@ -42,7 +42,7 @@ def choose(backend: str) -> None:
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(f"{package} is not installed; run `pip install 'facepipe[{EXTRAS[backend]}]'`")
     os.environ["KERAS_BACKEND"] = backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its errors raise as well; what oneDNN lacks here is none
     if not _has_gpu():
         os.environ.setdefault("JAX_PLATFORMS", "cpu")  # else it warns that it looked for a TPU
     if backend == "jax":

@@ -62,6 +62,13 @@ DISTANCE_TERMS = (
     ("nearest", "how like the most similar training face is, 1 being the same: far above real faces', it is a copy"),
     ("real faces, noise", "what others than the reference reach, and what takes no learning"),
 )
+LOGGED = {
+    "loss": "training loss",
+    "val_loss": "validation loss",
+    "d_loss": "discriminator's loss",
+    "g_loss": "generator's loss",
+    "swd": "sliced Wasserstein distance",
+}
 MEASURES = ("mse", "mae", "psnr", "ssim", "sharpness", "gain_free")
 NOBODY = f"Nobody was held back, so nothing tells what it has learned: {HOLD_BACK}."
 UNLIKE = 0.5
@@ -194,8 +201,7 @@ def _story(run: Run) -> str:
     if not rows:
         return "<p>No epoch is finished.</p>"
     last = rows[-1]
-    shown = ("loss", "val_loss", "d_loss", "g_loss", "swd")
-    figures = [f"{name} {float(last[name]):.4f}" for name in shown if last.get(name)]
+    figures = [f"{said} {float(last[name]):.4f}" for name, said in LOGGED.items() if last.get(name)]
     seconds = sum(float(row.get("seconds") or 0) for row in rows)
     count = sum(row["epoch"] != "0" for row in rows)  # a GAN's row 0 tells where it started from
     epochs = f"{count} epoch{'s' * (count != 1)}"
@@ -223,24 +229,12 @@ def _figures(report: dict[str, Any]) -> list[str]:
             for band, row in bands.items():
                 rows.setdefault((name, band), {}).update({"images": row.get("images", row.get("probes", "")), **row})
     of = f"{html.escape(report['subset'])}: {report['pairs']:,} pairs of {report['identities']:,} people"
-    names = (
-        "answer",
-        "yaw, degrees",
-        "images",
-        "MSE",
-        "MAE",
-        "PSNR, dB",
-        "SSIM",
-        "sharpness",
-        "gain-free",
-        "rank-1",
-        "AUC",
-    )
+    names = ("answer", "yaw, degrees", "images", "MSE", "MAE", "PSNR, dB", "SSIM", "sharpness", "gain-free", "rank-1")
     shown = ("images", *MEASURES, "rank1", "auc")
     return [
         f"<h2>Figures, {of}</h2>",
         f"<p>By the {html.escape(report['checkpoint'])} checkpoint, of epoch {report['epoch']}.</p>",
-        table(names, [(*name, *(row.get(figure, "") for figure in shown)) for name, row in rows.items()]),
+        table((*names, "AUC"), [(*name, *(row.get(figure, "") for figure in shown)) for name, row in rows.items()]),
         _terms((*RECONSTRUCTION_TERMS, *RECOGNITION_TERMS, *IDENTITY_TERMS)),
     ]
 

@@ -125,7 +125,8 @@ def test_export_on_a_full_disk(runs, small_disk, to):
 
 def test_reconstruct_and_fingerprint_on_a_full_disk(runs, photographs, pairs, small_disk):
     """The same."""
-    from train.apply import reconstruct, write_fingerprints
+    from train.apply import write_fingerprints
+    from train.reconstruction import reconstruct
 
     disk = small_disk(4)  # its one page is the folder's
     (disk / "fill").write_bytes(b"1")
@@ -156,7 +157,7 @@ def test_evaluate_on_a_full_disk(runs, small_disk):
 
 def test_files_that_are_no_photographs(runs, tmp_path):
     """A text file alone is told of as one among photographs is."""
-    from train.apply import reconstruct
+    from train.reconstruction import reconstruct
 
     (tmp_path / "a.txt").write_text("hello")
     said = []
@@ -311,9 +312,11 @@ def drawn_by_hand(run, photographs, folder, **options):
     return np.floor(answer * 255 + 0.5).astype(np.uint8)
 
 
-def test_reconstruct(runs, photographs, tmp_path):
+def test_reconstruct(runs, photographs, pairs, tmp_path):
     """Each face that the real extract finds is drawn as the model draws its crop; a picture without one is named."""
-    from train.apply import reconstruct
+    from train.data import read_examples
+    from train.reconstruction import reconstruct
+    from train.shards import find_shards
 
     said = []
     images = [str(photographs / f"{name}.png") for name in ("one", "coins", "two")]
@@ -326,6 +329,19 @@ def test_reconstruct(runs, photographs, tmp_path):
     # The same face in another picture; its mirror image is another face.
     gaps = [np.abs(pictures[0].astype(int) - picture).mean() for picture in pictures[1:]]
     assert gaps[0] < gaps[1]
+    # The sheet: a column a face, 128 px and a gap of 2; its input, its output, and the nearest face it was taught on.
+    assert said[-1].startswith(f"look at {tmp_path / 'sheet.png'}")
+    sheet = cv2.imread(str(tmp_path / "sheet.png"), cv2.IMREAD_GRAYSCALE).astype(int)
+    assert sheet.shape == (3 * 130 + 2, 3 * 130 + 2)
+    rows = [
+        [sheet[130 * r + 6 : 130 * r + 130 : 8, 130 * c + 6 : 130 * c + 130 : 8] for c in range(3)] for r in range(3)
+    ]
+    assert [np.array_equal(one, picture) for one, picture in zip(rows[1], pictures, strict=True)] == [True] * 3
+    stored = {example["target"][0] for example in read_examples(find_shards(str(pairs), "pairs"), "train")}
+    targets = np.stack([np.frombuffer(face, np.uint8).reshape(16, 16).astype(int) for face in stored])
+    for output, nearest in zip(rows[1], rows[2], strict=True):
+        apart = np.square(targets - output).mean(axis=(1, 2))
+        assert np.array_equal(targets[apart.argmin()], nearest)
     assert [line for line in said if "coins.png" in line] == [f"{images[1]}: no face was found in the picture"]
     with pytest.raises(InputError, match="no usable face"):
         reconstruct(runs("v4"), images[1:2], str(tmp_path), "best", said.append)
@@ -336,7 +352,7 @@ def test_reconstruct(runs, photographs, tmp_path):
 @pytest.mark.parametrize("options", [{"margin": 0.0, "cropped": False}, {"margin": 0.3, "cropped": True}])
 def test_reconstruct_cuts_faces_as_those_it_was_taught_on(runs, photographs, tmp_path, options):
     """The margin, or whole pictures, of the run's shards, as its folder says."""
-    from train.apply import reconstruct
+    from train.reconstruction import reconstruct
 
     shutil.copytree(runs("v4").folder, tmp_path / "run")
     run = Run.open(tmp_path / "run")

@@ -13,7 +13,7 @@ from train.data import fit_image, load_arrays, read_examples, read_image, view_o
 from train.gan.config import GanConfig
 from train.gan.sampling import draw_faces, load_generator
 from train.metrics.distribution import frechet, precision_recall, sliced_wasserstein
-from train.metrics.images import mean_ms_ssim, pairwise_distance
+from train.metrics.images import find_nearest, mean_ms_ssim, pairwise_distance
 from train.metrics.inception import file_features
 from train.metrics.recognition import embed, find_frame
 from train.pictures import grid, png
@@ -125,12 +125,9 @@ def _nearness(found: NDArray[np.float32], taught: NDArray[np.float32], place: in
 
 def _nearest(samples: Images, taught: Images, found: NDArray[np.float32], vectors: NDArray[np.float32]) -> bytes:
     """Rows, as PNG: samples, the training faces nearest to them by embedding, and by pixels."""
-    small = [
-        np.stack([fit_image(image, PIXELS, 1) for image in images]).astype(np.float32) for images in (samples, taught)
-    ]
-    first, second = (images.reshape(len(images), -1) for images in small)
-    apart = np.square(second).sum(axis=1) - 2 * (first @ second.T)
-    return png(grid([samples, taught[(found @ vectors.T).argmax(axis=1)], taught[apart.argmin(axis=1)]]))
+    small = [np.stack([fit_image(image, PIXELS, 1) for image in images]) for images in (samples, taught)]
+    by_pixels = find_nearest(*small)
+    return png(grid([samples, taught[(found @ vectors.T).argmax(axis=1)], taught[by_pixels]]))
 
 
 def _real_faces(
