@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from facepipe.inputs.tree import Folder, Tree
 
 _RUN = 1 << 14
+_FEW = 20
+"""So many folders may be data sets; more are people."""
 
 
 class Layout(ABC):
@@ -87,7 +89,8 @@ def people_below(tree: Tree, *tops: str) -> Iterator[Group]:
         video = folder.path[len(below(top, identity)) + 1 :]
         yield from split_folder(folder, name, below(top, video) if video and tops[1:] else video)
     if shared:
-        tree.said[f"{len(shared):,} people are in more than one of these folders; taken as the same"] = None
+        are = "1 person is" if len(shared) == 1 else f"{len(shared):,} people are"
+        tree.said[f"{are} in more than one of these folders; taken as the same"] = None
     loose.tell(tree)
 
 
@@ -173,11 +176,13 @@ def _listed(paths: list[str]) -> str:
 def _find_tops(tree: Tree, path: str = "") -> list[str]:
     """Where people's folders lie: in the input, or below its folders such as `train`, `val` and `images`."""
     names = tree.level(path).folders
-    if not any(map(is_container, names)):
+    few = len(names) <= _FEW
+    above = {name for name in names if is_container(name) or (few and _has_subsets(tree, below(path, name)))}
+    if not above:
         return [path]
     holders = [name for name in names if tree.has_pictures(below(path, name))]
-    containers = [below(path, name) for name in holders if is_container(name)]
-    others = [below(path, name) for name in holders if not is_container(name)]
+    containers = [below(path, name) for name in holders if name in above]
+    others = [below(path, name) for name in holders if name not in above]
     split = [top for top in containers if _subset(top) and _has_only_folders(tree, top)]
     if others and (len(split) < 2 or not all(_has_only_folders(tree, other) for other in others)):
         for top in split:
@@ -187,6 +192,13 @@ def _find_tops(tree: Tree, path: str = "") -> list[str]:
             ] = None
         return [path]
     return [inner for top in containers for inner in _find_tops(tree, top)] + others or [path]
+
+
+def _has_subsets(tree: Tree, path: str) -> bool:
+    """Whether a folder of any name holds two subsets of people or more, and nothing else."""
+    names = tree.level(path).folders
+    subsets = [below(path, name) for name in names if _subset(name)]
+    return len(subsets) >= 2 and len(subsets) == len(names) and all(_has_only_folders(tree, top) for top in subsets)
 
 
 def _has_only_folders(tree: Tree, path: str) -> bool:

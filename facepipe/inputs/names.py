@@ -21,14 +21,14 @@ _EXTENSIONS = {
 KINDS = {extension: kind for kind, extensions in _EXTENSIONS.items() for extension in extensions.split()}
 """What a file is by its extension, lower case; of all others, and of those named as videos, the first bytes say it."""
 SUBSETS = {
-    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "development"), "validation"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout"), "test"),
 }
 """Words in a folder's name that stand for a subset."""
 _OTHER_CONTAINERS = (
-    "image images img imgs pictures photos raw data dataset datasets faces people persons identities gallery query "
-    "probe set split"
+    "image images img imgs jpg jpeg png pictures photos frames raw original originals processed cropped aligned data "
+    "dataset datasets faces people persons identities gallery query probe set split"
 )
 _CONTAINERS = SUBSETS.keys() | set(_OTHER_CONTAINERS.split(" "))
 SKIPPED_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
@@ -38,7 +38,9 @@ _CONTROLS = bytes(set(range(32)) - set(b"\t\n\f\r"))
 _DIGITS = re.compile(r"[0-9]+")
 _PADDED = re.compile(r"(?<![0-9])0[0-9]")
 _WORDS = re.compile(r"[^\W\d_]+|[0-9]+")
-_YEAR = re.compile(r"(19|20)[0-9]{2}")
+_NO_WORDS = re.compile(r"^[0-9]+(?=[\W_])|\(.*?\)|(?<![^\W_])v[0-9]+|(?<![0-9])(19|20)[0-9]{2}(?![0-9])", re.IGNORECASE)
+"""Beside a container's words: its place in an order, `(80%)`, a version, a year."""
+_INNER_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def extension(name: str) -> str:
@@ -83,20 +85,24 @@ def frame_number(name: str) -> int | None:
 
 
 def is_container(folder: str) -> bool:
-    """Whether a folder's name says that people's folders are below: `train`, `Test Set`, `val2017`, not `test1`."""
-    words = [word for word in _WORDS.findall(folder.lower()) if not _YEAR.fullmatch(word)]
+    """Whether a folder's name says that people's folders are below: `train`, `TestSet`, `val2017`, not `test1`."""
+    words = _words(folder)
     return bool(words) and _CONTAINERS.issuperset(words)
 
 
+def _words(folder: str) -> list[str]:
+    return _WORDS.findall(_INNER_WORD.sub(" ", _NO_WORDS.sub(" ", folder)).lower())
+
+
 def published_subset(path: str, identity: str = "") -> str:
-    """`train`, `validation` or `test` by the folders that a path begins with; "" where none of them stands for one.
+    """`train`, `validation` or `test` by the first folder of a path that stands for one; "" where none does.
 
     A folder that bears the identity's own name is the person's.
     """
     for folder in path.split("/")[:-1]:
-        if folder == identity or not is_container(folder):
+        if folder == identity:
             return ""
-        found = next((SUBSETS[word] for word in _WORDS.findall(folder.lower()) if word in SUBSETS), "")
-        if found:
+        found = next((SUBSETS[word] for word in _words(folder) if word in SUBSETS), "")
+        if found and is_container(folder):
             return found
     return ""

@@ -51,6 +51,11 @@ ABOVE = {
     "wrappers in a row": (people("dataset/raw/a", "dataset/raw/b"), "dataset/raw"),
     "a set of another name": (people("train/a", "val/b", "distractors/c"), f"train, val and distractors{KEEP}"),
     "notes beside": ({**people("train/a", "val/b")}, f"train and val{KEEP}"),
+    "written together": (people("TrainImages/a", "TestSet/b"), f"TrainImages and TestSet{KEEP}"),
+    "counted": (people("01_train/a", "02_val (20%)/b", "test_v2/c"), f"01_train, 02_val (20%) and test_v2{KEEP}"),
+    "frames": (people("raw_frames/a", "raw_frames/b"), "raw_frames"),
+    "as they came, and cut": (people("original/a", "JPEGImages/b"), "original and JPEGImages"),
+    "data sets with subsets": (people("celebs/train/a", "celebs/test/b", "more/trn/c", "more/tst/d"), f"celebs/train, celebs/test, more/trn and more/tst{KEEP}"),
     "gallery and probe": (people("gallery/a", "probe/b"), "gallery and probe"),
 }  # fmt: skip
 
@@ -75,6 +80,7 @@ def test_people_are_found_below_subsets_and_wrappers(tmp_path, case, layout):
 ALIKE = {
     "people called so": people("test1", "test2", "Person"),
     "a person beside": people("Ann", "raw"),
+    "numbered": people("1test", "test 1", "v1", "Val Kilmer"),
     "albums": {**people("Ann/paris", "Ann/rome"), **people("Bob")},
     "one subset beside a person's albums": {**people("train/x"), **people("Ann")},
 }
@@ -114,7 +120,7 @@ def test_one_person_in_two_subsets(tmp_path):
     assert [(s.identity, s.video) for s in listing.sources()] == [
         ("Ann", ""), ("Ann", "train/v"), ("Ann", "val/v"), ("Bob", ""),
     ]  # fmt: skip
-    assert "1 people are in more than one of these folders; taken as the same" in listing.notes
+    assert "1 person is in more than one of these folders; taken as the same" in listing.notes
 
 
 @pytest.mark.parametrize(
