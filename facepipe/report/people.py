@@ -36,7 +36,7 @@ class Face:
     """One usable face.
 
     at: part and row of its crop. angle, yaw, pitch: degrees, NaN where they can't be told. similarity: to the others of
-    its person, NaN where it is not known. role: `target`, `dropped`, `kept` or empty. flags: in words.
+    its person, NaN where it is not known. role: `target`, `dropped`, `kept`, `left out` or empty. flags: in words.
     """
 
     key: str
@@ -208,11 +208,12 @@ class People:
         """One face."""
         key = self.keys.column("key")[row].as_py()
         number = self.of[row]
-        by_hand = "dropped" if self.dropped[row] else "kept" if self.kept[row] else ""
-        role = "target" if self.target[number] == row else by_hand
+        left_out = row in self.left_out and key not in self.corrections
+        other = "dropped" if self.dropped[row] else "kept" if self.kept[row] else "left out" if left_out else ""
+        role = "target" if self.target[number] == row else other
         numbers = {name: float(values[row]) for name, values in self.numbers.items()}
         flags = doubts.flag(numbers)
-        if row in self.left_out and key not in self.corrections:
+        if left_out:
             flags = (f"left out {self.left_out[row]}", *flags)
         if number != self._found[row]:
             flags = (f"from {self.found_as(row)}", *flags)

@@ -11,6 +11,7 @@ import numpy as np
 from facepipe.config import SUBSETS
 from facepipe.execution.progress import format_duration
 from facepipe.records import Status
+from facepipe.stages.leftout import Why
 
 if TYPE_CHECKING:
     from facepipe.report.people import People
@@ -87,7 +88,7 @@ def make_funnel(readings: Readings, people: People) -> list[Bar]:
     duplicates = readings.counts("split").get("duplicates left out", 0)
     steps = [
         ("pictures and frames seen", sum(counts.values()) - counts.get(Status.OTHER_FACE, 0), of_files),
-        ("with the identity's face", counts.get(Status.OK, 0), _pose_note(people)),
+        ("with the identity's face", counts.get(Status.OK, 0), _faces_note(readings, people)),
         ("pairs of feature and target", pairs, _pairs_note(targets, len(people.targets), duplicates)),
     ]
     longest = max(count for _, count, _ in steps) or 1
@@ -101,10 +102,14 @@ def make_funnel(readings: Readings, people: People) -> list[Bar]:
     return funnel + [Bar(label, f"{count:,}", 0, note) for label, count, note in written if count]
 
 
-def _pose_note(people: People) -> str:
-    """How many usable faces can't be targets, for their pose is not known."""
+def _faces_note(readings: Readings, people: People) -> str:
+    """How many usable faces can't be targets, for their pose is not known, and how many go nowhere."""
     unknown = int(np.isnan(people.numbers["angle"]).sum())
-    return f"{unknown:,} of unknown pose, which can't be targets" if unknown else ""
+    told = [f"{unknown:,} of unknown pose, which can't be targets"] if unknown else []
+    if left_out := readings.runs.get("select", {}).get("left_out"):
+        reasons = ", ".join(f"{count:,} {Why(why).told}" for why, count in left_out.items())
+        told.append(f"{sum(left_out.values()):,} left out: {reasons}")
+    return "; ".join(told)
 
 
 def _pairs_note(targets: int, everyone: int, duplicates: int) -> str:

@@ -15,6 +15,7 @@ import pytest
 
 from facepipe.config import SelectConfig
 from facepipe.execution.progress import QuietProgress
+from facepipe.report import page
 from facepipe.stages import pipeline, select
 from facepipe.stages.leftout import read_left_out
 from facepipe.stages.overrides import read_overrides
@@ -119,6 +120,8 @@ def test_a_person_corrects_by_click_and_key_and_the_next_run_follows(facesets, t
     assert choose(tmp_path, max_yaw=15)["p003"] == "p003/v0/0000.jpg#0"
     left_out = set(read_left_out(place(str(tmp_path / "targets"))))
     assert {f"p00{n}/v1/0005.jpg#0" for n in (2, 3, 4)} & left_out == {f"p00{n}/v1/0005.jpg#0" for n in (2, 4)}
+    page.build(str(tmp_path), str(tmp_path / "report.html"))
+    assert "40 left out: 1 by hand, 39 by --max-yaw" in (tmp_path / "report.html").read_text()
     with reviewing(tmp_path) as address:
         tab.goto(f"{address}?show=corrected")
         assert tab.locator("h3").all_inner_texts() == ["p003"]
