@@ -6,7 +6,7 @@ PYTHON ?= $(shell for name in $(CANDIDATES); do "$$name" -c "$(FITS)" 2> /dev/nu
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test test-all browser lint checks docs dist docker-test locks setup clean
+.PHONY: demo test test-all browser torch lint checks docs dist docker-test locks setup clean
 
 setup: .venv/.installed
 
@@ -37,7 +37,12 @@ checks:
 test: checks
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
 
-test-all: checks
+# PyTorch, in its small build for CPUs, for the tests that need it; without it they are skipped.
+torch: setup
+	@$(BIN)/python -m pip install --quiet --index-url https://download.pytorch.org/whl/cpu 'torch==2.13.0' 2> /dev/null \
+		|| echo 'torch: it could not be installed; the tests that need it are skipped' >&2
+
+test-all: checks torch
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # The whole way on the demo's people: a data set, a page about it, and two epochs of a small network.

@@ -152,7 +152,8 @@ def help_groups(command: Any, context: Any) -> dict[str, list[tuple[str, str]]]:
         if (row := parameter.get_help_record(context)) is not None:
             argument = parameter.param_type_name == "argument"
             title = "Arguments" if argument else getattr(parameter, "rich_help_panel", None) or "Other options"
-            groups[title].append(row)
+            # Typer puts an argument's type behind its name: RECIPE <str>.
+            groups[title].append((row[0].partition(" <")[0], row[1]) if argument else row)
     return {title: rows for title, rows in groups.items() if rows}
 
 
