@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from facepipe.config import join
 from facepipe.errors import InputError, UsageError
 from facepipe.records import Status
-from facepipe.stages.overrides import DROP, NAME, PERSON, TARGET, encode_overrides, read_entries
+from facepipe.stages.overrides import ACTIONS, NAME, TARGET, encode_overrides, read_entries
 from facepipe.storage import file_at, parquet, place
 from facepipe.storage.settings import settings_or_none
 
@@ -25,8 +25,8 @@ def run(corrections: str, workspace: str, output: str = "") -> str:
 
     Args:
         corrections: CSV with the columns `key` (as in the faces' column of that name) and `action`: `drop` takes a face
-            out of its identity, `target` makes it the identity's target whatever its angle, `person` makes it a face of
-            the column `identity`.
+            out of its identity, `keep` keeps it whatever a filter says, `target` makes it its identity's whatever
+            its angle, `person` makes it a face of the column `identity`.
         workspace: With the faces.
         output: Where the overrides go; empty: into the workspace.
 
@@ -54,9 +54,9 @@ def run(corrections: str, workspace: str, output: str = "") -> str:
     folder, name = file_at(output)
     folder.write(name, encode_overrides(chosen))
     counts = Counter(one.action for one in chosen.values())
-    moved = f", {counts[PERSON]} of other people" if counts[PERSON] else ""
+    told = ", ".join(f"{counts[action]:,} {action}" for action in ACTIONS if counts[action])
     return (
-        f"{output}: {counts[DROP]} faces to drop, {counts[TARGET]} targets{moved}; "
+        f"{output}: {told or 'no corrections'}; "
         "now run `facepipe run` again as before (or select, split and shard): what depends on them is made anew"
     )
 

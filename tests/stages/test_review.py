@@ -37,7 +37,7 @@ def test_corrections_become_overrides_that_select_honours(workspace):
     told = review.run(given(workspace, "\n".join(["key,action", *lines, ""])), str(workspace))
     written = workspace / "overrides.csv"
     assert written.read_text() == "key,action\np000/v0/0002.jpg#0,drop\np001/v1/0004.jpg#0,target\n"
-    assert told.startswith(f"{written}: 1 faces to drop, 1 targets; now run `facepipe run` again")
+    assert told.startswith(f"{written}: 1 drop, 1 target; now run `facepipe run` again")
     choose(workspace, overrides=str(written))
     rows = parquet.read_table(place(str(workspace / "targets")), "targets.parquet").to_pylist()
     assert rows[1]["target_key"] == "p001/v1/0004.jpg#0"
@@ -48,7 +48,7 @@ def test_faces_of_other_people_are_theirs_in_all_that_follows(workspace):
     """One goes to somebody who is there, one is the target of somebody new; without the corrections all is as before."""
     lines = ["p000/v0/0002.jpg#0,person,p001", "p002/v0/0003.jpg#0,target,Ada", "p002/v1/0004.jpg#0,person,Ada"]
     told = review.run(given(workspace, "\n".join(["key,action,identity", *lines, ""])), str(workspace))
-    assert "0 faces to drop, 1 targets, 2 of other people" in told
+    assert "1 target, 2 person; now" in told
 
     def run():
         given = {"overwrite": None, "noise": ["none"], "validation": 0.5, "workers": 1, "dry_run": None}
