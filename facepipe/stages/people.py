@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from facepipe.records import Box
     from facepipe.stages.faces import Faces
 
-_COLUMNS = ("key", "path", "frame_index", "bbox", "status", "landmarks")
+_COLUMNS = ("key", "path", "frame_index", "bbox", "yaw", "status", "landmarks")
 HEADER = ("path", "identity", "x1", "y1", "x2", "y2", "similarity", "key")
 _SAME_FACE = 0.5
 """Intersection over union from which a box of the list is a face's."""
@@ -36,7 +36,11 @@ _TWINS_TOLD = 5
 
 @dataclass(frozen=True, eq=False)
 class FoundFaces:
-    """n faces. videos: the path of a video file, "" of a still. boxes: (n, 4) px. embeddings: (n, 128) of length 1."""
+    """n faces. videos: the path of a video file, "" of a still. boxes: (n, 4) px. embeddings: (n, 128) of length 1.
+
+    posed: (n,) bool, whether it is known where a face looks. Of many that it is not, half hidden or blurred behind
+    somebody, little more than that is alike.
+    """
 
     keys: list[str]
     paths: list[str]
@@ -44,6 +48,7 @@ class FoundFaces:
     frames: NDArray[np.int64]
     boxes: NDArray[np.float32]
     embeddings: NDArray[np.float32]
+    posed: NDArray[np.bool_]
     part: NDArray[np.int64]
 
 
@@ -91,6 +96,7 @@ def read_found(faces: Faces, embeddings: str) -> FoundFaces:
         frames,
         tables.lists(table, "bbox", 4),
         np.concatenate(vectors),
+        np.isfinite(tables.numbers(table, "yaw")),
         np.repeat(np.arange(len(read)), [one.num_rows for one in read]),
     )
 
@@ -131,7 +137,7 @@ def find_people(
     margin = np.bincount(tracks, similarity - other)[tracks] / length
     # A track that makes up most of its group is a person, however alike another group is.
     unsure = (margin < UNSURE_MARGIN) & (np.bincount(groups)[groups] >= 2 * length)
-    unsure = (unsure | _find_doubles(found, groups, similarity, is_listed)) & ~is_listed
+    unsure = (unsure | ~found.posed | _find_doubles(found, groups, similarity, is_listed)) & ~is_listed
     sizes = np.bincount(groups[~unsure], minlength=len(groups) + 1)
     large = np.flatnonzero(sizes >= min_faces)
     new = large[large >= len(names)]

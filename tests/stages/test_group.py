@@ -176,6 +176,17 @@ def test_a_video_is_listed_once(shared_data, tmp_path):
     assert report.notes[-1].startswith("1 video shows several people (one_face.mp4)")
 
 
+def test_faces_of_no_known_pose_make_no_person(shared_data, tmp_path):
+    """Behind two men somebody else is half to be seen, of whom little more can be told than that."""
+    (tmp_path / "images").mkdir()
+    for path in ("Adam_Sandler/Adam_Sandler_0004.jpg", "Amer_al-Saadi/Amer_al-Saadi_0002.jpg"):
+        shutil.copy(shared_data / "lfw" / path, tmp_path / "images")
+    report, rows = run(tmp_path, min_faces=2)
+    assert report.counts["people"] == 0
+    assert not rows
+    assert report.counts["unsure"] >= 2
+
+
 def test_pictures_without_faces_are_told(tmp_path):
     """One line says where to look."""
     (tmp_path / "images").mkdir()
