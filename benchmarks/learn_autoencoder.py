@@ -9,7 +9,7 @@ one thread until early stopping or the last epoch, and is evaluated on the peopl
 docs/figures/learn_autoencoder.txt and .png; neither shows a photograph. With `--set` they are printed only.
 
 `--presets frontal-2` alone learns from turned faces of the folders `ytf`, `lfw`, `lfw_people` and `lfw_single`, and is measured on turned faces and on
-real pairs of the people held back; `--epochs` and `--steps` say how long.
+real pairs of the people held back, and on nine of the folder `umist`, up to profiles; `--epochs` and `--steps` say how long.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ PRESETS = ("v4", "frontal-1")
 MOVING = "frontal-2"
 FOLDERS = ("lfw",)
 MORE_FOLDERS = ("lfw", "lfw_people", "lfw_single")
-TURNED = ("--examples", "turned", "--flow", "--noise", "none", "--turns", "3", "--turn-yaw", "uniform:80")
+LARGE = ("--size", "128", "--color", "rgb", "--noise", "none")
+TURNED = ("--examples", "turned", "--flow", "--turns", "3", "--turn-yaw", "uniform:80", *LARGE)
 LEARN = {
     "v4": ("--epochs", "14", "--set", "patience=5", "--set", "plateau=2"),
     "frontal-1": ("--epochs", "8", "--steps-per-epoch", "50"),
@@ -80,14 +81,14 @@ def write_manifest(photographs, path, folders=FOLDERS):
             writer.writerow({"path": path_in, "identity": photograph.parent.name})
 
 
-def make_shards(photographs, work, folders=FOLDERS):
+def make_shards(photographs, work, folders=FOLDERS, how=()):
     """The pipeline; gives the shards."""
     write_manifest(photographs, work / "photographs.csv", folders)
     data = ["--data", work / "data", "--workers", "1", "--quiet"]
     call("facepipe", "extract", "-i", photographs, "--manifest", work / "photographs.csv", *data)
     call("facepipe", "select", *data)
     call("facepipe", "split", "--validation", VALIDATION, *data)
-    call("facepipe", "shard", *data)
+    call("facepipe", "shard", *data, *how)
     return work / "data" / "shards"
 
 
@@ -101,14 +102,20 @@ def learn(preset, shards, output, *more):
     return rows, json.loads((output / "evaluation.json").read_text())
 
 
-def learn_to_move(photographs, work, epochs, steps):
+def learn_to_move(photographs, work, epochs, steps, changed):
     """Teaches frontal-2 on turned faces; prints how long, and whose faces it draws from turned ones and from real pairs."""
-    shards, run = make_shards(photographs, work, MORE_FOLDERS), work / MOVING
+    shards, run = make_shards(photographs, work, MORE_FOLDERS, LARGE), work / "-".join([MOVING, *changed[1::2]])
     call("facepipe", "shard", "--data", work / "data", "--workers", "1", "--quiet", *TURNED)
     length = ["--epochs", epochs or 10, *(["--steps-per-epoch", steps] if steps else [])]
     resume = ["--resume"] if (run / "config.json").exists() else []
-    call("train", "autoencoder", "--preset", MOVING, "--shards", shards, "-o", run, *length, *resume)
+    call("train", "autoencoder", "--preset", MOVING, "--shards", shards, "-o", run, *length, *changed, *resume)
     call("train", "evaluate", run, "--shards", shards / "pairs")
+    profiles = ["--data", work / "profiles", "--workers", "1", "--quiet"]
+    call("facepipe", "extract", "-i", photographs / "umist", *profiles)
+    call("facepipe", "select", *profiles)
+    call("facepipe", "split", "--validation", "0.9", *profiles)
+    call("facepipe", "shard", *profiles, *LARGE)
+    call("train", "evaluate", run, "--shards", work / "profiles" / "shards" / "pairs")
 
 
 def shared_targets(features, targets, people, yaws, share):
@@ -242,12 +249,12 @@ def main():
         )
     work = (options.work or Path(tempfile.mkdtemp(prefix="learn_autoencoder-"))).resolve()
     work.mkdir(parents=True, exist_ok=True)
+    changed = [word for setting in options.set for word in ("--set", setting)]
     if MOVING in options.presets:
-        learn_to_move(options.photographs.resolve(), work, options.epochs, options.steps)
+        learn_to_move(options.photographs.resolve(), work, options.epochs, options.steps, changed)
         return
     shards = make_shards(options.photographs.resolve(), work)
     fewer = {"v4": ["--epochs", options.epochs]} if options.epochs else {}
-    changed = [word for setting in options.set for word in ("--set", setting)]
     learned = {
         name: learn(name, shards, work / "-".join([name, *options.set]), *fewer.get(name, []), *changed)
         for name in options.presets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shlex
 from dataclasses import replace
@@ -13,7 +14,7 @@ import numpy as np
 from train import backend, checkpoints
 from train.callbacks import Keeper, Progress, groups_of
 from train.config import in_whole_executions
-from train.data import read_columns, view_of
+from train.data import read_columns, read_examples, read_image, view_of
 from train.feeds import check_apart, open_feed
 from train.losses import loss_named
 from train.models import warp
@@ -62,7 +63,7 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
     run = Run.of(config, "autoencoder")
     with run.locked():
         run.check(config)
-        model = _assemble(config)
+        model = _assemble(config, shards)
         progress = _restore(run, config, model, say)
         feeds = None
         if not progress.ended(config) or run.logged_epochs() < progress.epoch:
@@ -80,7 +81,7 @@ def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
     return run
 
 
-def _assemble(config: AutoencoderConfig) -> keras.Model:
+def _assemble(config: AutoencoderConfig, shards: Shards) -> keras.Model:
     """The model with its optimizer, whose slots exist already: a checkpoint would lose them else without a word."""
     with backend.spread(config):
         model = warp.teaching(build_model(config)) if config.family == "warp" else build_model(config)
@@ -94,13 +95,26 @@ def _assemble(config: AutoencoderConfig) -> keras.Model:
         optimizer = makers[config.optimizer](config.learning_rate, **decay)
         model.compile(
             optimizer=optimizer,
-            loss=loss_named(config.loss),
+            loss=_loss(config, shards),
             metrics=[name for name in ("mse", "mae") if config.loss not in (name, "flow")],
             jit_compile=config.jit if config.backend == "tensorflow" else "auto",
             steps_per_execution=config.steps_per_execution,
         )
         optimizer.build(model.trainable_variables)
     return model
+
+
+def _loss(config: AutoencoderConfig, shards: Shards) -> str | Callable[[Any, Any], Any]:
+    own = loss_named(config.loss)
+    if not config.identity:
+        return own
+    from train.identity import with_identity
+    from train.metrics.recognition import LOOKED_AT
+
+    view = view_of(config).images[1]
+    examples = itertools.islice(read_examples(shards, "train"), LOOKED_AT)
+    targets = np.stack([read_image(example["target"][0], shards, view) for example in examples])
+    return with_identity(keras.losses.get(own), config.identity, targets)
 
 
 def _restore(run: Run, config: AutoencoderConfig, model: keras.Model, say: Callable[[str], None]) -> Progress:
@@ -211,7 +225,7 @@ def _fixed_faces(
 
 def _levels(feed: Feed, held_back: Feed | None, config: AutoencoderConfig) -> dict[str, float]:
     """The validation loss of answering every face with the mean training target: a line in the loss plot."""
-    if feed.arrays is None or held_back is None or config.family == "warp":
+    if feed.arrays is None or held_back is None or config.family == "warp" or config.identity:
         return {}
     mean = feed.arrays.images[1].mean(axis=0, dtype=np.float64)[None].astype(np.float32) / 255
     loss = keras.losses.get(loss_named(config.loss))

@@ -107,6 +107,7 @@ class AutoencoderConfig(TrainConfig):
     legacy_output: bool = network(False, "The original's output bug, a ReLU before the sigmoid: no pixel below 0.5.", negative="--no-legacy-output")
     optimizer: str = training("adam", "Of the weights.", choices=OPTIMIZERS)
     weight_decay: float = training(0.0, "Of the optimizer.", low=0)
+    identity: float = training(0.0, "Weight in the loss of how unlike the person the output is to facepipe's identity embedding.", low=0)
     mirror: bool = training(False, "Mirror half of the training pairs, feature and target together.", negative="--no-mirror")
     swap: float = training(0.0, "Share of the training pairs whose target is another nearly frontal face of the person.", low=0, high=1)
     patience: int = training(10, "Epochs without a better validation loss before the run stops; 0: never.", low=0, metavar="N")

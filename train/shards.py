@@ -95,14 +95,15 @@ class Shards:
         Raises:
             InputError: They can't fit; the command that makes fitting shards is in it.
         """
-        if any(image.name == FLOW for image in view.images) and not self.flow:
-            raise InputError(
-                f"the shards in {self.place} hold no flow; run `facepipe shard --examples turned --flow --overwrite`"
-            )
         images = [image for image in view.images if image.name != FLOW]
-        size, channels = max(v.size for v in images), max(v.channels for v in images)
+        size, channels, flow = max(v.size for v in images), max(v.channels for v in images), images != [*view.images]
         color = "rgb" if channels == 3 else "gray"
-        command = f"facepipe shard --examples {self.examples} --size {max(size, self.size)} --color {color}"
+        examples = "turned" if flow else self.examples
+        command = f"facepipe shard --examples {examples} --size {max(size, self.size)} --color {color}"
+        if flow:
+            command += " --flow"
+        if flow and not self.flow:
+            raise InputError(f"the shards in {self.place} hold no flow; run `{command} --overwrite`")
         if size > self.size:
             raise InputError(
                 f"the model takes {size} px images, the shards in {self.place} hold {self.size} px: enlarged pictures "

@@ -38,7 +38,10 @@ RECONSTRUCTION_TERMS = (
     ("gain-free", "MSE within the face after the answer's best gain and offset: what light does not explain"),
 )
 RECOGNITION_TERMS = (
-    ("rank-1, AUC", "by facepipe's identity embedding, which no training here has seen, in one frame for all answers"),
+    (
+        "rank-1, AUC",
+        "by facepipe's identity embedding, in one frame for all answers; it judges itself if it taught (`identity`)",
+    ),
     ("feature", "the side face as it is; aligned: by its own landmarks"),
     ("target", "the frontal face itself: the most that an answer can reach"),
 )

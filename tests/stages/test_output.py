@@ -57,33 +57,6 @@ def test_settings_that_are_damaged_are_still_ours(data):
     assert hash_folder(data / "pairs") == whole
 
 
-@pytest.mark.parametrize("content", [b"", b"junk", None], ids=["empty", "other", "link"])
-def test_what_no_checksum_is_known_of_is_read(data, tmp_path, content):
-    """Without `checksums.sha256` a damaged piece is made again, and so is one in whose place somebody put a link."""
-    run_split(data, data / "pairs")
-    stages = {
-        "targets/targets.parquet": lambda: run_select(data, data / "targets"),
-        "pairs/part-00000.parquet": lambda: run_split(data, data / "pairs"),
-        "pairs/summary.json": lambda: run_split(data, data / "pairs"),
-        "shards/**/*-train.tfrecord-*": lambda: shard.run(
-            ShardConfig(str(data / "pairs"), str(data / "faces"), str(data / "shards")), QUIET
-        ),
-    }
-    for name, run in stages.items():
-        run()
-        path = next(data.glob(name))
-        whole = hash_folder(path.parent)
-        (path.parent / "checksums.sha256").unlink()
-        if content is None:
-            path.rename(tmp_path / "kept")
-            path.symlink_to(tmp_path / "kept")
-        else:
-            path.write_bytes(content)
-        run()
-        assert hash_folder(path.parent) == whole
-        assert not path.is_symlink()
-
-
 def test_a_folder_called_scratch_and_what_a_link_leads_to_stay(data, tmp_path):
     precious = tmp_path / "precious"
     (precious / "deep").mkdir(parents=True)

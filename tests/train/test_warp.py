@@ -12,7 +12,15 @@ from facepipe.errors import InputError, UsageError
 from train.shards import NoShards
 
 pytestmark = pytest.mark.tensorflow
-SMALL = {"input_size": 16, "output_size": 16, "encoder": (8, 8), "latent": 8, "batch_size": 8, "epochs": 2}
+SMALL = {
+    "input_size": 16,
+    "output_size": 16,
+    "channels": 1,
+    "encoder": (8, 8),
+    "latent": 8,
+    "batch_size": 8,
+    "epochs": 2,
+}
 
 
 def turned_rows(faces, count, person_from):
@@ -95,7 +103,7 @@ def test_it_needs_flows(turned, pairs, lfw_faces, tmp_path):
     """Pairs are none of its examples, and turned faces without flows teach nothing: each with the command that makes them."""
     with pytest.raises(NoShards, match=r"no shards of turned in .*facepipe shard --examples turned"):
         taught(tmp_path / "none", tmp_path / "run")
-    with pytest.raises(InputError, match=r"no flow; run `facepipe shard --examples turned --flow"):
+    with pytest.raises(InputError, match=r"no flow; run `facepipe shard --examples turned .*--flow"):
         taught(pairs / "pairs", tmp_path / "run")
     with pytest.raises(UsageError, match="warp and flow belong together"):
         taught(turned, tmp_path / "run", loss="mse")
@@ -108,7 +116,7 @@ def test_v4_learns_from_turned_faces_as_well(turned, tmp_path):
     from train.config import AutoencoderConfig
     from train.presets import resolve
 
-    small = {**SMALL, "epochs": 1, "shards": str(turned / "turned"), "output": str(tmp_path / "v4"), "channels": 1}
+    small = {**SMALL, "epochs": 1, "shards": str(turned / "turned"), "output": str(tmp_path / "v4")}
     config = resolve(AutoencoderConfig, "autoencoder", "v4", small)
     backend.prepare(config)
     assert (train(config, lambda _: None).folder / "evaluation.json").is_file()

@@ -1,4 +1,6 @@
-"""Whether a drawn face is the person's: judged by facepipe's identity embedding, which no training here has seen.
+"""Whether a drawn face is the person's: judged by facepipe's identity embedding.
+
+It sees no training, unless a run's `identity` lets it teach: then it judges its own pupil.
 
 All pictures of one set of shards are judged in one fixed frontal frame, so that no detector can help or hinder: where
 the landmarks of its targets lie in the median. With them sharpness, and the error that light does not explain, within

@@ -32,6 +32,8 @@ BASE = "flows"
 """The layer whose kernel holds the principal flows."""
 COARSE = 2
 """px of the output a px of the flow."""
+LOOK = 64
+"""px at which a larger feature is looked at: it is moved in full."""
 UNITS = 256
 GROUPS = 8
 LEARNED_FROM = 1500
@@ -62,6 +64,8 @@ def _encoder(config: AutoencoderConfig, parts: Parts, feature: tuple[int, ...]) 
     inputs = x = keras.Input(feature, name="feature")
     if config.input_scale == "bytes":
         x = layers.Rescaling(1 / 255)(x)
+    if config.input_size >= 2 * LOOK:
+        x = layers.AveragePooling2D(config.input_size // LOOK)(x)
     for filters in config.encoder:
         x = parts.conv(filters, strides=2)(x)
         x = layers.Activation("silu")(layers.GroupNormalization(math.gcd(GROUPS, filters))(x))
