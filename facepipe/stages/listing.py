@@ -12,7 +12,7 @@ from facepipe.records import Status
 from facepipe.stages.leftout import LEFT_OUT, Why
 from facepipe.storage import parquet, place, schemas
 from facepipe.storage.dataset import distinct, open_parts, select_rows
-from facepipe.text import nearest, printable
+from facepipe.text import nearest, printable, to_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ def run(
     for status in statuses:
         if status not in (*Status, *Why):
             raise UsageError(f"--status is {status!r}; {nearest(status, [*Status, *Why])}")
+    identities = [name if name.isprintable() else to_unicode(name) for name in identities]  # as rows have them
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if as_csv:
         writer.writerow(COLUMNS)

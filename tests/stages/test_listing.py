@@ -77,6 +77,7 @@ def test_json_has_no_nan(faces, capsys, monkeypatch):
     [
         (("okk",), (), UsageError, "--status is 'okk'; did you mean ok?"),
         ((), ("nobody",), UsageError, "has no row of the identity 'nobody'; it can be "),
+        ((), ("caf\udce9",), UsageError, "has no row of the identity 'caf.+xe9'"),
         (("ok",), ("p0001",), UsageError, "has no row of the identity 'p0001'; did you mean p001?"),
     ],
 )
