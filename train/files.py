@@ -64,7 +64,8 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     waiting = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with waiting.open("wb") as file:
+        waiting.unlink(missing_ok=True)  # a killed run's, or a link, through which nothing is written
+        with waiting.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -48,6 +48,17 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["last.npz"]
 
 
+def test_nothing_is_written_through_a_link(tmp_path):
+    """Neither through one in the file's place nor through one by the name that it has until it is whole."""
+    for name in ("log.csv", "log.csv.tmp"):
+        (tmp_path / f"other {name}").write_text("theirs")
+        (tmp_path / name).symlink_to(tmp_path / f"other {name}")
+    with whole_file(tmp_path / "log.csv") as file:
+        file.write(b"ours")
+    assert (tmp_path / "log.csv").read_text() == "ours"
+    assert {path.read_text() for path in tmp_path.glob("other*")} == {"theirs"}
+
+
 def test_a_really_full_disk(tmp_path):
     """The same on a device that is full."""
     (tmp_path / "x.tmp").symlink_to("/dev/full")
