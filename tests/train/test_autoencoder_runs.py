@@ -137,6 +137,7 @@ def test_an_epoch_that_ended_between_checkpoint_and_log(pairs, tmp_path, epochs)
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_streamed_with_the_default_seed(pairs, tmp_path):
     """Seed 0 with more pairs than fit in memory: it learns, and a resumed run sees the order of an unbroken one."""
     options = {"cache_bytes": 0, "seed": 0}
@@ -354,8 +355,8 @@ def test_no_shards_and_wrong_shards(tmp_path, pairs):
     [
         pytest.param({"jit": True}, marks=pytest.mark.slow),
         {"precision": "bfloat16"},
-        {"steps_per_execution": 5},
-        {"devices": 1, "seed": 2**32 - 1},
+        pytest.param({"steps_per_execution": 5}, marks=pytest.mark.slow),
+        pytest.param({"devices": 1, "seed": 2**32 - 1}, marks=pytest.mark.slow),
         {"cache_bytes": 0, "mirror": True},
         pytest.param({"legacy_output": True}, marks=pytest.mark.slow),
         {"deterministic": False, "loss": "bce"},

@@ -18,6 +18,7 @@ from train.runs import CROPS, Run
 pytestmark = pytest.mark.tensorflow
 SMALL = ("input_size=16", "output_size=16", "encoder=[8,8]", "latent=8", "batch_size=8", "epochs=1", "seed=2")
 FAMILIES = ("v4", "frontal-1", "archived-3", "archived-1")
+EVERYDAY = ("frontal-1", "v4")
 
 
 def taught(preset, shards, folder, *assignments):
@@ -54,7 +55,9 @@ def runs(pairs, tmp_path_factory):
 
 
 @pytest.mark.parametrize("to", ["keras", "saved-model", "tflite", "onnx"])
-@pytest.mark.parametrize("preset", FAMILIES)
+@pytest.mark.parametrize(
+    "preset", [*EVERYDAY, *(pytest.param(p, marks=pytest.mark.slow) for p in FAMILIES if p not in EVERYDAY)]
+)
 def test_export(runs, tmp_path, preset, to):
     """The file, run by its own runtime on real faces, gives the run's pictures within 1e-5, TFLite's within 1e-4."""
     from train.export import FORMATS, export

@@ -89,7 +89,7 @@ def test_it_learns_to_move_faces_back(turned, tmp_path):
     assert taught(turned, tmp_path / "run", epochs=30, mirror=False, resume=True).folder == run.folder
 
 
-@pytest.mark.parametrize("to", ["keras", "onnx"])
+@pytest.mark.parametrize("to", [pytest.param("keras", marks=pytest.mark.slow), "onnx"])
 def test_export(turned, tmp_path, to):
     """The file gives the run's pictures."""
     from train.export import FORMATS, export
