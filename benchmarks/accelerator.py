@@ -120,9 +120,10 @@ def turns_of_autoencoder(config, folder, steps):
     from train.shards import find_shards
 
     side = max(config.input_size, config.output_size)
-    shards = find_shards(random_pairs()(folder, 8 * config.batch_size, side, config.channels), "pairs")
+    made = random_pairs()(folder, 8 * config.batch_size, side, config.channels, config.examples)
+    shards = find_shards(made, config.examples)
     feed = iter(open_feed(shards, "train", view_of(config), config))
-    model, batch = _assemble(config), next(feed)
+    model, batch = _assemble(config, shards), next(feed)
     ready = (batch for _ in itertools.count())  # Keras takes a generator
     quiet = {"epochs": 1, "verbose": 0, "steps_per_epoch": steps, "shuffle": False}
     return lambda: model.fit(feed, **quiet), lambda: model.fit(ready, **quiet)

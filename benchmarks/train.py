@@ -36,18 +36,19 @@ def arguments():
     return parser.parse_args()
 
 
-def random_pairs(folder, count, size, channels):
-    """Shards of random pictures, as `facepipe shard` writes pairs."""
+def random_pairs(folder, count, size, channels, examples="pairs"):
+    """Shards of random pictures, as `facepipe shard` writes pairs, or turned faces with their flows."""
     import numpy as np
 
     from facepipe.storage.tfrecord import encode_example, write_records
 
-    where = Path(folder) / "pairs" / "1.0.0"
+    where = Path(folder) / examples / "1.0.0"
     where.mkdir(parents=True)
     rng = np.random.default_rng(0)
+    images = {"feature": channels, "target": channels, **({"flow": 3} if examples == "turned" else {})}
     plain = {"feature_angle": 0.0, "target_angle": 0.0, "feature_yaw": 0.0, "noise_strength": 0.0, "noise": ""}
     for number in range(4):
-        with (where / f"pairs-train.tfrecord-{number:05d}-of-00004").open("wb") as file:
+        with (where / f"{examples}-train.tfrecord-{number:05d}-of-00004").open("wb") as file:
             rows = (
                 {
                     "key": f"{i}",
@@ -55,18 +56,20 @@ def random_pairs(folder, count, size, channels):
                     **plain,
                     "copy": 0,
                     "label": -1,
-                    "feature": rng.integers(0, 256, (size, size, channels), dtype=np.uint8).tobytes(),
-                    "target": rng.integers(0, 256, (size, size, channels), dtype=np.uint8).tobytes(),
+                    **{
+                        name: rng.integers(0, 256, (size, size, depth), dtype=np.uint8).tobytes()
+                        for name, depth in images.items()
+                    },
                 }
                 for i in range(number, count, 4)
             )
             write_records(file, map(encode_example, rows))
-    dimensions = [str(size), str(size), str(channels)]
-    tensor = {"tensor": {"shape": {"dimensions": dimensions}, "dtype": "uint8", "encoding": "none"}}
-    features = {"featuresDict": {"features": {"feature": tensor, "target": tensor}}}
+    dimensions = {name: {"dimensions": [str(size), str(size), str(depth)]} for name, depth in images.items()}
+    tensors = {n: {"tensor": {"shape": d, "dtype": "uint8", "encoding": "none"}} for n, d in dimensions.items()}
+    features = {"featuresDict": {"features": tensors}}
     (where / "features.json").write_text(json.dumps(features))
     splits = [{"name": "train", "shardLengths": [str(len(range(n, count, 4))) for n in range(4)]}]
-    (where / "dataset_info.json").write_text(json.dumps({"name": "pairs", "splits": splits}))
+    (where / "dataset_info.json").write_text(json.dumps({"name": examples, "splits": splits}))
     (where / "run.json").write_text(json.dumps({"identities": {}}))
     return str(folder)
 
@@ -105,7 +108,7 @@ def measure(options):
         feed = open_feed(shards, "train", view_of(config), config)
         arrays = load_arrays(shards, "train", view_of(config))
         features, targets = (images.astype("float32") / 255 for images in arrays.images)
-        model = _assemble(config)
+        model = _assemble(config, shards)
         batches = iter(feed)
         ready = next(batches)
         fed = iter(feed)

@@ -28,7 +28,7 @@ def losses(options):
         AutoencoderConfig, "autoencoder", options.pop("preset"), {**SMALL, "devices": 1, **given, **options}
     )
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if config.precision == "bfloat16" else "float32")
-    model = _assemble(config)
+    model = _assemble(config, None)
     rng = np.random.default_rng(1)
     feature, target = (rng.random((8, 16, 16, 1), np.float32) for _ in range(2))
 
