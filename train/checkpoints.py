@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     Groups = Mapping[str, Sequence[keras.Variable]]
 
 STATE = "state"
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("epoch", "step", "best_epoch", "since_cut"), (int,)),
+    **dict.fromkeys(("history", "rows", "troubles"), (list,)),
+    "best": (float, int),
+    "stopped": (bool,),
+}
+"""What runs write into a state."""
+_UNREADABLE: tuple[type[Exception], ...] = (KeyError, ValueError, OSError, EOFError, NotImplementedError, MemoryError)
+_UNREADABLE += (zipfile.BadZipFile, zlib.error)
+"""What zip and numpy raise of damaged archives."""
 
 
 def save(path: Path, groups: Groups, state: Mapping[str, Any]) -> None:
@@ -62,9 +72,20 @@ def load(path: Path, groups: Groups) -> dict[str, Any]:
                     )
                 variable.assign(value)
         try:
-            return dict(json.loads(bytes(_read(archive, STATE, path))))
-        except (ValueError, TypeError) as error:
+            state = dict(json.loads(bytes(_read(archive, STATE, path))))
+        except (ValueError, TypeError, RecursionError) as error:
             raise damaged(path, error) from error
+    for name, kinds in _KINDS.items():
+        if name in state and not (type(state[name]) in kinds and _is_sound(state[name])):
+            raise damaged(path, f"its {name} is none that a run writes")
+    return state
+
+
+def _is_sound(value: Any) -> bool:
+    """Whether a whole number counts something, and a list holds rows."""
+    if isinstance(value, list):
+        return all(isinstance(row, dict) for row in value)
+    return not isinstance(value, int) or value >= 0
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -99,7 +120,7 @@ def _read(archive: Any, name: str, path: Path) -> np.ndarray:
     """One array; zip's own checksum finds flipped bits."""
     try:
         return archive[name]
-    except (KeyError, ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         raise damaged(path, error) from error
 
 

@@ -37,7 +37,10 @@ class Trained:
         self.config = from_json(AutoencoderConfig, run.settings)
         keras.mixed_precision.set_dtype_policy("mixed_bfloat16" if self.config.precision == "bfloat16" else "float32")
         self.model = build_model(self.config)
-        self.state = checkpoints.load(run.checkpoint(checkpoint), {"weights": self.model.weights})
+        path = run.checkpoint(checkpoint)
+        self.state = checkpoints.load(path, {"weights": self.model.weights})
+        if not {"history", "best_epoch"} <= self.state.keys():
+            raise checkpoints.damaged(path, "its state is not an autoencoder's")
 
     def reconstruct(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(n, s, s, c) uint8 at the model's input size -> (n, t, t, c) float32, 0..1."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import re
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -212,8 +214,16 @@ def test_malformed_files_are_named_in_one_line(tmp_path, name, content):
     assert "\n" not in str(caught.value)
 
 
+def endless(file):
+    """An archive whose state claims 10^15 bytes."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**15,)})
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("state.npy", header.getvalue())
+
+
 def test_a_foreign_array_is_no_checkpoint(tmp_path):
-    """An archive without a state, one array alone, a state that is no table."""
+    """An archive without a state, one array alone, a state that is no table or no run's, or claims to be endless."""
     run = Run(tmp_path, "gan", {})
     path = run.checkpoint("last")
     path.parent.mkdir()
@@ -222,6 +232,11 @@ def test_a_foreign_array_is_no_checkpoint(tmp_path):
         lambda file: np.savez(file, x=np.zeros(3)),
         lambda file: np.savez(file, state=np.frombuffer(b"[1, 2]", np.uint8)),
         lambda file: np.savez(file, state=np.frombuffer(b"nothing", np.uint8)),
+        lambda file: np.savez(file, state=np.frombuffer(b"[" * 100_000, np.uint8)),
+        lambda file: np.savez(file, state=np.frombuffer(b'{"epoch": "two"}', np.uint8)),
+        lambda file: np.savez(file, state=np.frombuffer(b'{"epoch": NaN}', np.uint8)),
+        lambda file: np.savez(file, state=np.frombuffer(b'{"rows": [1]}', np.uint8)),
+        endless,
     ):
         with path.open("wb") as file:
             write(file)
