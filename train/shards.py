@@ -96,7 +96,8 @@ class Shards:
             InputError: They can't fit; the command that makes fitting shards is in it.
         """
         images = [image for image in view.images if image.name != FLOW]
-        size, channels, flow = max(v.size for v in images), max(v.channels for v in images), images != [*view.images]
+        size, channels = max(v.size for v in images), max(v.channels for v in images)
+        flow = len(images) < len(view.images)
         color = "rgb" if channels == 3 else "gray"
         examples = "turned" if flow else self.examples
         command = f"facepipe shard --examples {examples} --size {max(size, self.size)} --color {color}"

@@ -63,19 +63,19 @@ def test_another_person_costs_more_than_another_light(faces):
 
 
 def test_an_autoencoder_is_taught_by_it(pairs, tmp_path):
-    """With `identity` its loss is larger by that than its squared error."""
+    """With `identity` its loss is larger than its absolute error, which the squared error alone never is."""
     from train import backend
     from train.autoencoder import train
     from train.config import AutoencoderConfig
     from train.presets import resolve
 
     small = {"input_size": 16, "output_size": 16, "encoder": (8, 8), "latent": 8, "batch_size": 8, "epochs": 1}
-    given = {"shards": str(pairs), "output": str(tmp_path / "run"), "loss": "mae", "identity": 1.0, **small}
+    given = {"shards": str(pairs), "output": str(tmp_path / "run"), "loss": "mse", "identity": 1.0, **small}
     config = resolve(AutoencoderConfig, "autoencoder", "v4", given)
     backend.prepare(config)
     names, values = (train(config, lambda _: None).folder / "log.csv").read_text().splitlines()
     row = dict(zip(names.split(","), map(float, values.split(",")), strict=True))
-    assert row["loss"] > row["mse"] + 0.3
+    assert row["loss"] > row["mae"] + 0.2
 
 
 @pytest.mark.slow
