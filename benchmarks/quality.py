@@ -389,7 +389,7 @@ def score_eight_bits(labels: Labels) -> dict[str, dict[str, float]]:
     squares = [landmarks.cut(image, *landmarks.square(boxes[path])) for path, image in labels.images("ytf")]
     arrays = weights.read_arrays(weights.O_NET)
     exact = runtime.open_session(networks.o_net(arrays))
-    lean = runtime.Network(landmarks.build(arrays), "O-Net")
+    lean = runtime.Network(weights.read_packaged(landmarks.MODEL), "O-Net")
     runs = {
         "float32, ONNX Runtime": lambda square: exact.run(None, {"pixels": runtime.to_planes([square])})[0][0],
         "8 bits, LiteRT": lambda square: lean.run(square[None])[0][0],
