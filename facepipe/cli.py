@@ -275,7 +275,7 @@ class List(Checked):
     """
 
     input: str = _path("DATA/faces", "What `facepipe extract` wrote.", INPUT)
-    status: tuple[str, ...] = _own((), "Only rows of this status, such as no_face, or left out by select for this reason, such as guard; may be repeated.", shown="all", metavar="STATUS")
+    status: tuple[str, ...] = _own((), "Only rows of this status, such as no_face, or left out by select or split for this reason, such as guard; may be repeated.", shown="all", metavar="STATUS")
     identity: tuple[str, ...] = _own((), "Only rows of this identity; may be repeated.", shown="all", metavar="NAME")
     format: str = _own("text", "text to read, or csv with every column that holds one value.", choices=("text", "csv"))
 
@@ -283,8 +283,8 @@ class List(Checked):
         """Lists rows."""
         from facepipe.stages import listing
 
-        faces, targets = self.input or join(common.data, "faces"), join(common.data, "targets")
-        listing.run(faces, self.status, self.identity, targets=targets, as_csv=self.format == "csv", quiet=common.quiet)
+        faces, chosen = self.input or join(common.data, "faces"), [join(common.data, at) for at in ("targets", "pairs")]
+        listing.run(faces, self.status, self.identity, chosen=chosen, as_csv=self.format == "csv", quiet=common.quiet)
 
 
 @_add(without=("data", "quiet"))

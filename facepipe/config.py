@@ -107,7 +107,7 @@ class ExtractConfig(Checked):
     input: str = _place("images", "Directory or URI of images and videos.", *INPUT)
     output: str = _place("faces", "Where the faces go.", *OUTPUT)
     layout: str = option("auto", "How the input is laid out: auto tells it; identity has a directory per person, flat a file per person; "
-                         "youtube-faces, lfw, celeba and vggface2 are as published.", "Input", everyday=True)
+                         "youtube-faces, lfw, celeba and vggface2 are as published.", "Input")
     manifest: str = option("", "CSV or Parquet file that lists the images, in place of a layout: columns path and identity, "
                            "optionally video, frame_index, x1,y1,x2,y2 (the face's box) and label.", "Input", metavar="FILE", decides="name")
     label: str = option("label", "Column of the manifest, or attribute of CelebA, that becomes the integer label in the shards.", "Input", metavar="COLUMN")
@@ -178,8 +178,28 @@ class GroupConfig(Checked):
     min_faces: int = option(2, "Leave out people with fewer faces.", "Detection", low=1, high=1e6, metavar="N")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Filters(Checked):
+    """What leaves frames out by what is known of each: `select` takes none of them, `split` no features."""
+
+    min_frames: int = _filter(1, "Leave out identities with fewer frames.", shown="", low=1, high=1e6, metavar="N")
+    max_frames: int = _filter(0, "Keep the best N frames of each identity, spread over yaw.", low=1, high=1e9, metavar="N")
+    min_sharpness: float = _filter(0.0, "Leave out faces less sharp: about 0.1 is badly blurred, 0.5 a good photograph.", low=0, high=10, metavar="S")
+    min_size: float = _filter(0.0, "Leave out faces smaller than this, in pixels of the full-size image.", low=0, high=100_000, metavar="PX")
+    max_yaw: float = _filter(0.0, "Leave out faces turned further to a side, in degrees, or by an unknown angle.", low=0, high=180, metavar="DEG")
+    max_pitch: float = _filter(0.0, "Leave out faces turned further up or down, in degrees, or by an unknown angle.", low=0, high=180, metavar="DEG")
+    thin: int = _filter(0, "Of an identity's frames that differ in at most D of 240 bits of their perceptual hash, keep the best: 24 for "
+                        "copies of one picture, 60 for a burst.", low=1, high=120, metavar="D")
+
+    def __post_init__(self) -> None:
+        """Checks every option."""
+        super().__post_init__()
+        if 0 < self.max_frames < self.min_frames:
+            raise UsageError(f"--max-frames {self.max_frames} leaves nobody with --min-frames {self.min_frames}")
+
+
 @dataclass(frozen=True)
-class SelectConfig(Checked):
+class SelectConfig(Filters):
     """Choose the most frontal frame of every identity.
 
     Writes DATA/targets/targets.parquet: the target, the runners-up with their angles, and the reason. Follows the
@@ -192,16 +212,8 @@ class SelectConfig(Checked):
     per: str = option("identity", "One target per identity, or per video.", "Target", choices=("identity", "video"))
     max_angle: float = option(0.0, "Largest angle between the target's face and the camera, in degrees.", "Target",
                               low=0, high=180, shown="no limit", metavar="DEG")
-    min_frames: int = option(1, "Leave out identities with fewer frames.", "Filters", low=1, high=1e6, metavar="N")
-    max_frames: int = _filter(0, "Keep the best N frames of each identity, spread over yaw.", low=1, high=1e9, metavar="N")
-    min_sharpness: float = _filter(0.0, "Leave out faces less sharp: about 0.1 is badly blurred, 0.5 a good photograph.", low=0, high=10, metavar="S")
-    min_size: float = _filter(0.0, "Leave out faces smaller than this, in pixels of the full-size image.", low=0, high=100_000, metavar="PX")
-    max_yaw: float = _filter(0.0, "Leave out faces turned further to a side, in degrees, or by an unknown angle.", low=0, high=180, metavar="DEG")
-    max_pitch: float = _filter(0.0, "Leave out faces turned further up or down, in degrees, or by an unknown angle.", low=0, high=180, metavar="DEG")
     guard: float = _filter(0.0, f"Leave out faces whose similarity to their identity's median is lower, by what `facepipe embed` wrote; {GUARD:g} is "
                            "a good start.", low=0, high=1, metavar="T")
-    thin: int = _filter(0, "Of an identity's frames that differ in at most D of 240 bits of their perceptual hash, keep the best: 24 for "
-                        "copies of one picture, 60 for a burst.", low=1, high=120, metavar="D")
     refine: str = option("", "Measure the best candidates again.", "Target", retired=POSE_IS_TOLD, decides="")
     candidates: int = option(10, "How many of the best frames of each identity to list.", "Target", low=1, high=10_000, metavar="N")
     overrides: str = option("", "Manual corrections, as `facepipe review` writes them.", "Target",
@@ -209,19 +221,14 @@ class SelectConfig(Checked):
     mesh_model: str = option("", "Weights of the face mesh.", "Target", metavar="FILE", retired=POSE_IS_TOLD, decides="")
     execution: Execution = _execution()
 
-    def __post_init__(self) -> None:
-        """Checks every option."""
-        super().__post_init__()
-        if 0 < self.max_frames < self.min_frames:
-            raise UsageError(f"--max-frames {self.max_frames} leaves nobody with --min-frames {self.min_frames}")
-
 
 @dataclass(frozen=True)
-class SplitConfig(Checked):
+class SplitConfig(Filters):
     """Pair every other frame with its target; split by identity.
 
     Writes DATA/pairs/part-*.parquet: features (all frames but the target) with the identity's target. No identity is in
-    two subsets, and adding people moves nobody from one subset to another.
+    two subsets, and adding people moves nobody from one subset to another. Filters leave out features besides those that
+    `select` left out; targets stay. `run` gives filters to `select` alone.
     """
 
     faces: str = _place("faces", "What `facepipe extract` wrote.", "--input", "-i", "--faces")

@@ -48,7 +48,7 @@ def test_every_command_explains_itself(call, command):
 
 
 def test_the_help_of_run_is_in_groups_the_everyday_options_first(call):
-    """Six everyday options, then the groups; shares, which it refuses, are in the help of `extract` alone."""
+    """The five everyday options, then the groups; shares, which it refuses, are in the help of `extract` alone."""
     told = call("run", "--help").stdout
     titles = re.findall(r"^(\w.*):$", told, re.MULTILINE)
     assert titles[:4] == ["Arguments", "Everyday options", "Input", "Detection"]
@@ -58,7 +58,6 @@ def test_the_help_of_run_is_in_groups_the_everyday_options_first(call):
         "--input",
         "--output",
         "--group",
-        "--layout",
         "--workers",
         "--size",
     ]

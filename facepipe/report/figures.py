@@ -70,9 +70,10 @@ def draw_figures(readings: Readings, people: People) -> list[Figure]:
 
 
 def _limits(readings: Readings, measure: str) -> list[float]:
-    """What `extract` and `select` were told to keep to."""
-    settings = {**readings.runs["extract"].get("settings", {}), **readings.runs.get("select", {}).get("settings", {})}
-    given = [float(settings[name]) for name in _LIMITS.get(measure, ()) if settings.get(name)]
+    """What `extract`, `select` and `split` were told to keep to."""
+    settings = [readings.runs.get(stage, {}).get("settings", {}) for stage in ("extract", "select", "split")]
+    wanted = _LIMITS.get(measure, ())
+    given = list(dict.fromkeys(float(of_stage[name]) for of_stage in settings for name in wanted if of_stage.get(name)))
     return [*given, *(-limit for limit in given if measure in _ON_BOTH_SIDES)]
 
 

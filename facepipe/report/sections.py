@@ -89,7 +89,7 @@ def make_funnel(readings: Readings, people: People) -> list[Bar]:
     steps = [
         ("pictures and frames seen", sum(counts.values()) - counts.get(Status.OTHER_FACE, 0), of_files),
         ("with the identity's face", counts.get(Status.OK, 0), _faces_note(readings, people)),
-        ("pairs of feature and target", pairs, _pairs_note(targets, len(people.targets), duplicates)),
+        ("pairs of feature and target", pairs, _pairs_note(readings, targets, len(people.targets), duplicates)),
     ]
     longest = max(count for _, count, _ in steps) or 1
     funnel = [Bar(label, f"{count:,}", count / longest, note) for label, count, note in steps if count]
@@ -106,13 +106,16 @@ def _faces_note(readings: Readings, people: People) -> str:
     """How many usable faces can't be targets, for their pose is not known, and how many go nowhere."""
     unknown = int(np.isnan(people.numbers["angle"]).sum())
     told = [f"{unknown:,} of unknown pose, which can't be targets"] if unknown else []
-    if left_out := readings.runs.get("select", {}).get("left_out"):
-        reasons = ", ".join(f"{count:,} {Why(why).told}" for why, count in left_out.items())
-        told.append(f"{sum(left_out.values()):,} left out: {reasons}")
-    return "; ".join(told)
+    return "; ".join(told + _left_out_note(readings, "select"))
 
 
-def _pairs_note(targets: int, everyone: int, duplicates: int) -> str:
+def _left_out_note(readings: Readings, stage: str) -> list[str]:
+    left_out = readings.runs.get(stage, {}).get("left_out", {})
+    reasons = ", ".join(f"{count:,} {Why(why).told}" for why, count in left_out.items())
+    return [f"{sum(left_out.values()):,} left out: {reasons}"] if left_out else []
+
+
+def _pairs_note(readings: Readings, targets: int, everyone: int, duplicates: int) -> str:
     """Why there are fewer pairs than faces."""
     told = (
         [f"{targets:,} of {everyone:,} identities have a target (targets are not counted as features)"]
@@ -120,7 +123,7 @@ def _pairs_note(targets: int, everyone: int, duplicates: int) -> str:
         else []
     )
     told += [f"{duplicates:,} duplicates left out"] if duplicates else []
-    return "; ".join(told)
+    return "; ".join(told + _left_out_note(readings, "split"))
 
 
 def tell_missing(missing: Missing) -> str:

@@ -1,4 +1,4 @@
-"""The options of `select` that leave frames out: each notes its reason, and the first one counts."""
+"""The options that leave frames out: each notes its reason, and the first one counts."""
 
 from __future__ import annotations
 
@@ -8,21 +8,44 @@ import numpy as np
 
 from facepipe.dataset.duplicates import count_bits, find_repeats
 from facepipe.dataset.selection import first_of_groups, rate_pictures, spread_frames
+from facepipe.options import options_of
 from facepipe.stages.leftout import Why
+from facepipe.storage import tables
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from facepipe.config import SelectConfig
+    from facepipe.config import Filters, SplitConfig
     from facepipe.stages.frames import Groups
+    from facepipe.storage.parquet import Table
 
 
-def asks_to_leave_out(config: SelectConfig) -> bool:
+def asks_to_leave_out(config: Filters) -> bool:
     """Whether any option may leave a frame out."""
-    return any(getattr(config, why, None) for why in Why)
+    known = options_of(type(config))
+    return any(getattr(config, why) != known[why].default for why in Why if why in known)
 
 
-def apply_limits(groups: Groups, config: SelectConfig) -> None:
+def leave_out_features(
+    groups: Groups, config: SplitConfig, targets: Table, before: Table | None, hashes: NDArray[np.void]
+) -> None:
+    """All filters of `split`, over what `select` left out before; its targets stay. hashes: (n,) of dtype HASHES."""
+    rows = tables.find(groups.columns.table, "key", targets.column("target_key").to_pylist())
+    groups.kept[rows[rows >= 0]] = True
+    if before is not None:
+        groups.take_up(before)
+    apply_limits(groups, config)
+    if config.thin:
+        leave_out_repeats(groups, hashes, config.thin)
+    if config.max_frames:
+        keep_best(groups, groups.ranked(), config.max_frames)
+    few = groups.count(groups.usable) < config.min_frames
+    few[list(groups.chosen)] = False
+    groups.kept[:] = False
+    groups.leave_out(Why.MIN_FRAMES, few[groups.of])
+
+
+def apply_limits(groups: Groups, config: Filters) -> None:
     """Leaves out what lies beyond a limit; what is not known lies beyond it."""
     for why in (Why.MIN_SHARPNESS, Why.MIN_SIZE, Why.MAX_YAW, Why.MAX_PITCH):
         if limit := getattr(config, why):

@@ -91,6 +91,15 @@ class Groups:
         if repeats is not None:
             self.repeats[out] = repeats[out]
 
+    def take_up(self, table: parquet.Table) -> None:
+        """Leaves out what a `left_out.parquet` names, for the reasons that it has."""
+        keys = (table.column(name).to_pylist() for name in ("key", "kept_key"))
+        at, repeats = (tables.find(self.columns.table, "key", some) for some in keys)
+        self.usable[at] = False
+        self.reason[at] = [_WHY.index(Why(reason)) for reason in table.column("reason").to_pylist()]
+        self.value[at] = tables.numbers(table, "value")
+        self.repeats[at] = repeats
+
     def count(self, rows: NDArray[np.bool_]) -> NDArray[np.int64]:
         """(groups,) how many of some rows (n,) each group has."""
         return np.bincount(self.of[rows], minlength=len(self.names))

@@ -25,6 +25,7 @@ class Why(StrEnum):
     GUARD = "guard"
     THIN = "thin"
     MAX_FRAMES = "max_frames"
+    MIN_FRAMES = "min_frames"
 
     @property
     def told(self) -> str:

@@ -22,9 +22,11 @@ COLUMNS = tuple(name for name, kind in schemas.FACES.items() if kind != "image" 
 
 
 def run(
-    faces: str, statuses: Sequence[str], identities: Sequence[str], *, targets: str, as_csv: bool, quiet: bool
+    faces: str, statuses: Sequence[str], identities: Sequence[str], *, chosen: Sequence[str], as_csv: bool, quiet: bool
 ) -> None:
-    """Prints the rows, and to standard error how many there are; by status or by why `targets` leaves them out.
+    """Prints the rows, and to standard error how many there are.
+
+    By status, or by why a folder of those `chosen` (targets, pairs) leaves them out.
 
     Raises:
         UsageError: there is no such status or identity.
@@ -38,7 +40,7 @@ def run(
     if as_csv:
         writer.writerow(COLUMNS)
     parts, count, missing = open_parts(place(faces)), 0, set(identities)
-    reasons = _read_reasons(targets, statuses)
+    reasons = _read_reasons(chosen, statuses)
     # Faces that are left out are ok ones.
     more = [Status.OK] if set(statuses) & set(Why) and Status.OK not in statuses else []
     wanted = {"status": [*statuses, *more], "identity": identities}
@@ -60,11 +62,10 @@ def run(
         say(f"{count:,} {'row' if count == 1 else 'rows'}", stream=sys.stderr)
 
 
-def _read_reasons(targets: str, statuses: Sequence[str]) -> dict[str, dict[str, str]]:
+def _read_reasons(chosen: Sequence[str], statuses: Sequence[str]) -> dict[str, dict[str, str]]:
     """Key -> status and error of the faces left out for one of the reasons asked for."""
-    if not set(statuses) & set(Why) or not place(targets).exists(LEFT_OUT):
-        return {}
-    rows = parquet.read_table(place(targets), LEFT_OUT).to_pylist()
+    folders = [place(path) for path in chosen if set(statuses) & set(Why)]
+    rows = [row for at in folders if at.exists(LEFT_OUT) for row in parquet.read_table(at, LEFT_OUT).to_pylist()]
     return {row["key"]: {"status": row["reason"], "error": _why(row)} for row in rows if row["reason"] in statuses}
 
 

@@ -13,6 +13,7 @@ from facepipe.config import (
     SELECT,
     EmbedConfig,
     ExtractConfig,
+    Filters,
     GroupConfig,
     SelectConfig,
     ShardConfig,
@@ -69,11 +70,12 @@ def plan_run(
         workspace: where everything goes.
         recipe: stage -> option -> value.
         given: option -> value, None where it was not given; these win over the recipe, in each stage that has them.
+            Filters are for `select`, whose choice `split` follows.
         group: whether the people of `facepipe group` are the manifest.
     """
     configs: list[StageConfig] = []
     for stage, kind in CONFIGS.items():
-        known = options_of(kind)
+        known = options_of(kind).keys() - (options_of(Filters) if kind is SplitConfig else ())
         options = paths_of(kind, workspace) | recipe.get(stage, {})
         options |= {name: value for name, value in given.items() if name in known and value not in (None, [])}
         if kind is ExtractConfig:

@@ -19,8 +19,11 @@ from facepipe.inputs.names import published_subset
 from facepipe.records import StageReport
 from facepipe.stages import overrides
 from facepipe.stages.faces import open_faces, read_columns
+from facepipe.stages.filters import asks_to_leave_out, leave_out_features
+from facepipe.stages.frames import COLUMNS as FILTERED
+from facepipe.stages.frames import make_groups
 from facepipe.stages.images import write_images
-from facepipe.stages.leftout import LEFT_OUT, read_left_out
+from facepipe.stages.leftout import LEFT_OUT, Why, count_left_out
 from facepipe.stages.output import INPUTS, foresee, open_output
 from facepipe.stages.pairs import COLUMNS, Pairs, drop_copies, make_pairs, pair_tables
 from facepipe.stages.runfile import write_run_file
@@ -64,7 +67,7 @@ def run(config: SplitConfig, progress: Progress) -> StageReport:
         report.notes.append(f"dry run: would read {len(faces.parts):,} parts of {config.faces}")
         return report
     with open_output(config.output, settings, config.execution.overwrite, is_own) as out:
-        summary = _read_summary(out, targets)
+        summary = _read_summary(config, out, targets)
         if summary is None:
             report.steps_s, summary = _make(config, faces, targets, out, progress)
         else:
@@ -76,8 +79,12 @@ def run(config: SplitConfig, progress: Progress) -> StageReport:
             write_images(config, made, summary["parts"], people, progress)
             report.outputs["images"] = config.images
         report.wall_s = time.monotonic() - started
+        chose = count_left_out(targets)
+        left_out = {why: n for why, count in count_left_out(out.place).items() if (n := count - chose.get(why, 0))}
         _tell(report, summary, out.place, config)
-        facts = {"identities": {subset: len(names) for subset, names in summary["identities"].items()}}
+        report.counts |= {f"left out {Why(why).told}": n for why, n in left_out.items()}
+        identities = {subset: len(names) for subset, names in summary["identities"].items()}
+        facts = {"identities": identities, "left_out": left_out}
         write_run_file(out.place, config, report, facts)
     return report
 
@@ -106,9 +113,10 @@ def is_own(path: str) -> bool:
     return path in (SUMMARY, LEFT_OUT, overrides.NAME) or parquet.is_part(path)
 
 
-def _read_summary(out: Output, targets: Place) -> dict[str, Any] | None:
+def _read_summary(config: SplitConfig, out: Output, targets: Place) -> dict[str, Any] | None:
     """What an earlier run made, if all of it is whole."""
-    if not out.has(SUMMARY) or (targets.exists(LEFT_OUT) and not out.has(LEFT_OUT)):
+    filtered = targets.exists(LEFT_OUT) or asks_to_leave_out(config)
+    if not out.has(SUMMARY) or (filtered and not out.has(LEFT_OUT)):
         return None
     try:
         found: dict[str, Any] = json.loads(out.place.read(SUMMARY))
@@ -128,12 +136,19 @@ def _make(
     people = overrides.people_of(corrections)
     published = _published_subsets(faces, people) if config.keep_subsets else None
     hashes, steps = scan_faces(faces, out, config.execution, progress)
+    chosen, per = parquet.read_table(targets, TARGETS), read_settings(targets).get("per", "identity")
+    with watch.step("filter"):
+        left_out = parquet.read_table(targets, LEFT_OUT) if targets.exists(LEFT_OUT) else None
+        if asks_to_leave_out(config):
+            groups = make_groups(read_columns(faces, FILTERED, people), per, corrections)
+            leave_out_features(groups, config, chosen, left_out, hashes)
+            left_out = groups.left_out_table()
     with watch.step("pair"):
         pairs = make_pairs(
             read_columns(faces, COLUMNS, people),
-            parquet.read_table(targets, TARGETS),
-            read_settings(targets).get("per", "identity"),
-            read_left_out(targets),
+            chosen,
+            per,
+            left_out.column("key").to_pylist() if left_out is not None else [],
             hashes["content"],
             SubsetRule(config.seed, config.validation, config.test, published),
         )
@@ -144,8 +159,8 @@ def _make(
         # Both for `shard --examples faces`, which reads no pairs.
         if corrections:
             out.write(overrides.NAME, overrides.encode_overrides(corrections))
-        if targets.exists(LEFT_OUT):
-            out.write(LEFT_OUT, targets.read(LEFT_OUT))
+        if left_out is not None:
+            out.note(LEFT_OUT, parquet.write_table(out.place, LEFT_OUT, left_out))
         summary = _write(pairs, alike, published, out)
     return {**watch.seconds, **{f"crops {step}": seconds for step, seconds in steps.items()}}, summary
 

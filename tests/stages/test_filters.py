@@ -25,9 +25,9 @@ def run(folder, output="targets", **options):
     return select.run(config, QuietProgress())
 
 
-def pair(folder):
+def pair(folder, **options):
     paths = {name: str(folder / name) for name in ("faces", "targets")}
-    return split.run(SplitConfig(**paths, output=str(folder / "pairs")), QuietProgress())
+    return split.run(SplitConfig(**paths, output=str(folder / "pairs"), **options), QuietProgress())
 
 
 def read(folder, name):
@@ -96,13 +96,42 @@ def test_what_a_filter_leaves_out_is_taken_nowhere_and_has_its_reason(tmp_path, 
     assert not [one for one in verify.run(str(tmp_path), QuietProgress()) if "/faces/run.json" not in one.path]
 
 
+@pytest.mark.parametrize(
+    ("options", "gone"),
+    [
+        ({"min_sharpness": 0.2}, {1: "min_sharpness"}),
+        ({"max_yaw": 45}, {2: "max_yaw"}),
+        ({"max_pitch": 30, "max_frames": 3}, {4: "max_pitch", 1: "max_frames"}),
+        ({"min_size": 60, "min_frames": 6}, dict.fromkeys((0, 1, 2, 4, 5), "min_frames")),
+    ],
+)
+def test_filters_of_split_leave_out_features_while_targets_stay(tmp_path, options, gone):
+    """Besides what select left out; the small target stays. Counted, and in no pair and no single face."""
+    write_faces(tmp_path / "faces", [make_row(0, frame, **changes) for frame, changes in enumerate(FRAMES)])
+    run(tmp_path, max_yaw=45 if "min_sharpness" in options else 180)  # of one face the yaw is unknown
+    before = left_out(tmp_path / "targets")
+    pair(tmp_path)
+    with pytest.raises(SettingsChanged, match=f"--{next(iter(options)).replace('_', '-')}"):
+        pair(tmp_path, **options)
+    report = pair(tmp_path, **options, execution=Execution(overwrite=True))
+    expected = {key(0, frame): why for frame, why in gone.items()}
+    found = {name: why for name, (why, _) in left_out(tmp_path / "pairs").items()}
+    assert found == {name: why for name, (why, _) in before.items()} | expected
+    for why, count in Counter(gone.values()).items():
+        assert report.counts[f"left out by --{why.replace('_', '-')}"] == count
+    taken = {row["feature_key"] for row in read(tmp_path / "pairs", "part-00000.parquet")}
+    assert taken == {key(0, frame) for frame in range(5)} - found.keys()
+    assert pair(tmp_path, **options).done_before == 1
+    assert not [one for one in verify.run(str(tmp_path), QuietProgress()) if "/faces/run.json" not in one.path]
+
+
 def test_without_a_filter_nothing_is_written_and_no_setting_is_noted(tmp_path):
     """So what was made before there were filters stays as it is; with one, the difference is told."""
     write_faces(tmp_path / "faces", make_rows(2))
     run(tmp_path)
     assert sorted(hash_folder(tmp_path / "targets")) == ["checksums.sha256", "settings.json", "targets.parquet"]
     settings = json.loads((tmp_path / "targets" / "settings.json").read_text())["settings"]
-    assert sorted(settings) == ["candidates", "inputs", "max_angle", "min_frames", "per", "stage"]
+    assert sorted(settings) == ["candidates", "inputs", "max_angle", "per", "stage"]
     with pytest.raises(SettingsChanged, match=r"\(--max-frames keep all -> 2; --min-sharpness keep all -> 0\.2\)"):
         run(tmp_path, min_sharpness=0.2, max_frames=2)
 

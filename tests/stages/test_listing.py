@@ -36,14 +36,14 @@ def faces(tmp_path):
 )
 def test_rows_are_chosen_by_status_and_identity(faces, capsys, statuses, identities, first_words, count):
     """In the order of the parts; how many there are is told apart from them."""
-    listing.run(faces, statuses, identities, targets="", as_csv=False, quiet=False)
+    listing.run(faces, statuses, identities, chosen=[], as_csv=False, quiet=False)
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()] == first_words
     assert err == f"{count}\n"
 
 
 def test_a_line_tells_the_pose_or_the_reason_and_no_name_forges_one(faces, capsys):
-    listing.run(faces, (), (), targets="", as_csv=False, quiet=True)
+    listing.run(faces, (), (), chosen=[], as_csv=False, quiet=True)
     out, err = capsys.readouterr()
     first, _, third, *_, last = out.splitlines()
     assert first.split() == ["ok", "p000", "p000/v0/0000.jpg#0", "yaw", "-13.5,", "pitch", "0.0,", "score", "0.90"]
@@ -52,7 +52,7 @@ def test_a_line_tells_the_pose_or_the_reason_and_no_name_forges_one(faces, capsy
 
 
 def test_csv_has_every_column_that_holds_one_value(faces, capsys):
-    listing.run(faces, ("ok",), (), targets="", as_csv=True, quiet=True)
+    listing.run(faces, ("ok",), (), chosen=[], as_csv=True, quiet=True)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert tuple(rows[0]) == listing.COLUMNS
     assert [row["identity"] for row in rows] == ["p000", "p000", "p001", "\x1b[31mred\n"]
@@ -61,13 +61,13 @@ def test_csv_has_every_column_that_holds_one_value(faces, capsys):
 
 def test_a_pose_that_is_not_known_is_no_number(tmp_path, capsys):
     facesets.write_faces(tmp_path / "faces", [facesets.make_row(0, 0, yaw=float("nan"), pitch=float("nan"))])
-    listing.run(str(tmp_path / "faces"), (), (), targets="", as_csv=False, quiet=True)
+    listing.run(str(tmp_path / "faces"), (), (), chosen=[], as_csv=False, quiet=True)
     assert capsys.readouterr().out.endswith("  pose unknown, score 0.90\n")
 
 
 def test_json_has_no_nan(faces, capsys, monkeypatch):
     monkeypatch.setattr(progress, "_format", ["json"])
-    listing.run(faces, ("no_face",), (), targets="", as_csv=False, quiet=True)
+    listing.run(faces, ("no_face",), (), chosen=[], as_csv=False, quiet=True)
     row = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
     assert (row["event"], row["status"], row["score"]) == ("row", "no_face", None)
 
@@ -83,12 +83,12 @@ def test_json_has_no_nan(faces, capsys, monkeypatch):
 )
 def test_a_wrong_name_is_told(faces, statuses, identities, error, said):
     with pytest.raises(error, match=said.replace("?", r"\?")):
-        listing.run(faces, statuses, identities, targets="", as_csv=False, quiet=True)
+        listing.run(faces, statuses, identities, chosen=[], as_csv=False, quiet=True)
 
 
 def test_without_faces_it_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match="facepipe extract"):
-        listing.run(str(tmp_path), (), (), targets="", as_csv=False, quiet=True)
+        listing.run(str(tmp_path), (), (), chosen=[], as_csv=False, quiet=True)
 
 
 def test_faces_that_are_left_out_are_listed_by_their_reason(faces, tmp_path, capsys):
@@ -103,9 +103,9 @@ def test_faces_that_are_left_out_are_listed_by_their_reason(faces, tmp_path, cap
         (("thin",), ["thin        p000  p000/v0/0001.jpg#0  left out by --thin (12), p000/v0/0000.jpg#0 is kept"]),
         (("max_yaw",), []),
     ):
-        listing.run(faces, statuses, (), targets=targets, as_csv=False, quiet=True)
+        listing.run(faces, statuses, (), chosen=[targets], as_csv=False, quiet=True)
         assert capsys.readouterr().out.splitlines() == lines
-    listing.run(faces, ("ok", "guard"), ("p000",), targets=targets, as_csv=False, quiet=True)
+    listing.run(faces, ("ok", "guard"), ("p000",), chosen=[targets], as_csv=False, quiet=True)
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["guard", "ok"]
-    listing.run(faces, ("guard",), (), targets=str(tmp_path / "none"), as_csv=False, quiet=False)
+    listing.run(faces, ("guard",), (), chosen=[str(tmp_path / "none")], as_csv=False, quiet=False)
     assert capsys.readouterr().err == "0 rows\n"
