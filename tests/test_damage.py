@@ -52,7 +52,7 @@ def harm(path: Path, how: str) -> None:
         path.unlink()
         return
     if how == "flip":
-        data[random.Random(str(path)).randrange(len(data))] ^= 4
+        data[random.Random(path.name).randrange(len(data))] ^= 4
     path.write_bytes({"truncate": data[: len(data) * 2 // 3], "empty": b"", "flip": data}[how])
 
 
@@ -84,6 +84,17 @@ def test_damage_is_named_and_repaired(folder, how, workspace, tmp_path):
     """One file of every stage, each in another way."""
     data_files = [name for name in files_of(workspace, folder) if name.endswith(".parquet") or ".tfrecord-" in name]
     damage_and_repair(workspace, tmp_path / "data", random.Random(folder).choice(data_files), how)
+
+
+def test_a_byte_changed_anywhere_in_the_plan_is_named(workspace, tmp_path):
+    """In its columns, whichever they are, and in its footer."""
+    shutil.copytree(workspace / "faces", tmp_path / "faces")
+    path = tmp_path / "faces" / "plan.pq"
+    whole = path.read_bytes()
+    for at in range(0, len(whole), len(whole) // 25):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        found = verify.run(str(tmp_path), QuietProgress())
+        assert any("plan.pq is damaged" in problem.message for problem in found), at
 
 
 @pytest.mark.slow

@@ -59,6 +59,7 @@ class Output:
     def finish(self) -> None:
         """Everything is there: the scratch folder goes, the checksums are written."""
         delete_all(self.scratch)
+        self.place.clean_leftovers()  # of workers that were killed
         names = {entry.path for entry in self.place.list() if self._is_own(entry.path)} | {NAME}
         missing = names - self._whole.keys()
         whole = self._whole | {name: file_sha256(self.place, name) for name in missing}

@@ -72,7 +72,7 @@ def _read_plan(folder: Place) -> list[Counter[str]] | None:
     try:
         groups = len(parquet.count_rows(folder, PLAN_FILE))
         return [
-            Counter(parquet.read_table(folder, PLAN_FILE, ["path"], group=number).column("path").to_pylist())
+            Counter(parquet.read_table(folder, PLAN_FILE, group=number).column("path").to_pylist())
             for number in range(groups)
         ]
     except FacepipeError:
