@@ -43,16 +43,17 @@ FAILED = frozenset({Status.READ_ERROR, Status.DECODE_ERROR, Status.TOO_LARGE, St
 class Source(NamedTuple):
     """One file to read: a still image, or a video file.
 
-    `path` is posix and relative to the input, always valid Unicode. `box` says where the identity's face is. `repeat`
-    is how often the same path was listed before: a manifest may name a picture once for each person in it. `raw_path`
-    is the file's own name where that is no valid UTF-8: it carries what is not as surrogate escapes.
+    `path` is posix and relative to the input, always valid Unicode. `box` says where the identity's face is; of a video
+    file in which that is known frame by frame, it has five numbers a frame: the frame and the box. `repeat` is how
+    often the same path was listed before: a manifest may name a picture once for each person in it. `raw_path` is the
+    file's own name where that is no valid UTF-8: it carries what is not as surrogate escapes.
     """
 
     path: str
     identity: str
     video: str = ""
     frame_index: int = 0
-    box: Box | None = None
+    box: tuple[float, ...] | None = None
     label: int | None = None
     is_video: bool = False
     repeat: int = 0
@@ -62,6 +63,14 @@ class Source(NamedTuple):
     def file(self) -> str:
         """What opens it."""
         return self.raw_path or self.path
+
+    @property
+    def boxes(self) -> dict[int, tuple[float, ...]]:
+        """Frame -> where the identity's face is, of a video file in which that is known; no other frame is taken."""
+        numbers = self.box or ()
+        if not self.is_video or len(numbers) == 4:
+            return {}
+        return {int(numbers[at]): numbers[at + 1 : at + 5] for at in range(0, len(numbers), 5)}
 
 
 class Face(NamedTuple):

@@ -19,7 +19,7 @@ from facepipe.text import to_unicode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from facepipe.records import Box, Source
+    from facepipe.records import Source
 
 Sizes: TypeAlias = "Callable[[Sequence[str]], list[int]]"
 """Gives the sizes, bytes, of files by their names relative to the input; `UNKNOWN_SIZE` of what is no file."""
@@ -43,7 +43,7 @@ class Group:
     folder: str
     files: Sequence[str]
     frames: Sequence[int] = ()
-    boxes: Sequence[Box | None] = ()
+    boxes: Sequence[tuple[float, ...] | None] = ()
     labels: Sequence[int | None] = ()
     repeats: Sequence[int] = ()
     is_video: bool = False

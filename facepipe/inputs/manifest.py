@@ -88,8 +88,10 @@ class _Rows:
         self._boxes = array("d")
         self._labels: list[int | None] = []
         self._lines = array("q")
-        self._whole: dict[int, bool] = {}
-        """Rows of video files, which are taken whole."""
+        self._of_videos: dict[int, bool] = {}
+        """Rows of video files: whether it is one of the frame's."""
+        self._tracks: dict[int, list[float]] = {}
+        """Row -> frame and box, one after the other, of all rows of its video file."""
         self._names: dict[str, str] = {}
         self._seen: dict[str, int] = {}
 
@@ -97,7 +99,7 @@ class _Rows:
         """Appends a row.
 
         Raises:
-            UsageError: a cell can't be meant, or it is a row of one frame of a video file.
+            UsageError: a cell can't be meant, or it is a row of one frame of a video file without the face's box.
         """
         at = f"{self._where}, line {line}"
         path = _path(cells["path"], at)
@@ -106,22 +108,23 @@ class _Rows:
             raise UsageError(f"{at}: the identity of {printable(path)!r} is empty")
         video = _text(cells.get("video"), at)
         frame = _whole(cells.get("frame_index"), at, "frame_index", 0, _INT32)
+        box = _box(cells, at)
         if self._is_video(path):
-            self._whole[len(self.paths)] = True
-            if frame:
+            self._of_videos[len(self.paths)] = box is not None and frame is not None
+            if frame and box is None:
                 raise self._taken_whole(path, line)
         self.paths.append(path)
         self._identities.append(self._names.setdefault(identity, identity))
         self._videos.append(self._names.setdefault(video, video))
         self._frames.append(-1 if frame is None else frame)
-        self._boxes.extend(_box(cells, at) or _NO_BOX)
+        self._boxes.extend(box or _NO_BOX)
         self._labels.append(_whole(cells.get("label"), at, "label", -_INT64, _INT64))
         self._lines.append(line)
 
     def _taken_whole(self, path: str, line: int) -> UsageError:
         return UsageError(
             f"{self._where}, line {line}: {printable(path)} is a video and taken whole: list it once, without "
-            "frame_index"
+            "frame_index, or each frame once with its box"
         )
 
     def groups(self) -> Iterator[Group]:
@@ -141,21 +144,41 @@ class _Rows:
         for run in np.split(order, change):
             rows = sorted(run.tolist(), key=self._order)
             self._refuse_doubles(rows)
+            rows = self._join_frames(rows)
             yield from self._groups_of(rows, repeated)
 
     def _order(self, row: int) -> tuple[int, str, tuple[float, ...]]:
         return self._frames[row], natural_key(self.paths[row]), self._box(row) or ()
 
-    def _box(self, row: int) -> Box | None:
+    def _box(self, row: int) -> tuple[float, ...] | None:
+        if row in self._tracks:
+            return tuple(self._tracks[row])
         x1, y1, x2, y2 = self._boxes[4 * row : 4 * row + 4]
         return None if math.isnan(x1) else (x1, y1, x2, y2)
 
     def _refuse_videos_twice(self) -> None:
-        known = set()
-        for row in self._whole:
-            if (pair := (self.paths[row], self._identities[row])) in known:
+        """For one person a video file may be listed whole, or by frames."""
+        known: dict[tuple[str, str], set[int]] = {}
+        for row, one_frame in self._of_videos.items():
+            frame = self._frames[row] if one_frame else -1
+            before = known.setdefault((self.paths[row], self._identities[row]), set())
+            if frame in before or -1 in before or (before and frame < 0):
                 raise self._taken_whole(self.paths[row], self._lines[row])
-            known.add(pair)
+            before.add(frame)
+
+    def _join_frames(self, rows: list[int]) -> list[int]:
+        """Of the rows of a video file's frames the first, to which the boxes of all are noted."""
+        first: dict[str, int] = {}
+        kept = []
+        for row in rows:
+            if self._of_videos.get(row):
+                one = first.setdefault(self.paths[row], row)
+                numbers = self._frames[row], *self._boxes[4 * row : 4 * row + 4]
+                self._tracks.setdefault(one, []).extend(numbers)
+                if row != one:
+                    continue
+            kept.append(row)
+        return kept
 
     def _refuse_doubles(self, rows: list[int]) -> None:
         told = [(self.paths[row], self._frames[row], self._box(row)) for row in rows]
@@ -171,10 +194,10 @@ class _Rows:
         """Stills and video files apart. Where a video's frames are not all numbered, they are counted."""
         video = self._videos[rows[0]]
         frames = [self._frames[row] for row in rows]
-        if any(frame < 0 and row not in self._whole for row, frame in zip(rows, frames, strict=True)):
+        if any(frame < 0 and row not in self._of_videos for row, frame in zip(rows, frames, strict=True)):
             frames = list(range(len(rows))) if video else [max(frame, 0) for frame in frames]
         place = dict(zip(rows, frames, strict=True))
-        for is_video, run in groupby(rows, key=self._whole.__contains__):
+        for is_video, run in groupby(rows, key=self._of_videos.__contains__):
             some = list(run)
             yield Group(
                 self._identities[some[0]],

@@ -17,7 +17,7 @@ from facepipe.records import StageReport
 from facepipe.report.sheet import Row, draw_sheet
 from facepipe.stages import embed, extract
 from facepipe.stages.faces import open_faces
-from facepipe.stages.people import HEADER, find_people, read_found, read_listed, tell_twins, tell_videos, to_csv
+from facepipe.stages.people import HEADER, find_people, read_found, read_listed, tell_twins, to_csv
 from facepipe.storage import file_at, parquet, place, tables
 from facepipe.text import printable
 
@@ -89,7 +89,7 @@ def _group(config: GroupConfig, where: str) -> StageReport:
     folder.write(name, to_csv(found, people))
     marks.write(mark, made_from())
     report.counts = people.counts
-    report.notes = [*tell_twins(found, people, config.min_similarity), *tell_videos(found, people)]
+    report.notes = tell_twins(found, people, config.min_similarity)
     report.wall_s = time.monotonic() - started
     return report
 

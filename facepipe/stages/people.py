@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import operator
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -24,11 +23,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from facepipe.records import Box
     from facepipe.stages.faces import Faces
 
 _COLUMNS = ("key", "path", "frame_index", "bbox", "yaw", "status", "landmarks")
-HEADER = ("path", "identity", "x1", "y1", "x2", "y2", "similarity", "key")
+HEADER = ("path", "identity", "frame_index", "x1", "y1", "x2", "y2", "similarity", "key")
 _SAME_FACE = 0.5
 """Intersection over union from which a box of the list is a face's."""
 _TWINS_TOLD = 5
@@ -58,8 +56,7 @@ class Grouped:
 
     names: of the groups, of which the first `given` were listed. groups: (n,) int64, -1 for a face that is left out.
     unsure: (n,) bool, left out as it could be of two groups. likely: (n,) int64, the group an unsure face is most like,
-    else -1. similarity: (n,) float32, mean to the others of its group. main: (n,) bool, of a still, or of the longest
-    track of its video.
+    else -1. similarity: (n,) float32, mean to the others of its group.
     """
 
     names: list[str]
@@ -68,7 +65,6 @@ class Grouped:
     unsure: NDArray[np.bool_]
     likely: NDArray[np.int64]
     similarity: NDArray[np.float32]
-    main: NDArray[np.bool_]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -101,8 +97,17 @@ def read_found(faces: Faces, embeddings: str) -> FoundFaces:
     )
 
 
-def read_listed(uri: str) -> list[tuple[str, str, Box | None]]:
-    """Path, name and box of each row of the list of people, where there is one.
+class Listed(NamedTuple):
+    """A row of the list of people: a file, whose face it is, in which frame and where, where that is said."""
+
+    path: str
+    name: str
+    frame: int
+    box: tuple[float, ...] | None
+
+
+def read_listed(uri: str) -> list[Listed]:
+    """The rows of the list of people, where there is one.
 
     Raises:
         UsageError: it is no list that `--manifest` takes.
@@ -112,24 +117,23 @@ def read_listed(uri: str) -> list[tuple[str, str, Box | None]]:
         return []
     groups = read_manifest(uri, "label", lambda _path: False, optional_label=True)
     return [
-        (path, str(group.identity), box) for group in groups for path, box in zip(group.files, group.boxes, strict=True)
+        Listed(path, str(group.identity), frame, box)
+        for group in groups
+        for path, frame, box in zip(group.files, group.frames, group.boxes, strict=True)
     ]
 
 
-def find_people(
-    found: FoundFaces, listed: Sequence[tuple[str, str, Box | None]], least: float, min_faces: int
-) -> Grouped:
+def find_people(found: FoundFaces, listed: Sequence[Listed], least: float, min_faces: int) -> Grouped:
     """Puts faces together that are alike; those that are listed keep their names.
 
     Args:
         found: the faces.
-        listed: path, name and box, as `read_listed` gives them.
+        listed: as `read_listed` gives them.
         least: mean similarity from which groups are one person.
         min_faces: of a person who is not listed.
     """
     tracks = tie_tracks(found.videos, found.frames, found.boxes, found.embeddings)
-    main = _find_main(found.videos, tracks)
-    names, start = _start(found, tracks, main, listed)
+    names, start = _start(found, tracks, listed)
     groups = link_groups(found.embeddings, start, len(names), least)
     similarity, other, nearest = compare(found.embeddings, groups)
     is_listed = start < len(names)
@@ -146,45 +150,46 @@ def find_people(
     number[[*range(len(names)), *new]] = np.arange(len(names) + len(new))
     likely = np.where(number[groups] >= 0, number[groups], number[nearest])
     of, likely = np.where(unsure, -1, number[groups]), np.where(unsure, likely, -1)
-    return Grouped([*names, *_new_names(names, len(new))], len(names), of, unsure, likely, similarity, main)
-
-
-def _find_main(videos: Sequence[str], tracks: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which faces are stills' or of the longest track of their video, the first of equals."""
-    lengths = np.bincount(tracks)
-    longest: dict[str, int] = {}
-    for video, track in zip(videos, tracks.tolist(), strict=True):
-        if lengths[track] > lengths[longest.setdefault(video, track)]:
-            longest[video] = track
-    pairs = zip(videos, tracks.tolist(), strict=True)
-    return np.array([not video or longest[video] == track for video, track in pairs], bool)
+    return Grouped([*names, *_new_names(names, len(new))], len(names), of, unsure, likely, similarity)
 
 
 def _start(
-    found: FoundFaces, tracks: NDArray[np.int64], main: NDArray[np.bool_], listed: Sequence[tuple[str, str, Box | None]]
+    found: FoundFaces, tracks: NDArray[np.int64], listed: Sequence[Listed]
 ) -> tuple[list[str], NDArray[np.int64]]:
     """The names whose faces are there, and the group that each face begins in: its name's, else its track."""
-    of_path: dict[str, list[int]] = {}
-    for face in np.flatnonzero(main).tolist():
-        of_path.setdefault(found.paths[face], []).append(face)
+    of_place: dict[tuple[str, int], list[int]] = {}
+    for face, (path, video, frame) in enumerate(zip(found.paths, found.videos, found.frames.tolist(), strict=True)):
+        of_place.setdefault((path, frame if video else 0), []).append(face)
+    longest = _find_longest(found.videos, tracks)
     names: dict[str, int] = {}
     start = np.full(len(tracks), -1)
-    for path, name, box in listed:
-        for face in _find_listed(found, of_path.get(path, []), box):
+    for path, name, frame, box in listed:
+        if box is None and path in longest:
+            start[tracks == longest[path]] = names.setdefault(name, len(names))
+            continue
+        for face in _find_listed(found, of_place.get((path, frame if path in longest else 0), []), box):
             start[face] = names.setdefault(name, len(names))
     rest = start < 0
     start[rest] = len(names) + np.unique(tracks[rest], return_inverse=True)[1]
     return list(names), start
 
 
-def _find_listed(found: FoundFaces, faces: Sequence[int], box: Box | None) -> Sequence[int]:
-    """Which of a file's faces a row means: all of a video's longest track, the one at the box, or the largest."""
-    if not faces or found.videos[faces[0]]:
-        return faces
+def _find_longest(videos: Sequence[str], tracks: NDArray[np.int64]) -> dict[str, int]:
+    """Video -> its longest track, the first of equals."""
+    lengths = np.bincount(tracks)
+    longest: dict[str, int] = {}
+    for video, track in zip(videos, tracks.tolist(), strict=True):
+        if video and lengths[track] > lengths[longest.setdefault(video, track)]:
+            longest[video] = track
+    return longest
+
+
+def _find_listed(found: FoundFaces, faces: Sequence[int], box: Sequence[float] | None) -> Sequence[int]:
+    """Which face of a picture a row means: the one at the box, or the largest."""
     boxes = [found.boxes[face].tolist() for face in faces]
     if box is None:
-        return [max(zip(boxes, faces, strict=True), key=lambda one: one[0][2] - one[0][0])[1]]
-    shared, face = max((overlap(one, box), face) for one, face in zip(boxes, faces, strict=True))
+        return [max(zip(boxes, faces, strict=True), key=lambda one: one[0][2] - one[0][0])[1]] if faces else []
+    shared, face = max(((overlap(one, box), face) for one, face in zip(boxes, faces, strict=True)), default=(0.0, -1))
     return [face] if shared >= _SAME_FACE else []
 
 
@@ -207,17 +212,12 @@ def _new_names(names: Sequence[str], count: int) -> Iterator[str]:
     return (f"person-{number:04d}" for number in range(first, first + count))
 
 
-def tell_videos(found: FoundFaces, people: Grouped) -> list[str]:
-    """That videos show people who are not listed for them."""
-    shown: dict[str, set[int]] = {}
+def _of_one(found: FoundFaces, people: Grouped) -> set[str]:
+    """The videos in which no face is anybody else's than one person's."""
+    groups: dict[str, set[int]] = {}
     for video, group in zip(found.videos, people.groups.tolist(), strict=True):
-        if video and group >= 0:
-            shown.setdefault(video, set()).add(group)
-    several = sorted(video for video, groups in shown.items() if len(groups) > 1)
-    if not several:
-        return []
-    many = f"{len(several):,} videos show several people" if several[1:] else "1 video shows several people"
-    return [f"{many} ({printable(several[0])}): listed for the one who is seen longest without a break"]
+        groups.setdefault(video, set()).add(group)
+    return {video for video, shown in groups.items() if video and len(shown) == 1}
 
 
 def tell_twins(found: FoundFaces, people: Grouped, least: float) -> list[str]:
@@ -235,18 +235,24 @@ def tell_twins(found: FoundFaces, people: Grouped, least: float) -> list[str]:
 
 
 def to_csv(found: FoundFaces, people: Grouped, *, unsure: bool = False) -> bytes:
-    """The list of people, or that of the unsure faces under the name that each is most like."""
-    groups = people.likely if unsure else people.groups
+    """The list of people, or that of the unsure faces under the name that each is most like.
+
+    A video file that shows one person alone is listed once, and taken whole; of others each frame is listed.
+    """
+    groups, whole = people.likely if unsure else people.groups, _of_one(found, people)
     rows: list[list[str]] = []
-    videos = set()
-    for face in np.flatnonzero((groups >= 0) & people.main).tolist():
-        video = found.videos[face]
-        if not video or video not in videos:  # a video file is listed once, and taken whole
-            videos.add(video)
-            box = [""] * 4 if video else [f"{px:.1f}" for px in found.boxes[face].tolist()]
-            name, likeness = people.names[groups[face]], f"{people.similarity[face]:.3f}"
-            rows.append([found.paths[face], name, *box, likeness, found.keys[face]])
-    rows.sort(key=operator.itemgetter(1, 0, -1))
+    listed = set()
+    for face in np.flatnonzero(groups >= 0).tolist():
+        video, frame = found.videos[face], int(found.frames[face])
+        if video in listed:
+            continue
+        place = [str(frame) if video or frame else "", *(f"{px:.1f}" for px in found.boxes[face].tolist())]
+        if video in whole:
+            listed.add(video)
+            place = [""] * 5
+        name, likeness = people.names[groups[face]], f"{people.similarity[face]:.3f}"
+        rows.append([found.paths[face], name, *place, likeness, found.keys[face]])
+    rows.sort(key=lambda row: (row[1], row[0], int(row[2] or 0), row[-1]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(HEADER)

@@ -92,6 +92,18 @@ def test_one_picture_for_several_people(tmp_path):
     ]  # fmt: skip
 
 
+def test_frames_of_a_video_file_with_the_face_s_place(tmp_path):
+    """Are one source a person, whatever lies between."""
+    content = "path,identity,frame_index,x1,y1,x2,y2\nv.mp4,ann,7,1,2,3,4\nv.mp4,bob,7,5,2,8,4\na.jpg,ann,8,,,,\nv.mp4,ann,9,1,2,4,4\nv.mp4,cy,,,,,\n"
+    sources = listed(tmp_path, content)
+    assert [(s.path, s.identity, s.repeat, s.boxes) for s in sources] == [
+        ("v.mp4", "ann", 0, {7: (1, 2, 3, 4), 9: (1, 2, 4, 4)}),
+        ("a.jpg", "ann", 0, {}),
+        ("v.mp4", "bob", 1, {7: (5, 2, 8, 4)}),
+        ("v.mp4", "cy", 2, {}),
+    ]
+
+
 def test_keys_are_different_whatever_paths_are_called(tmp_path):
     """A file called as the second row of another one would be has a key of its own."""
     listed_twice = "path,identity,x1,y1,x2,y2\nx,ann,0,0,9,9\nx,ann,9,0,18,9\nx~1,ann,,,,\nx~1~1,ann,,,,\n"
@@ -134,6 +146,11 @@ MISTAKES = [
     ("path,identity\na.jpg,a\nb.jpg,a\n./a.jpg,a\n", "lines 2 and 4 both name 'a.jpg' for 'a'"),
     ("path,identity,frame_index\na.mp4,a,0\na.mp4,a,1\n", "line 3: a.mp4 is a video and taken whole: list it once"),
     ("path,identity,video\na.mp4,a,v\na.mp4,b,v\na.mp4,a,w\n", "line 4: a.mp4 is a video and taken whole"),
+    (
+        "path,identity,frame_index,x1,y1,x2,y2\na.mp4,a,5,0,0,9,9\na.mp4,b,,,,,\na.mp4,a,,,,,\n",
+        "line 4: a.mp4 is a video",
+    ),
+    ("path,identity,frame_index,x1,y1,x2,y2\na.mp4,a,5,0,0,9,9\na.mp4,a,5,1,0,9,9\n", "line 3: a.mp4 is a video"),
     ('path,identity\n"a\nb.jpg",a\nc.jpg,\n', "line 4: the identity of 'c.jpg'"),
     ("path,identity\n" + "a" * 200_000 + ".jpg,a\n", "line 2: field larger than field limit"),
     (b"PAR1 is no Parquet file", "no Parquet file that can be read"),

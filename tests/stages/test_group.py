@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from facepipe.cli import app
 from facepipe.config import Execution, ExtractConfig, GroupConfig
 from facepipe.errors import InputError, OutputError
 from facepipe.execution.progress import QuietProgress
+from facepipe.face.association import overlap
 from facepipe.stages import extract, group
 from facepipe.storage import parquet, place
 
@@ -163,17 +165,45 @@ def test_nothing_of_identity_is_loaded_unasked(tmp_path, astronaut):
     assert "facepipe.face.identity" in facepipe("embed").stderr
 
 
-def test_a_video_is_listed_once(shared_data, tmp_path):
-    """Without a box, for the singer who is seen longest; that the audience is seen as well is told."""
+def test_people_of_one_video_are_listed_frame_by_frame(shared_data, tmp_path):
+    """The singer and some of the audience: `extract --manifest` takes each one's own faces; a new name is kept."""
     (tmp_path / "images").mkdir()
     shutil.copy(shared_data / "video" / "one_face.mp4", tmp_path / "images")
-    config = GroupConfig(input=str(tmp_path / "images"), output=str(tmp_path / "people.csv"))
-    extraction = ExtractConfig(output=str(tmp_path / "group" / "faces"), every=5, execution=ONE)
+    names = tmp_path / "people.csv"
+    config = GroupConfig(input=str(tmp_path / "images"), output=str(names))
+    extraction = ExtractConfig(output=str(tmp_path / "group" / "faces"), every=10, execution=ONE)
     *_, report = group.run(config, extraction, QuietProgress())
-    assert report.counts["people"] >= 3
-    _, row = (tmp_path / "people.csv").read_text().splitlines()
-    assert row.startswith("one_face.mp4,person-0001,,,,,")
-    assert report.notes[-1].startswith("1 video shows several people (one_face.mp4)")
+    rows = list(csv.DictReader(names.open()))
+    people = Counter(row["identity"] for row in rows)
+    assert report.counts["people"] == len(people) >= 3
+    assert report.counts["their faces"] == len(rows)
+    extraction = replace(extraction, input=config.input, output=str(tmp_path / "faces"), manifest=str(names))
+    extract.run(extraction, QuietProgress())
+    found = [row for _, table in parquet.iterate_parts(place(extraction.output)) for row in table.to_pylist()]
+    boxes = {(row["identity"], row["frame_index"]): row["bbox"] for row in found if row["status"] == "ok"}
+    assert len(boxes) > 0.97 * len(rows)
+    listed = {
+        (row["identity"], int(row["frame_index"])): [float(row[x]) for x in ("x1", "y1", "x2", "y2")] for row in rows
+    }
+    assert all(overlap(box, listed[at]) > 0.7 for at, box in boxes.items())
+    names.write_text(names.read_text().replace("person-0002", "Ada"))
+    *_, report = group.run(
+        config, replace(extraction, output=str(tmp_path / "group" / "faces"), manifest=""), QuietProgress()
+    )
+    renamed = Counter(row["identity"] for row in csv.DictReader(names.open()))
+    assert renamed == Counter({name.replace("person-0002", "Ada"): count for name, count in people.items()})
+
+
+def test_a_video_of_one_person_is_listed_once(tmp_path, astronaut):
+    """Without a frame or a box: it is taken whole."""
+    (tmp_path / "images").mkdir()
+    path, size = tmp_path / "images" / "clip.avi", astronaut.shape[1::-1]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, size)
+    for number in range(6):
+        writer.write(np.roll(astronaut, 4 * number, axis=1)[..., ::-1])
+    writer.release()
+    _, rows = run(tmp_path)
+    assert [list(row.values())[:7] for row in rows] == [["clip.avi", "person-0001", "", "", "", "", ""]]
 
 
 def test_faces_of_no_known_pose_make_no_person(shared_data, tmp_path):

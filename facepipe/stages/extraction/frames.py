@@ -51,6 +51,7 @@ class FrameReader:
         """The frames, their faces found; the whole video is turned from where one is found to lie on its side."""
         frames = self._decoded(path, index)
         seen, tracker, quarters, wanted = Seen(), self._tracker(), 0, 1
+        boxes = source.boxes
         rest: list[tuple[int, Image]] = []
         shape: tuple[int, ...] = ()
         while True:
@@ -64,7 +65,10 @@ class FrameReader:
                 views, tracker = [view.turned(more) for view in views], self._tracker()
                 faces = self._tracked(views, tracker)
             for (frame, _), view, some in zip(held, views, faces, strict=True):
-                yield Picture(index, source, frame, view, seen, faces=some, refined=tracker is not None)
+                if boxes and frame not in boxes:
+                    continue
+                of_frame = source._replace(box=boxes[frame]) if boxes else source
+                yield Picture(index, of_frame, frame, view, seen, faces=some, refined=tracker is not None)
             if error is not None:
                 raise error
             if not held:
