@@ -206,10 +206,11 @@ def lines_of(report: dict[str, Any]) -> Iterator[str]:
             figures = f"{row['mse']:8.5f} {row['mae']:8.4f} {row['psnr']:8.2f} {row['ssim']:7.4f}"
             figures += f" {row['sharpness']:6.2f} {row['gain_free']:9.5f}"
             yield f"{name:<16} {band:>7} {row['images']:>7,} {figures}"
-    yield f"{'whose face':<16} {'|yaw|':>7} {'probes':>7} {'rank-1':>8} {'AUC':>8}"
+    yield f"{'whose face':<16} {'|yaw|':>7} {'probes':>7} {'rank-1':>8} {'of 100':>8} {'AUC':>8}"
     vectors = {f"{name} ({table['dimension']})": table for name, table in report["identity"].items()}
     for title, table in (report["recognition"] | vectors).items():
         for band, row in table.items():
             if isinstance(row, dict):
-                yield f"{title:<16} {band:>7} {row['probes']:>7,} {row['rank1']:8.3f} {row['auc']:8.3f}"
+                figures = f"{row['rank1']:8.3f} {row['rank1_of_100']:8.3f} {row['auc']:8.3f}"
+                yield f"{title:<16} {band:>7} {row['probes']:>7,} {figures}"
     yield verdict(report)

@@ -93,9 +93,21 @@ def test_identification():
     assert likeness[0].tolist() == pytest.approx([1, 0, 0])
     people = np.array([b"a", b"b", b"c"], object)
     table = identification(likeness, people, people, np.array(["0-15", "0-15", "60-90"]))
-    assert table["0-15"] == {"probes": 2, "rank1": 1.0, "auc": 1.0}
+    assert table["0-15"] == {"probes": 2, "rank1": 1.0, "rank1_of_100": 1.0, "auc": 1.0}
     assert table["all"]["rank1"] == pytest.approx(2 / 3)
     assert (table["60-90"]["rank1"], table["60-90"]["auc"]) == (0.0, 0.5)
+
+
+def test_identification_among_a_hundred():
+    """Is what it comes to on average where only a hundred people are there, drawn at random."""
+    rng = np.random.default_rng(0)
+    gallery = rng.normal(size=(300, 16)).astype(np.float32)
+    probes, people = gallery + rng.normal(size=(300, 16)).astype(np.float32), np.arange(300)
+    likeness = similarities(probes, gallery, np.zeros(16))
+    found = identification(likeness, people, people, np.full(300, "0-15"))["all"]["rank1_of_100"]
+    drawn = [rng.choice(300, 100, replace=False) for _ in range(200)]
+    right = [(likeness[np.ix_(some, some)].argmax(axis=1) == np.arange(100)).mean() for some in drawn]
+    assert found == pytest.approx(np.mean(right), abs=0.01)
 
 
 def test_the_mean_is_like_nobody():

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     Vectors = NDArray[np.float32]
 
+AMONG = 100
+"""People among whom rank-1 is told as well: the more there are, the harder one is found, and figures of data sets of
+different sizes would say little beside each other."""
 MOST_TARGETS = 2000
 """PCA's axes come from at most so many training targets."""
 
@@ -65,7 +68,7 @@ def roc_auc(same: NDArray[np.float64], different: NDArray[np.float64]) -> float:
 def identification(
     likeness: NDArray[np.float64], probes: NDArray[Any], gallery: NDArray[Any], bands: NDArray[np.str_]
 ) -> dict[str, dict[str, float]]:
-    """Rank-1 and AUC over `all` probes and each yaw band.
+    """Rank-1, among all and among AMONG people, and AUC over `all` probes and each yaw band.
 
     Args:
         likeness: (p, g), from `similarities`.
@@ -74,10 +77,13 @@ def identification(
         bands: (p,) from `images.bands_of`.
 
     Returns:
-        name -> probes, rank1 (the share whose most alike gallery image is their own person's) and auc.
+        name -> probes, rank1 (the share whose most alike gallery image is their own person's), rank1_of_100 (the same,
+        expected where AMONG - 1 of the others are in the gallery, drawn at random) and auc.
     """
     own = probes[:, None] == gallery[None]
     right = own[np.arange(len(probes)), likeness.argmax(axis=1)]
+    more_alike = (likeness >= np.where(own, likeness, -np.inf).max(axis=1)[:, None]).sum(axis=1) - 1
+    few = _chance_of_none(more_alike, len(gallery) - 1, AMONG - 1) if len(gallery) > AMONG else right
     table = {}
     for name in ("all", *band_names(), UNKNOWN):
         chosen = np.ones(len(probes), bool) if name == "all" else bands == name
@@ -85,6 +91,13 @@ def identification(
             table[name] = {
                 "probes": int(chosen.sum()),
                 "rank1": float(right[chosen].mean()),
+                "rank1_of_100": float(few[chosen].mean()),
                 "auc": roc_auc(likeness[chosen][own[chosen]], likeness[chosen][~own[chosen]]),
             }
     return table
+
+
+def _chance_of_none(some: NDArray[np.int64], of: int, drawn: int) -> NDArray[np.float64]:
+    """The chance (n,) that `drawn` of `of`, without putting back, are none of the `some` (n,) among these."""
+    left = of - some[:, None] - np.arange(drawn)
+    return np.prod(np.clip(left, 0, None) / (of - np.arange(drawn)), axis=1)
