@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 EXAMPLES_READ = 20_000
 """Among the targets of so many examples the nearest one is looked for."""
+SURE_SHARE = 0.6
+"""Of a face that is seen: of turned faces of which less is, every other one is taken for somebody else."""
 SHEET_COLUMNS, SHEET_TILE = 8, 128
 """Faces side by side, and px of each at least."""
 
@@ -66,14 +68,16 @@ def reconstruct(
         if isinstance(found, str):
             say(f"{path}: {found}")
             continue
-        inputs += [model_face(crop, trained.config) for crop in found]
-        outputs += list(to_uint8(trained.reconstruct(np.stack(inputs[-len(found) :]))))
-        for number, face in enumerate(outputs[-len(found) :], 1):
-            target = _free(Path(output), Path(path).stem, number, written)
+        faces = np.stack([model_face(crop, trained.config) for crop in found])
+        drawn, shares = to_uint8(trained.reconstruct(faces)), trained.shares_seen(faces)
+        inputs += list(faces)
+        outputs += list(drawn)
+        for number, face in enumerate(drawn):
+            target = _free(Path(output), Path(path).stem, number + 1, written)
             with whole_file(target) as file:
                 file.write(png(face))
             written.append(target)
-            say(f"{path}: {target}")
+            say(f"{path}: {target}{_tell_share(shares[number]) if shares is not None else ''}")
     if not written:
         raise InputError("no usable face in any of the photographs; faces of 40 px and more are found")
     targets = _targets(run, trained.config)
@@ -83,6 +87,10 @@ def reconstruct(
     beside = ", below it the nearest face that it learned to draw" if len(targets) else ""
     say(f"look at {sheet}: each face, and what the model makes of it{beside}")
     return written
+
+
+def _tell_share(seen: float) -> str:
+    return f", {100 * seen:.0f} % of this face is seen{': much of it is guessed' if seen < SURE_SHARE else ''}"
 
 
 def _targets(run: Run, config: AutoencoderConfig) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ one put (a multipart upload where it is large): atomic by nature.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import mmap
 import os
@@ -25,7 +26,7 @@ from facepipe.errors import FacepipeError, InputError, OutputError, StorageDown
 from facepipe.storage.clients import OPTIONS, connect, host_of
 from facepipe.storage.errors import answer_of
 from facepipe.storage.places import OWN_PREFIX, READ_LIMIT_BYTES, Entry, Place, relative
-from facepipe.storage.transfer import LargeObject, checked, complete, tell, waited_for
+from facepipe.storage.transfer import LargeObject, complete, refuse_altered, tell, waited_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -152,9 +153,37 @@ class ObjectStore(Place):
                 if size > max_bytes:
                     where = f"{self.scheme}://{self.key(path)}"
                     raise InputError(f"can't read {where}: it has {size:,} bytes, {max_bytes:,} are allowed")
-                return checked(complete(file.read(), size), file.metadata(), seen)
+                data = complete(file.read(), size)
+                refuse_altered(hashlib.md5(data, usedforsecurity=False), file.metadata(), seen)
+                return data
 
         return self._attempt(path, InputError, action)
+
+    def copy_to(self, path: str, local: BinaryIO) -> None:
+        """Writes a large object into a local file, a piece after the other.
+
+        Raises:
+            OSError: the local file can't be written.
+        """
+        seen = set[bytes]()
+
+        def action() -> OSError | None:
+            local.seek(0)
+            local.truncate()
+            with self.client.open_input_file(self.key(path)) as file:
+                size, found = file.size(), hashlib.md5(usedforsecurity=False)
+                for offset in range(0, size, _PIECE_BYTES):
+                    piece = self._read_at(path, file, offset, min(_PIECE_BYTES, size - offset))
+                    found.update(piece)
+                    try:
+                        local.write(piece)
+                    except OSError as error:  # the local disk's, which no request is tried again for
+                        return error
+                refuse_altered(found, file.metadata(), seen)
+            return None
+
+        if (error := self._attempt(path, InputError, action)) is not None:
+            raise error
 
     def read_range(self, path: str, offset: int, length: int) -> bytes:
         """At most `length` bytes from `offset` on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,15 @@ class Place(ABC):
     @abstractmethod
     def open_input(self, path: str) -> Any:
         """A `pyarrow.NativeFile` for random access; close it, or use it in a `with`."""
+
+    def copy_to(self, path: str, local: BinaryIO) -> None:
+        """Writes a file, which may be large, into a local one.
+
+        Raises:
+            OSError: the local file can't be written.
+        """
+        with self.open_input(path) as source:
+            shutil.copyfileobj(source, local)
 
     @abstractmethod
     def open_output(self, path: str) -> AbstractContextManager[BinaryIO]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import os
 import sys
@@ -102,16 +101,22 @@ def complete(buffer: Any, size: int) -> bytes:
     return data
 
 
-def checked(data: bytes, metadata: dict[str, bytes], seen: set[bytes]) -> bytes:
-    """The bytes, where they have the MD5 that the store tells; altered on their way, they are asked for again.
+def refuse_altered(found: Any, metadata: dict[str, bytes], seen: set[bytes]) -> None:
+    """Whether the bytes that came have the MD5 that the store tells; altered on their way, they are asked for again.
 
     An S3 ETag is none where a key of the customer's encrypts: what comes twice alike is what lies there.
+
+    Args:
+        found: The MD5 of what came.
+        metadata: The store's, of the object.
+        seen: What came before; gets what came now.
+
+    Raises:
+        OSError: They have another one.
     """
     told = metadata.get("ETag", b"").strip(b'"').decode("ascii", "replace").lower()
     if md5 := metadata.get("md5Hash"):
         told = base64.b64decode(md5).hex()
-    found = hashlib.md5(data, usedforsecurity=False)
     if len(told) == len(found.hexdigest()) and found.hexdigest() != told and found.digest() not in seen:
         seen.add(found.digest())
         raise OSError("the bytes were altered on their way")
-    return data

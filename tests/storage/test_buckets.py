@@ -14,6 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import boto3
 import cv2
 import numpy as np
 import pytest
@@ -153,6 +154,23 @@ def test_a_film_that_can_t_be_fetched(s3_port, s3_bucket, tmp_path, astronaut, m
         proxy.plan = []
         config = replace(config, execution=Execution(workers=1, retry_failed=True))
         assert extract.run(config, QUIET).counts == {"ok": 5}
+
+
+def test_a_byte_of_a_film_that_changes_on_its_way_is_noticed(s3_port, s3_bucket, tmp_path):
+    """In any of its pieces: the film is asked for again, from its beginning."""
+    content = np.random.default_rng(0).bytes(9_000_000)
+    endpoint = f"http://127.0.0.1:{s3_port}"
+    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").put_object(
+        Bucket=s3_bucket, Key="films/film.avi", Body=content
+    )
+    with contextlib.closing(FaultyProxy(s3_port)) as proxy:
+        films = place(f"s3://{s3_bucket}/films?endpoint_override=127.0.0.1:{proxy.port}&scheme=http")
+        films.exists("film.avi")  # connects
+        proxy.verb, proxy.plan = "GET", ["ok", "alter"]
+        with (tmp_path / "film.avi").open("w+b") as local:
+            films.copy_to("film.avi", local)
+        assert not proxy.plan
+        assert (tmp_path / "film.avi").read_bytes() == content
 
 
 @pytest.mark.slow

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import shutil
 import tempfile
 from contextlib import contextmanager
 from functools import lru_cache
@@ -178,8 +177,8 @@ class PartExtractor:
             copy = os.path.join(folder, f"video{os.path.splitext(source.path)[1]}")
             self._watch.turn_to("read")
             try:
-                with self._inputs.open_input(source.file) as remote, open(copy, "wb") as local:
-                    shutil.copyfileobj(remote, local, 2**22)
+                with open(copy, "wb") as local:
+                    self._inputs.copy_to(source.file, local)
             except OSError as error:
                 raise OutputError(
                     f"can't copy {source.path} to {tempfile.gettempdir()}: {error.strerror}; set TMPDIR to a folder "
