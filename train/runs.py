@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import InputError, OutputError, SettingsChanged, UsageError
+from facepipe.storage import place, share_lock
 from train.config import to_json, what_differs
 from train.files import NotWritten, reading_back, whole_file
 
@@ -152,24 +153,11 @@ class Run:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Held while training: a second run into this folder is refused with an `OutputError`."""
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.folder / ".lock", timeout=0)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout:
-            raise OutputError(
-                f"another process is training into {self.folder}; wait for it, or give -o FOLDER"
-            ) from None
-        except OSError as error:
-            raise NotWritten(self.folder, error) from error
-        try:
-            yield
+            with share_lock(place(str(self.folder))):
+                yield
         except NotWritten as error:
             raise OutputError(f"{error}, then go on with --resume") from error
-        finally:
-            lock.release()
 
     def write(self, name: str, content: bytes | str) -> None:
         """One whole file in the run's folder."""

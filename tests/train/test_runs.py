@@ -97,7 +97,7 @@ def test_paths_that_are_no_folder(tmp_path):
     with pytest.raises(InputError, match="is no run"):
         Run.open(tmp_path / "file")
     for folder in (tmp_path / "file", tmp_path / "file" / "run"):
-        with pytest.raises(OutputError, match="could not be written"), Run(folder, "gan", {}).locked():
+        with pytest.raises(OutputError, match=r"can.t write|is a file"), Run(folder, "gan", {}).locked():
             pass
 
 
@@ -302,7 +302,7 @@ def test_no_run(tmp_path, content, error):
 def test_one_at_a_time(tmp_path):
     """A second process into the same folder is refused."""
     run = started(tmp_path)
-    with run.locked(), pytest.raises(OutputError, match="another process"), Run.open(tmp_path).locked():
+    with run.locked(), pytest.raises(OutputError, match=r"another run .* is writing"), Run.open(tmp_path).locked():
         pass
     with run.locked():
         pass
