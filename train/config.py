@@ -132,9 +132,7 @@ class AutoencoderConfig(TrainConfig):
 
     def _check_sizes(self) -> None:
         """The bottom of the network must be whole pixels, and its doublings must meet the output's size."""
-        halvings = len(self.encoder)
-        # Of a warp all filters of the decoder work at one size.
-        doublings = halvings if self.family == "warp" else len(self.decoder_filters)
+        halvings, doublings = len(self.encoder), len(self.decoder_filters)
         if self.input_size < 1 or self.input_size % 2**halvings:
             raise UsageError(
                 f"input_size {self.input_size} does not halve {halvings} times; give a multiple of {2**halvings}"

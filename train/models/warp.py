@@ -3,8 +3,7 @@
 A bottleneck or a U-Net blurs even where pairs are exact; pixels that are moved keep the person. The network tells, by a
 few numbers, where each pixel of the frontal face lies in the feature and whether it is seen there; both are taught by
 what the renderer of turned faces knows (`facepipe shard --examples turned --flow`). Flows of heads differ in few ways:
-the numbers begin as their principal components. Convolutions then look at what these move to the front, and better the
-flow in place (as Ilg et al. 2017, arXiv:1612.01925, do). The feature is sampled bilinearly (Jaderberg et al. 2015,
+the numbers begin as their principal components. The feature is sampled bilinearly (Jaderberg et al. 2015,
 arXiv:1506.02025); what is hidden takes the mirrored other half, where that is seen.
 """
 
@@ -39,8 +38,6 @@ UNITS = 256
 GROUPS = 8
 LEARNED_FROM = 1500
 """Flows whose principal components are taken."""
-STEP = 0.1
-"""What the convolutions tell is counted in tenths of a side: they learn at the pace of the rest."""
 POOL = 4
 """A fingerprint measures waves of the output at a quarter of its sides."""
 
@@ -51,10 +48,8 @@ def build(config: AutoencoderConfig) -> keras.Model:
     parts = Parts(config.seed)
     inputs = keras.Input(feature, name="feature")
     flow = _decoder(config, parts)(_encoder(config, parts, feature)(inputs))
-    scale = 1 / 255 if config.input_scale == "bytes" else 1.0
-    for filters in config.decoder:
-        flow = _bettered(inputs, flow, filters, scale, parts)
     flow = layers.UpSampling2D(COARSE, interpolation="bilinear", dtype="float32", name=FLOW)(flow)
+    scale = 1 / 255 if config.input_scale == "bytes" else 1.0
     pixels = ToTheFront(scale, dtype="float32", name="pixels")([inputs, flow])
     return keras.Model(inputs, pixels, name=model_name(config))
 
@@ -83,42 +78,6 @@ def _decoder(config: AutoencoderConfig, parts: Parts) -> keras.Model:
     side = config.output_size // COARSE
     flow = parts.dense(side * side * 3, name=BASE)(inputs)
     return keras.Model(inputs, layers.Reshape((side, side, 3))(flow), name="decoder")
-
-
-def _bettered(inputs: Any, flow: Any, filters: int, scale: float, parts: Parts) -> Any:
-    """The flow (n, s, s, 3) and what convolutions add to it that look at what it moves where."""
-    x = InPlace(scale, dtype="float32")([inputs, flow])
-    for strides, dilation in ((2, 1), (1, 1), (1, 2), (1, 4)):
-        x = parts.conv(filters, strides=strides, dilation_rate=dilation)(x)
-        x = layers.Activation("silu")(layers.GroupNormalization(math.gcd(GROUPS, filters))(x))
-    x = layers.Conv2D(3, 3, padding="same", kernel_initializer="zeros", dtype="float32")(x)
-    x = layers.UpSampling2D(2, interpolation="bilinear", dtype="float32")(layers.Rescaling(STEP, dtype="float32")(x))
-    return layers.Add(dtype="float32")([flow, x])
-
-
-@keras.saving.register_keras_serializable(PACKAGE)
-class InPlace(layers.Layer):
-    """What a flow moves where, as convolutions see it best.
-
-    A feature (n, h, w, c) and a flow (n, s, s, 3) -> (n, s, s, 2 c + 4): the moved pixels, their mirror image, what is
-    seen, its mirror image, and how far pixels are moved, in eighths of a side. Teaches the flow nothing by itself.
-    """
-
-    def __init__(self, scale: float = 1.0, **options: Any) -> None:
-        super().__init__(**options)
-        self.scale = scale
-
-    def call(self, inputs: Any) -> Any:
-        feature, flow = inputs[0], ops.stop_gradient(inputs[1])
-        side = flow.shape[1]
-        small = ops.average_pool(ops.cast(feature, "float32"), max(feature.shape[1] // side, 1))
-        moved, seen = sample(small * self.scale, flow[..., :2]), flow[..., 2:]
-        across, down = np.meshgrid(*[(np.arange(side, dtype=np.float32) + 0.5) / side] * 2)
-        far = (flow[..., :2] - np.stack([across, down], axis=2)) * 8
-        return ops.concatenate([moved, ops.flip(moved, axis=2), seen, ops.flip(seen, axis=2), far], axis=3)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scale": self.scale}
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
