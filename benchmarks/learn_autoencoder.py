@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import json
 import os
 import subprocess
@@ -136,8 +137,8 @@ def shares_seen(folder, shards):
     likeness = (embed(trained.reconstruct(features), frame) * embed(targets, frame)).sum(axis=1)
     order = [np.argsort(np.argsort(values)) for values in (seen, likeness)]
     yield f"share of the face that is seen and similarity to the target: rank correlation {np.corrcoef(*order)[0, 1]:.2f}"
-    edges = np.array([0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    edges = np.array([0.0, 0.6, 0.7, 0.8, 0.9, 1.01])
+    for low, high in itertools.pairwise(edges):
         own = likeness[(seen >= low) & (seen < high)]
         if len(own):
             yield f"  {low:.1f} to {high:.1f}: {len(own):4} faces, similarity {np.median(own):.3f}, 5th percentile {np.quantile(own, 0.05):.3f}"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 EXAMPLES_READ = 20_000
 """Among the targets of so many examples the nearest one is looked for."""
 SURE_SHARE = 0.6
-"""Of a face that is seen: of turned faces of which less is, every other one is taken for somebody else."""
+"""Of a face that is seen: where less is, half of the outputs are no more like the person than some strangers are."""
 SHEET_COLUMNS, SHEET_TILE = 8, 128
 """Faces side by side, and px of each at least."""
 

@@ -120,7 +120,8 @@ def test_resumed_equals_unbroken(pairs, tmp_path, preset):
     ).read_bytes()
 
 
-@pytest.mark.parametrize("epochs", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", [2, 3])
 def test_an_epoch_that_ended_between_checkpoint_and_log(pairs, tmp_path, epochs):
     """--resume draws and logs it, whether it was the last one or not: the folder is that of an unbroken run."""
     run(pairs, tmp_path / "broken", epochs=1)
@@ -167,7 +168,8 @@ def test_stops_early(pairs, tmp_path):
     assert json.loads((folder / "evaluation.json").read_text())["epoch"] == 1 + int(np.argmin(rows))
 
 
-@pytest.mark.parametrize(("wanted", "taken"), [(3, 1), *(pytest.param(n, 5, marks=pytest.mark.slow) for n in (5, 50))])
+@pytest.mark.slow
+@pytest.mark.parametrize(("wanted", "taken"), [(3, 1), (5, 5), (50, 5)])
 def test_steps_per_execution_change_nothing_computed(pairs, tmp_path, wanted, taken):
     """An epoch of 5 steps stays one: what does not divide it is brought down, and said; weights and log are the same."""
     said = []
@@ -354,12 +356,12 @@ def test_no_shards_and_wrong_shards(tmp_path, pairs):
     "options",
     [
         pytest.param({"jit": True}, marks=pytest.mark.slow),
-        {"precision": "bfloat16"},
+        pytest.param({"precision": "bfloat16"}, marks=pytest.mark.slow),
         pytest.param({"steps_per_execution": 5}, marks=pytest.mark.slow),
         pytest.param({"devices": 1, "seed": 2**32 - 1}, marks=pytest.mark.slow),
         {"cache_bytes": 0, "mirror": True},
         pytest.param({"legacy_output": True}, marks=pytest.mark.slow),
-        {"deterministic": False, "loss": "bce"},
+        pytest.param({"deterministic": False, "loss": "bce"}, marks=pytest.mark.slow),
         pytest.param(
             {"preset": "frontal-1", "jit": True, "precision": "bfloat16", "steps_per_execution": 5},
             marks=pytest.mark.slow,

@@ -47,7 +47,9 @@ def test_published_sizes(built, preset):
     assert actual == EXACT[preset]
 
 
-@pytest.mark.parametrize("preset", sorted(tables("gan")))
+@pytest.mark.parametrize(
+    "preset", [pytest.param(name, marks=[pytest.mark.slow] * name.endswith("128")) for name in sorted(tables("gan"))]
+)
 def test_presets_count_and_shape(built, preset):
     """Every preset has the parameters that its table says, and images of its size."""
     from train.gan.assembly import parameters
