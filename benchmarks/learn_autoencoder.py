@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import itertools
 import json
 import os
 import subprocess
@@ -117,31 +116,6 @@ def learn_to_move(photographs, work, epochs, steps, changed):
     call("facepipe", "split", "--validation", "0.9", *profiles)
     call("facepipe", "shard", *profiles, *LARGE)
     call("train", "evaluate", run, "--shards", work / "profiles" / "shards" / "pairs")
-    print(*shares_seen(run, shards), sep="\n")
-
-
-def shares_seen(folder, shards):
-    """Whether faces of which less is seen are less like the person, of turned faces held back."""
-    from train.data import load_arrays
-    from train.metrics.recognition import embed, find_frame
-    from train.runs import Run
-    from train.shards import ImageView, View, find_shards
-    from train.trained import Trained
-
-    trained = Trained(Run.open(folder))
-    view = View(tuple(ImageView(name, trained.config.input_size, 3) for name in ("feature", "target")))
-    features, targets = load_arrays(find_shards(str(shards), "turned"), "validation", view).images
-    some = np.linspace(0, len(features) - 1, 1000).astype(int)
-    features, targets = features[some], targets[some]
-    frame, seen = find_frame(targets), trained.shares_seen(features)
-    likeness = (embed(trained.reconstruct(features), frame) * embed(targets, frame)).sum(axis=1)
-    order = [np.argsort(np.argsort(values)) for values in (seen, likeness)]
-    yield f"share of the face that is seen and similarity to the target: rank correlation {np.corrcoef(*order)[0, 1]:.2f}"
-    edges = np.array([0.0, 0.6, 0.7, 0.8, 0.9, 1.01])
-    for low, high in itertools.pairwise(edges):
-        own = likeness[(seen >= low) & (seen < high)]
-        if len(own):
-            yield f"  {low:.1f} to {high:.1f}: {len(own):4} faces, similarity {np.median(own):.3f}, 5th percentile {np.quantile(own, 0.05):.3f}"
 
 
 def shared_targets(features, targets, people, yaws, share):

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from train.config import AutoencoderConfig
     from train.runs import Run
 
+Crop = tuple["NDArray[np.uint8]", float]
+"""(s, s, 3), and the degrees between where the face looks and the camera; NaN where that is unknown."""
 EXAMPLES_READ = 20_000
 """Among the targets of so many examples the nearest one is looked for."""
-SURE_SHARE = 0.6
-"""Of a face that is seen: where less is, half of the outputs are no more like the person than some strangers are."""
+FAR_DEG = 45.0
+"""Faces turned further are often taken for somebody else's, and profiles may look grotesque, whatever draws them."""
 SHEET_COLUMNS, SHEET_TILE = 8, 128
 """Faces side by side, and px of each at least."""
 
@@ -68,8 +70,8 @@ def reconstruct(
         if isinstance(found, str):
             say(f"{path}: {found}")
             continue
-        faces = np.stack([model_face(crop, trained.config) for crop in found])
-        drawn, shares = to_uint8(trained.reconstruct(faces)), trained.shares_seen(faces)
+        faces = np.stack([model_face(crop, trained.config) for crop, _ in found])
+        drawn = to_uint8(trained.reconstruct(faces))
         inputs += list(faces)
         outputs += list(drawn)
         for number, face in enumerate(drawn):
@@ -77,7 +79,7 @@ def reconstruct(
             with whole_file(target) as file:
                 file.write(png(face))
             written.append(target)
-            say(f"{path}: {target}{_tell_share(shares[number]) if shares is not None else ''}")
+            say(f"{path}: {target}, {_tell_turn(found[number][1])}")
     if not written:
         raise InputError("no usable face in any of the photographs; faces of 40 px and more are found")
     targets = _targets(run, trained.config)
@@ -89,8 +91,11 @@ def reconstruct(
     return written
 
 
-def _tell_share(seen: float) -> str:
-    return f", {100 * seen:.0f} % of this face is seen{': much of it is guessed' if seen < SURE_SHARE else ''}"
+def _tell_turn(angle: float) -> str:
+    if angle != angle:  # noqa: PLR0124 - NaN
+        return "of a face of unknown pose: it may be anybody's"
+    guessed = ": much of it is guessed" if angle > FAR_DEG else ""
+    return f"of a face {angle:.0f} degrees from frontal{guessed}"
 
 
 def _targets(run: Run, config: AutoencoderConfig) -> NDArray[np.uint8]:
@@ -131,8 +136,8 @@ def _taught_on(run: Run) -> dict[str, Any]:
         return {}
 
 
-def _crops(images: Sequence[str], size: int, options: dict[str, Any]) -> list[list[NDArray[np.uint8]] | str]:
-    """For each photograph its faces' crops (s, s, 3), from the left to the right, or why there is none."""
+def _crops(images: Sequence[str], size: int, options: dict[str, Any]) -> list[list[Crop] | str]:
+    """For each photograph its faces, from the left to the right, or why there is none."""
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder, "images")
         inputs.mkdir()
@@ -158,10 +163,10 @@ def _crops(images: Sequence[str], size: int, options: dict[str, Any]) -> list[li
     return [_of_one(of.get(f"{number:06d}", [])) for number in range(len(images))]
 
 
-def _of_one(rows: list[dict]) -> list[NDArray[np.uint8]] | str:
+def _of_one(rows: list[dict]) -> list[Crop] | str:
     usable = sorted((row for row in rows if row["status"] == "ok"), key=lambda row: row["bbox"][0])
     if usable:
-        return [decoded(row["crop"]["bytes"], row["path"]) for row in usable]
+        return [(decoded(row["crop"]["bytes"], row["path"]), row["frontal_angle"]) for row in usable]
     # Errors name options of `extract`, which is not the command that was given.
     said = [row["error"].replace(" --", " ") or row["status"].replace("_", " ") for row in rows]
     return said[0] if said else "not a photograph"

@@ -13,7 +13,7 @@ from train.backend import devices_in_use, filled
 from train.config import AutoencoderConfig
 from train.models.autoencoders import build_model
 from train.models.parts import half
-from train.models.warp import FLOW, fingerprints
+from train.models.warp import fingerprints
 from train.presets import from_json
 
 if TYPE_CHECKING:
@@ -52,17 +52,6 @@ class Trained:
             return fingerprints(self.reconstruct(faces), self.config.latent)
         latents = self._run(half(self.model, "encoder"), faces)
         return latents.reshape(len(latents), -1)
-
-    def shares_seen(self, faces: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """(n,), 0.5..1: how much of each drawn face a photograph shows, by a network that moves pixels; None by others.
-
-        The rest is the mirrored other half: the less is seen, the less an output is like the person.
-        """
-        if self.config.family != "warp":
-            return None
-        flow = self._run(keras.Model(self.model.inputs, self.model.get_layer(FLOW).output), faces)
-        seen = np.clip(flow[..., 2], 0, 1)
-        return np.asarray(seen.sum(axis=(1, 2)) / np.maximum(seen, seen[:, :, ::-1]).sum(axis=(1, 2)))
 
     def _run(self, model: keras.Model, faces: NDArray[np.uint8]) -> NDArray[Any]:
         """In batches of one size, the last one filled up: a compiled step meets no new shape."""

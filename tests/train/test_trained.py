@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from contextlib import suppress
@@ -325,6 +326,7 @@ def test_reconstruct(runs, photographs, pairs, tmp_path):
     images = [str(photographs / f"{name}.png") for name in ("one", "coins", "two")]
     written = reconstruct(runs("v4"), images, str(tmp_path), "best", said.append)
     assert [path.name for path in written] == ["one.png", "two.png", "two-2.png"]
+    assert re.fullmatch(r".*one\.png: .*one\.png, of a face [0-9]+ degrees from frontal", said[0])
     pictures = [cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in written]
     by_hand = drawn_by_hand(runs("v4"), photographs, tmp_path)
     assert np.abs(pictures[0].astype(int) - by_hand).max() <= 1

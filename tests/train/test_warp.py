@@ -86,7 +86,6 @@ def test_it_learns_to_move_faces_back(turned, tmp_path):
     faces = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1), np.uint8)
     assert trained.reconstruct(faces).shape == (3, 16, 16, 1)
     assert trained.encode(faces).shape == (3, 8)
-    assert trained.shares_seen(faces).min() > 0.9  # nothing was hidden
     assert taught(turned, tmp_path / "run", epochs=30, mirror=False, resume=True).folder == run.folder
 
 
