@@ -37,8 +37,8 @@ FOR_TRAIN = {
     *(
         f"facepipe.{name}"
         for name in (
-            *("arguments", "config", "errors", "execution.progress", "face.identity", "media.stderr", "options"),
-            *("storage", "storage.tfrecord", "text"),
+            *("arguments", "config", "errors", "execution.progress", "face.crop", "face.identity", "face.turning"),
+            *("media.stderr", "options", "storage", "storage.tfrecord", "text"),
         )
     ),
 }

@@ -23,6 +23,8 @@ from train.config import FOUND, AutoencoderConfig, TrainConfig
 from train.gan.config import GanConfig
 from train.interruption import end_when_interrupted
 
+MESH = "mesh"
+"""What stands for a run where nothing was learned."""
 COMMANDS: dict[str, tuple[type[TrainConfig], str]] = {
     "autoencoder": (AutoencoderConfig, "frontal-1"),
     "gan": (GanConfig, "dcgan"),
@@ -41,8 +43,8 @@ def _path(shown: str, text: str, *names: str, **facts: Any) -> Any:
     return option("", text, "Input", names=names, **({"shown": shown, "metavar": "DIR"} | facts))
 
 
-def _output(text: str = "Where it goes.", parse: Any = None) -> Any:
-    return _path("in RUN", text, "--output", "-o", metavar="PATH", parse=parse)
+def _output(text: str = "Where it goes.", parse: Any = None, shown: str = "in RUN") -> Any:
+    return _path(shown, text, "--output", "-o", metavar="PATH", parse=parse)
 
 
 def _local(path: str) -> str:
@@ -51,8 +53,8 @@ def _local(path: str) -> str:
     return path
 
 
-def _run() -> Any:
-    return option(None, "The folder that training wrote.", "Input", argument=True, metavar="RUN")
+def _run(text: str = "The folder that training wrote.") -> Any:
+    return option(None, text, "Input", argument=True, metavar="RUN")
 
 
 def _checkpoint(default: str) -> Any:
@@ -222,23 +224,29 @@ def _tell_files(paths: list[Any]) -> None:
 @_add
 @dataclass(frozen=True)
 class Reconstruct(Checked):
-    """Find the faces in photographs and write each as the autoencoder sees it from the front."""
+    """Find the faces in photographs and draw each from the front: as an autoencoder sees it, or turned in 3D.
 
-    run: str = _run()
+    RUN is the folder that training wrote, or `mesh`: without any learning a generic head is laid onto each face and
+    turned to the front, the side that the photograph hides being the other one's mirror image.
+    """
+
+    run: str = _run("The folder that training wrote, or `mesh`.")
     images: tuple[str, ...] = option(None, "Photographs of people.", "Input", argument=True, metavar="IMAGE...")
-    output: str = _output(parse=_local)
+    output: str = _output("Where they go.", _local, "in RUN, or ./mesh")
     checkpoint: str = _checkpoint("best")
 
     def go(self) -> None:
         """Writes them."""
-        opened = start.opened(self.run, "autoencoder", self.checkpoint)
+        run = None if self.run == MESH else start.opened(self.run, "autoencoder", self.checkpoint)
         for path in self.images:
             if not os.path.isfile(path):
                 raise InputError(f"{path} is no file; give photographs")
-        start.choose(opened)
+        if run:
+            start.choose(run)
         from train.reconstruction import reconstruct
 
-        reconstruct(opened, list(self.images), self.output or f"{self.run}/reconstructions", self.checkpoint, say)
+        output = self.output or (f"{self.run}/reconstructions" if run else MESH)
+        reconstruct(run, list(self.images), output, self.checkpoint, say)
 
 
 @_add

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 import facepipe
-from facepipe.errors import AS_BEFORE, InputError, UsageError
+from facepipe.errors import InputError, UsageError
 from facepipe.storage import file_at
-from train.data import fit_image, read_examples, read_image
+from train.data import decoded, fit_image, read_examples, read_image
 from train.files import file_in
 from train.shards import ImageView, find_shards
 from train.trained import Trained
@@ -93,14 +92,6 @@ def _of_crops(folder: str, config: AutoencoderConfig) -> Iterator[Rows]:
             images = np.stack([model_face(decoded(row["crop"]["bytes"], row["key"]), config) for row in rows])
             yaws = [row["yaw"] if row["yaw"] is not None else float("nan") for row in rows]
             yield [row["key"] for row in rows], [row["identity"] for row in rows], yaws, images
-
-
-def decoded(content: bytes, key: str) -> NDArray[np.uint8]:
-    """An encoded crop -> (s, s, 3) uint8 RGB."""
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if image is None:
-        raise InputError(f"the crop of {key} is no picture; run `facepipe extract` again {AS_BEFORE}")
-    return image
 
 
 def model_face(crop: NDArray[np.uint8], config: AutoencoderConfig) -> NDArray[np.uint8]:

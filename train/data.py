@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from facepipe.errors import DamagedFile
+from facepipe.errors import AS_BEFORE, DamagedFile, InputError
 from facepipe.storage.tfrecord import decode_example, read_records
 from train.config import AutoencoderConfig
 from train.shards import FLOW, ImageView, Shards, View
@@ -146,3 +146,11 @@ def scaled(images: NDArray[np.uint8], scale: str) -> NDArray[Any]:
         return images
     factor, offset = SCALES[scale]
     return images.astype(np.float32) * np.float32(factor) + np.float32(offset)
+
+
+def decoded(content: bytes, key: str) -> NDArray[np.uint8]:
+    """An encoded crop -> (s, s, 3) uint8 RGB."""
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise InputError(f"the crop of {key} is no picture; run `facepipe extract` again {AS_BEFORE}")
+    return image

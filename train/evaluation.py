@@ -10,7 +10,7 @@ import numpy as np
 from train.data import fit_image, load_arrays, read_columns, read_examples, read_image
 from train.metrics.identity import MOST_TARGETS, identification, principal_components, similarities
 from train.metrics.images import bands_of, by_band, measures
-from train.metrics.recognition import embed, face_mask, face_measures, find_frame, find_landmarks
+from train.metrics.recognition import embed, embed_turned, face_mask, face_measures, find_face, find_frame
 from train.runs import REPORT
 from train.shards import ImageView, NoShards, View, examples_of, find_shards, need, need_subset, shards_to_measure
 from train.summary import verdict, write_summary
@@ -155,10 +155,11 @@ def _recognition(
     features, _, frontal = (images[judged] for images in faces.images)
     chosen = _gallery(faces.identities, angles)
     gallery = embed(faces.images[2][chosen], frame)
-    own = [find_landmarks(image) for image in features]
-    points = np.stack([frame if found is None else found for found in own])
+    own = [find_face(image) for image in features]
+    points = np.stack([found[0] if found else frame for found in own])
     vectors = {
         "model": embed(trained.reconstruct(features), frame),
+        "mesh": embed_turned(features, own, frame),
         "feature": embed(features, frame),
         "feature, aligned": embed(features, points),
         "mean target": np.repeat(embed(mean[None], frame), len(judged), axis=0),

@@ -26,6 +26,12 @@ FRAMES, FRAME_MS, LAST_MS = 60, 150, 2000
 """An animation has at most so many; of more epochs, some are left out."""
 
 
+def find_nearest(images: NDArray[Any], others: NDArray[Any]) -> NDArray[np.int64]:
+    """(n,) which of the others, (m, h, w, c), is nearest to each image, (n, h, w, c), by squared error."""
+    first, second = (faces.reshape(len(faces), -1).astype(np.float32) for faces in (images, others))
+    return np.asarray((np.square(second).sum(axis=1) - 2 * (first @ second.T)).argmin(axis=1))
+
+
 def to_uint8(images: NDArray[Any]) -> NDArray[np.uint8]:
     """Float 0..1 -> uint8; uint8 stays."""
     if images.dtype == np.uint8:

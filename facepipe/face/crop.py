@@ -11,7 +11,7 @@ import numpy as np
 from facepipe.errors import ImageError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from facepipe.records import BgraImage, Box, Image
 
@@ -96,6 +96,12 @@ def crop_similarity(box: Box | NDArray[np.float32], roll: float, size: int, marg
     return Similarity(
         cosine, sine, middle - cosine * centre_x - sine * centre_y, middle + sine * centre_x - cosine * centre_y
     )
+
+
+def points_in_crop(points: ArrayLike, transform: ArrayLike) -> NDArray[np.float64]:
+    """(n, 2) px of a crop: points (n, 2) px of its image, flat or not, by the row's `transform` (2, 3), likewise."""
+    matrix = np.asarray(transform, np.float64).reshape(2, 3)
+    return np.asarray(points, np.float64).reshape(-1, 2) @ matrix[:, :2].T + matrix[:, 2]
 
 
 def fit_similarity(points: NDArray[np.float32], wanted: NDArray[np.float64]) -> Similarity:

@@ -37,7 +37,8 @@ PAINTS = 100
 class Shape:
     """What all frontal photographs share. hair: (n, 3), the head with hair; facing: (n, 3) its normals.
 
-    open: (n,) float32, 0 where another part lies before a vertex in a frontal view; fade: (n,) 1 on the head, 0 on
+    open: (n,) float32, 0 where another part lies before a vertex in a frontal view; outer: (n,) 1 where hair or
+    background may lie instead of skin, 0 in the middle of the face; fade: (n,) 1 on the head, 0 on
     the body; triangles: of what is not body; known: vertices that colours are taken from; paint: (n, 2 known) weights;
     five: (5, 3); mesh: (468, 3); near: (n, 5), how a landmark's distance moves each vertex.
     """
@@ -45,6 +46,7 @@ class Shape:
     hair: Floats
     facing: Floats
     open: Floats
+    outer: Floats
     fade: Floats
     triangles: Indices
     known: Indices
@@ -73,6 +75,7 @@ def frontal_shape() -> Shape:
         hair,
         facing,
         opened,
+        np.clip(np.maximum((np.abs(hair[:, 0]) - 0.55) / 0.25, (-0.45 - hair[:, 1]) / 0.3), 0, 1),
         fade,
         triangles,
         known,

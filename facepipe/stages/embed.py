@@ -16,6 +16,7 @@ from facepipe.config import EMBED
 from facepipe.errors import AS_BEFORE, DamagedFile
 from facepipe.execution import Guard, PartReport, run_parts
 from facepipe.execution.stopwatch import Stopwatch
+from facepipe.face.crop import points_in_crop
 from facepipe.face.identity import BATCH, SIZE, WEIGHTS, make_identity
 from facepipe.records import StageReport, Status
 from facepipe.stages.faces import open_faces
@@ -143,12 +144,11 @@ def read_crops(table: parquet.Table) -> tuple[list[Image], list[NDArray[np.float
     Raises:
         DamagedFile: a crop is no picture.
     """
-    matrices = tables.lists(table, "transform", 6).reshape(-1, 2, 3)
-    points = tables.lists(table, "landmarks", 10).reshape(-1, 5, 2)
+    matrices, points = tables.lists(table, "transform", 6), tables.lists(table, "landmarks", 10)
     crops: list[Image] = []
     for key, crop in zip(table.column("key").to_pylist(), table.column("crop").to_pylist(), strict=True):
         image = cv2.imdecode(np.frombuffer(crop["bytes"], np.uint8), cv2.IMREAD_COLOR_RGB)
         if image is None:
             raise DamagedFile(f"the crop of {key!r} is no picture; run `facepipe extract` again {AS_BEFORE}")
         crops.append(np.asarray(image, np.uint8))
-    return crops, [p @ m[:, :2].T + m[:, 2] for p, m in zip(points, matrices, strict=True)]
+    return crops, [points_in_crop(p, m).astype(np.float32) for p, m in zip(points, matrices, strict=True)]

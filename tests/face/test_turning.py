@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facepipe.face.crop import crop_similarity, cut_crop
-from facepipe.face.turning import Turnable
+from facepipe.face.turning import Turnable, turn_to_front
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +53,17 @@ def test_the_flow_turns_it_back(face, yaw, seen):
     assert shown.sum() > seen * middle.sum() * 0.9
     assert np.abs(back - face.photograph)[shown].mean() < 12
     assert np.abs(view.image.astype(int) - face.photograph)[shown].mean() > 20
+
+
+@pytest.mark.parametrize("yaw", [30, -55])
+def test_a_side_view_turns_to_the_front(face, network, yaw):
+    """Turned back it looks ahead, lies where a frontal crop has it, and is nearer to the photograph than it was."""
+    side = face.turn(yaw, 0, 192)
+    front = turn_to_front(side.image, side.landmarks, yaw, 0)
+    pose = network.look([front.image], [np.array([36, 36, 156, 156], np.float32)])[0].pose
+    assert pose.yaw == pytest.approx(0, abs=12)
+    still = face.turn(0, 0, 192)
+    assert np.abs(front.landmarks - still.landmarks).max() < 12
+    middle = np.s_[60:145, 60:135]
+    off, before = (np.abs(view.image[middle].astype(int) - still.image[middle]).mean() for view in (front, side))
+    assert off < 0.75 * before

@@ -13,10 +13,10 @@ from train.data import fit_image, load_arrays, read_examples, read_image, view_o
 from train.gan.config import GanConfig
 from train.gan.sampling import draw_faces, load_generator
 from train.metrics.distribution import frechet, precision_recall, sliced_wasserstein
-from train.metrics.images import find_nearest, mean_ms_ssim, pairwise_distance
+from train.metrics.images import mean_ms_ssim, pairwise_distance
 from train.metrics.inception import file_features
 from train.metrics.recognition import embed, find_frame
-from train.pictures import grid, png
+from train.pictures import find_nearest, grid, png
 from train.presets import from_json
 from train.runs import REPORT, Run
 from train.shards import NoShards, find_shards, need_subset, shards_to_measure

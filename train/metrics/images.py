@@ -40,12 +40,6 @@ def measures(target: Images, output: Images) -> dict[str, Values]:
     }
 
 
-def find_nearest(images: NDArray[Any], others: NDArray[Any]) -> NDArray[np.int64]:
-    """(n,) which of the others, (m, h, w, c), is nearest to each image, (n, h, w, c), by squared error."""
-    first, second = (faces.reshape(len(faces), -1).astype(np.float32) for faces in (images, others))
-    return np.asarray((np.square(second).sum(axis=1) - 2 * (first @ second.T)).argmin(axis=1))
-
-
 def band_names() -> list[str]:
     """`0-15` and so on."""
     return [f"{low}-{high}" for low, high in BANDS]

@@ -18,9 +18,14 @@ import numpy as np
 
 import facepipe
 from facepipe.face.identity import make_identity
+from facepipe.face.turning import turn_to_front
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from facepipe.records import Pose
 
     Images = NDArray[np.float32]
     Floats = NDArray[np.float32]
@@ -36,20 +41,42 @@ REACH = (1.15, 1.6)
 FLAT = 1e-6
 
 
-def find_landmarks(image: NDArray[np.uint8]) -> Floats | None:
-    """(5, 2) of the largest face of a picture (s, s, c) uint8, in shares of its side; None where none is found."""
+def find_face(image: NDArray[np.uint8]) -> tuple[Floats, Pose] | None:
+    """The largest face of a picture (s, s, c) uint8; None where none is found.
+
+    Returns:
+        Its landmarks (5, 2), shares of the picture's side, and where it looks.
+    """
     large = cv2.resize(to_rgb(image), (ENLARGED, ENLARGED), interpolation=cv2.INTER_CUBIC)
     found = facepipe.detect(large, min_score=0.5)
     if not found:
         return None
     largest = max(found, key=lambda face: float(face.box[2] - face.box[0]))
-    return np.asarray((largest.landmarks + 0.5) / ENLARGED, np.float32)
+    return np.asarray((largest.landmarks + 0.5) / ENLARGED, np.float32), largest.pose
+
+
+def embed_turned(images: NDArray[np.uint8], faces: Sequence[tuple[Floats, Pose] | None], frame: Floats) -> Floats:
+    """(n, 128) embeddings of pictures (n, s, s, c) whose faces are turned to the front in 3D, without learning.
+
+    faces: what `find_face` says of each; where it knows no pose, the picture itself is embedded.
+    """
+    turned, points = [], []
+    for image, face in zip(map(to_rgb, images), faces, strict=True):
+        if face is None or np.isnan(face[1].yaw):
+            turned.append(image)
+            points.append(face[0] if face else frame)
+        else:
+            landmarks, pose = face
+            view = turn_to_front(image, landmarks * len(image) - 0.5, pose.yaw, pose.pitch)
+            turned.append(view.image)
+            points.append((view.landmarks + 0.5) / len(image))
+    return embed(np.stack(turned), np.stack(points))
 
 
 def find_frame(targets: NDArray[np.uint8]) -> Floats:
     """(5, 2), shares of the side: the median of the targets' landmarks; USUAL where faces are too small to have any."""
     chosen = targets[np.linspace(0, len(targets) - 1, min(LOOKED_AT, len(targets))).astype(int)]
-    found = [points for image in chosen if (points := find_landmarks(image)) is not None]
+    found = [face[0] for image in chosen if (face := find_face(image))]
     return np.asarray(np.median(found, axis=0), np.float32) if len(found) >= FOUND else USUAL
 
 

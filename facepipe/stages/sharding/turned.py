@@ -9,6 +9,7 @@ import numpy as np
 
 from facepipe.dataset.turns import draw_turn
 from facepipe.errors import AS_BEFORE, DamagedFile
+from facepipe.face.crop import points_in_crop
 from facepipe.face.turning import FRONTAL, Turnable
 from facepipe.records import Status
 
@@ -36,7 +37,7 @@ def is_turnable(row: Mapping[str, Any]) -> bool:
     angle = row["frontal_angle"]
     if row["status"] != Status.OK or angle is None or not angle <= FRONTAL or not row["transform"]:
         return False
-    points = _landmarks(row)
+    points = points_in_crop(row["landmarks"], row["transform"])
     return bool(np.isfinite(points).all() and np.ptp(points[:, 0]) > 0 and np.ptp(points[:, 1]) > 0)
 
 
@@ -58,7 +59,7 @@ def draw_views(row: Mapping[str, Any], plan: ShardPlan, draws: Draws, itself: by
     # Finer than is asked for, and reduced as other crops are; no finer than twice that, which is slow.
     fine = max(plan.size, min(side, 2 * plan.size))
     photograph = np.asarray(cv2.resize(crop, (fine, fine), interpolation=cv2.INTER_AREA), np.uint8)
-    points = (_landmarks(row) + 0.5) * (fine / side) - 0.5
+    points = (points_in_crop(row["landmarks"], row["transform"]) + 0.5) * (fine / side) - 0.5
     face = Turnable(photograph, points.astype(np.float32), row["yaw"], row["pitch"])
     pixels = [itself]
     for number in range(plan.turns):
@@ -74,12 +75,6 @@ def draw_views(row: Mapping[str, Any], plan: ShardPlan, draws: Draws, itself: by
 def join_flow(places: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Flows, (n, size, size, 3), of the pictures in their places: one of three channels, or three of one."""
     return places[0] if len(places) == 1 else np.concatenate(places, axis=3)
-
-
-def _landmarks(row: Mapping[str, Any]) -> NDArray[np.float64]:
-    """(5, 2), px of the crop."""
-    matrix = np.array(row["transform"], np.float64).reshape(2, 3)
-    return np.array(row["landmarks"], np.float64).reshape(5, 2) @ matrix[:, :2].T + matrix[:, 2]
 
 
 def _reduced(image: Image, plan: ShardPlan) -> Image:
