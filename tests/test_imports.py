@@ -38,7 +38,7 @@ FOR_TRAIN = {
         f"facepipe.{name}"
         for name in (
             *("arguments", "config", "errors", "execution.progress", "face.crop", "face.identity", "face.turning"),
-            *("media.stderr", "options", "storage", "storage.tfrecord", "text"),
+            *("media.stderr", "options", "records", "storage", "storage.tfrecord", "text"),
         )
     ),
 }
