@@ -9,10 +9,10 @@ from typing import Any
 
 import typer
 
-from facepipe.arguments import help_groups
+from facepipe.cli.arguments import help_groups
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = {"facepipe": "facepipe.cli", "python -m train": "train.__main__"}
+PROGRAMS = {"facepipe": "facepipe.cli.commands", "python -m train": "train.__main__"}
 """How a program is called -> the module whose `app` it is."""
 NOTEBOOK = "notebook.ipynb"
 COPIED = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from facepipe.cli import main
+from facepipe.cli.commands import main
 
 if __name__ == "__main__":
     main()

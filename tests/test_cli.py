@@ -22,8 +22,8 @@ COMMANDS = ["extract", "select", "split", "shard", "run", "verify", "demo", "ben
 @pytest.fixture
 def call(monkeypatch, capsys, tmp_path):
     """Runs the command line in this process, in an empty folder."""
-    from facepipe.arguments import run_app
-    from facepipe.cli import app
+    from facepipe.cli.arguments import run_app
+    from facepipe.cli.commands import app
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
@@ -143,7 +143,7 @@ def test_errors_name_only_options_that_the_command_has(tmp_path, monkeypatch, ar
     """One line, whatever is wrong with a path."""
     from typer.main import get_command
 
-    from facepipe.cli import app
+    from facepipe.cli.commands import app
     from facepipe.errors import FacepipeError
 
     monkeypatch.chdir(tmp_path)

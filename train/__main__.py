@@ -1,4 +1,4 @@
-"""`python -m train`, also called `facepipe-train`: a class a command, as in `facepipe.cli`; `go` is what it does.
+"""`python -m train`, also called `facepipe-train`: a class a command, as in `facepipe.cli.commands`; `go` is what it does.
 
 Keras reads its backend when it is imported: everything heavy is imported inside `go`, after `backend.choose`.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import facepipe
-from facepipe.arguments import add_command, make_app, run_app
+from facepipe.cli.arguments import add_command, make_app, run_app
 from facepipe.config import Common, make_config
 from facepipe.errors import InputError, UsageError
 from facepipe.execution.progress import say

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from facepipe.cli import app
+from facepipe.cli.commands import app
 from facepipe.config import Execution, ExtractConfig, GroupConfig
 from facepipe.errors import InputError, OutputError
 from facepipe.execution.progress import QuietProgress

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from facepipe.cli import app
+from facepipe.cli.commands import app
 from facepipe.errors import InputError, SettingsChanged
 from facepipe.execution.progress import QuietProgress
 from facepipe.stages import demo, pipeline

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from facepipe.arguments import add_command, make_app, run_app
+from facepipe.cli.arguments import add_command, make_app, run_app
 from facepipe.config import (
     CONFIGS,
     EMBED,
