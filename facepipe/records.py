@@ -72,6 +72,12 @@ class Source(NamedTuple):
             return {}
         return {int(numbers[at]): numbers[at + 1 : at + 5] for at in range(0, len(numbers), 5)}
 
+    def key(self, frame_index: int, face_index: int) -> str:
+        """A row's key: the path, the frame where it is a video, and the face's number, `-` for none."""
+        frame = f"@{frame_index}" if self.is_video else ""
+        repeat = f"~{self.repeat}" if self.repeat else ""
+        return f"{self.path}{repeat}{frame}#{'-' if face_index < 0 else face_index}"
+
 
 class Face(NamedTuple):
     """A detected face.
@@ -133,6 +139,24 @@ class FaceRow:
     """Crop px per px of the full-size image: above 1 the face was enlarged."""
     label: int | None = None
     crop: bytes | None = None
+
+    @classmethod
+    def of(cls, source: Source, frame_index: int, face_index: int, status: str, error: str = "") -> FaceRow:
+        """A row with what its source tells, of a face or, with the index -1, of an image that gave none.
+
+        `error` is a sentence for a person: why there is no face, or why it is refused.
+        """
+        return cls(
+            key=source.key(frame_index, face_index),
+            path=source.path,
+            identity=source.identity,
+            video=source.video,
+            frame_index=frame_index,
+            face_index=face_index,
+            status=status,
+            error=" ".join(error.split()),
+            label=source.label,
+        )
 
 
 @dataclass(slots=True)

@@ -87,7 +87,7 @@ def extract_rows(tmp_path_factory):
     from facepipe.config import ExtractConfig
     from facepipe.execution.stopwatch import Stopwatch
     from facepipe.records import Source
-    from facepipe.stages.extraction.rows import PartExtractor
+    from facepipe.stages.extraction.part import PartExtractor
 
     def run(pictures, boxes=None, **options):
         folder = tmp_path_factory.mktemp("extract_rows")

@@ -86,20 +86,16 @@ def decode(data: bytes, *, max_pixels: int, reduction: int = 1, header: Header |
     """
     header = read_header(data) if header is None else header
     check_size(header.width, header.height, max_pixels)
-    _check_cost(header.width * header.height * header.bytes_per_pixel, max_pixels)
+    cost_bytes = header.width * header.height * header.bytes_per_pixel
+    if cost_bytes > max_pixels * _BYTES_PER_PIXEL:  # of the few kinds that take more a pixel
+        raise ImageError(Status.TOO_LARGE, f"decoding takes {cost_bytes / 1e6:.0f} MB, more than --max-pixels allows")
     try:
         image = _decode_opencv(data, header, reduction) if header.opencv else None
         if image is not None:
-            return _turned(image, header)
+            return upright(image, 1 if header.opencv_turns else header.orientation)
         return shrink(_whole(_decode_other(data, header, max_pixels), header), reduction)
     except MemoryError:
         raise ImageError(Status.TOO_LARGE, "there is not enough memory to decode it") from None
-
-
-def _check_cost(cost_bytes: float, max_pixels: int) -> None:
-    """Refuses the few kinds that take more than 16 bytes a pixel before they reach `max_pixels`."""
-    if cost_bytes > max_pixels * _BYTES_PER_PIXEL:
-        raise ImageError(Status.TOO_LARGE, f"decoding takes {cost_bytes / 1e6:.0f} MB, more than --max-pixels allows")
 
 
 def _decode_opencv(data: bytes, header: Header, reduction: int) -> Image | None:
@@ -118,11 +114,6 @@ def _fits(image: Any, header: Header) -> bool:
     shape = (header.height, header.width)
     turned = header.opencv_turns and header.orientation >= FIRST_TRANSPOSED
     return image is not None and image.shape[:2] == (shape[::-1] if turned else shape)
-
-
-def _turned(image: Image, header: Header) -> Image:
-    """What OpenCV gave, upright."""
-    return image if header.opencv_turns else upright(image, header.orientation)
 
 
 def _bare(data: bytes, header: Header) -> bytes:
@@ -180,7 +171,7 @@ def _decode_other(data: bytes, header: Header, max_pixels: int) -> Image:
         unusual = _decode_unusual(data, header)
         if unusual is None:
             raise unreadable(header.format, error) from None
-        return _turned(unusual, header)
+        return upright(unusual, 1 if header.opencv_turns else header.orientation)
     return upright(image, orientation)
 
 

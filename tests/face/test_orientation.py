@@ -276,7 +276,7 @@ def test_only_a_picture_without_an_upright_face_is_searched_turned(extract_rows,
         (astronaut[400:, :100], 4),
     ):
         detector = CountingDetector()
-        monkeypatch.setattr("facepipe.stages.extraction.rows._detector", lambda *_, one=detector: one)
+        monkeypatch.setattr("facepipe.stages.extraction.part._detector", lambda *_, one=detector: one)
         extract_rows({"one.png": image})
         assert detector.shown == searches
 

@@ -12,7 +12,6 @@ from pyarrow import parquet
 from facepipe.config import ExtractConfig
 from facepipe.errors import UsageError
 from facepipe.inputs import list_sources
-from facepipe.stages.extraction.facerows import key_of
 from facepipe.storage import place
 
 
@@ -108,9 +107,9 @@ def test_keys_are_different_whatever_paths_are_called(tmp_path):
     """A file called as the second row of another one would be has a key of its own."""
     listed_twice = "path,identity,x1,y1,x2,y2\nx,ann,0,0,9,9\nx,ann,9,0,18,9\nx~1,ann,,,,\nx~1~1,ann,,,,\n"
     sources = listed(tmp_path, listed_twice)
-    assert len({key_of(source, 0, 0) for source in sources}) == 4
+    assert len({source.key(0, 0) for source in sources}) == 4
     clip, still = listed(tmp_path, "path,identity\nv.mp4,a\nv.mp4@1,b\n")
-    assert key_of(clip, 1, 0) != key_of(still, 0, 0)
+    assert clip.key(1, 0) != still.key(0, 0)
 
 
 def test_names_that_are_no_unicode(tmp_path):

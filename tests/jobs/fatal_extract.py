@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from parts_of_text import meet
 
-from facepipe.stages.extraction import rows
-from facepipe.stages.extraction.part import ExtractJob
+from facepipe.stages.extraction import part
 
 if TYPE_CHECKING:
     from facepipe.execution import Guard, PartReport
@@ -17,7 +16,7 @@ MARK = b"MEET:"
 """At the end of a JPEG file, followed by what shall happen: decoders don't read there."""
 
 
-class MarkedPhoto(rows.Photo):
+class MarkedPhoto(part.Photo):
     """Decodes a photograph as ever, unless it is marked."""
 
     def __init__(self, data: bytes, max_pixels: int) -> None:
@@ -28,9 +27,9 @@ class MarkedPhoto(rows.Photo):
 
 
 @dataclass(frozen=True)
-class FatalExtractJob(ExtractJob):
+class FatalExtractJob(part.ExtractJob):
     """Makes parts as `ExtractJob` does."""
 
     def __call__(self, number: int, guard: Guard) -> PartReport:
-        rows.Photo = MarkedPhoto
-        return ExtractJob.__call__(self, number, guard)
+        part.Photo = MarkedPhoto
+        return part.ExtractJob.__call__(self, number, guard)

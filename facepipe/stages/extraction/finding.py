@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from facepipe.errors import ImageError
 from facepipe.face.association import best_overlap, choose_face, size_of
-from facepipe.stages.extraction.facerows import failure_row
+from facepipe.records import FaceRow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from facepipe.config import ExtractConfig
-    from facepipe.records import BgraImage, FaceRow, Source
+    from facepipe.records import BgraImage, Source
     from facepipe.stages.extraction.photo import Photo, View
     from facepipe.stages.extraction.searching import Found, Search
     from facepipe.stages.extraction.seen import Seen
@@ -49,7 +49,7 @@ class Picture:
     def fail(self, error: ImageError) -> None:
         """Leaves the picture with one row that says why it can't be read."""
         self.faces, self.crops = [], []
-        self.rows = [failure_row(self.source, error.status, error.message, self.frame_index)]
+        self.rows = [FaceRow.of(self.source, self.frame_index, -1, error.status, error.message)]
 
     def again(self, reduction: int) -> View:
         """The picture read at another size, turned as it is."""
@@ -57,27 +57,24 @@ class Picture:
         return self.photo.view(reduction).turned(self.view.quarters)
 
 
+@dataclass(frozen=True)
 class FaceFinder:
     """Finds the faces of pictures.
 
-    Args:
-        config: the options.
-        search: searches in them.
-        on: told the index of a picture's source before anything is done to it.
+    search: searches in them. on: told the index of a picture's source before anything is done to it.
     """
 
-    def __init__(self, config: ExtractConfig, search: Search, on: Callable[[int], None]) -> None:
-        self._config = config
-        self._search = search
-        self._on = on
+    config: ExtractConfig
+    search: Search
+    on: Callable[[int], None]
 
     def find_all(self, pictures: Sequence[Picture]) -> None:
         """Gives every picture its faces, and chooses the identity's; one that can't be read gets its row."""
         for picture in pictures[:1]:
-            self._on(picture.index)
+            self.on(picture.index)
         self._find([picture for picture in pictures if picture.faces is None])
         pictures = [picture for picture in pictures if not picture.rows]
-        self._search.look([one.view for one in pictures], [self._candidates(one) for one in pictures])
+        self.search.look([one.view for one in pictures], [self._candidates(one) for one in pictures])
         self._turn([picture for picture in pictures if picture.photo is not None])
         for picture in pictures:
             self._choose(picture)
@@ -85,11 +82,11 @@ class FaceFinder:
 
     def _find(self, pictures: Sequence[Picture]) -> None:
         """Finds all faces; in large pictures the small ones only where no large one is."""
-        sizes = [self._search.sizes(one.source, one.photo) for one in pictures]
-        found = self._search.find([one.view for one in pictures], [first for first, *_ in sizes])
+        sizes = [self.search.sizes(one.source, one.photo) for one in pictures]
+        found = self.search.find([one.view for one in pictures], [first for first, *_ in sizes])
         for picture, faces, (first, *smaller) in zip(pictures, found, sizes, strict=True):
             picture.faces = faces
-            if smaller and not self._search.good(faces, picture.view, first):
+            if smaller and not self.search.good(faces, picture.view, first):
                 self._search_small(picture, smaller[0])
             if picture.source.box is not None:
                 self._search_label(picture)
@@ -97,7 +94,7 @@ class FaceFinder:
     def _search_small(self, picture: Picture, smallest: float) -> None:
         """Searches a large picture for small faces."""
         assert picture.photo is not None
-        self._on(picture.index)
+        self.on(picture.index)
         reduction = picture.photo.reduction_for(smallest)
         try:
             if reduction != picture.view.reduction:
@@ -105,7 +102,7 @@ class FaceFinder:
         except ImageError as error:
             picture.fail(error)
             return
-        [picture.faces] = self._search.find([picture.view], [smallest])
+        [picture.faces] = self.search.find([picture.view], [smallest])
 
     def _search_label(self, picture: Picture) -> None:
         """Searches a labelled box's surroundings alone where nothing was found there."""
@@ -113,13 +110,13 @@ class FaceFinder:
         box = picture.view.box_here(picture.source.box)
         faces = picture.faces or []
         if best_overlap([one.face for one in faces], box) is None:
-            picture.faces = [*faces, *self._search.look_again(picture.view, box)]
+            picture.faces = [*faces, *self.search.look_again(picture.view, box)]
 
     def _candidates(self, picture: Picture) -> list[Found]:
         """The faces that may be the identity's: at the label, where there is one; a label is evidence of its own."""
         faces = picture.faces or []
         if picture.source.box is None:
-            return self._search.good(faces, picture.view)
+            return self.search.good(faces, picture.view)
         index = best_overlap([one.face for one in faces], picture.view.box_here(picture.source.box))
         return [] if index is None else [faces[index]]
 
@@ -128,12 +125,12 @@ class FaceFinder:
         lying = [one for one in pictures if not any(face.upright for face in self._candidates(one))]
         if not lying:
             return
-        self._on(lying[0].index)
+        self.on(lying[0].index)
         best: list[tuple[float, View, list[Found]] | None] = [None] * len(lying)
         for quarters in QUARTERS:
             views = [one.view.turned(quarters) for one in lying]
-            found = self._search.find(views, [self._search.sizes(one.source, one.photo)[0] for one in lying])
-            self._search.look(views, [self._search.good(faces, view) for faces, view in zip(found, views, strict=True)])
+            found = self.search.find(views, [self.search.sizes(one.source, one.photo)[0] for one in lying])
+            self.search.look(views, [self.search.good(faces, view) for faces, view in zip(found, views, strict=True)])
             for number, (picture, view, faces) in enumerate(zip(lying, views, found, strict=True)):
                 score = self._uprightness(picture, view, faces)
                 before = best[number]
@@ -145,7 +142,7 @@ class FaceFinder:
 
     def _uprightness(self, picture: Picture, view: View, faces: Sequence[Found]) -> float:
         """The best score of an upright face in a turned picture, at its label where it has one; 0: there is none."""
-        good = [one for one in self._search.good(faces, view) if one.upright]
+        good = [one for one in self.search.good(faces, view) if one.upright]
         if picture.source.box is not None:
             index = best_overlap([one.face for one in good], view.box_here(picture.source.box))
             good = [] if index is None else [good[index]]
@@ -157,7 +154,7 @@ class FaceFinder:
         candidates = [one for one in self._candidates(picture) if not one.aside]
         if picture.source.box is not None:
             picture.chosen = next(iter(candidates), None)
-        elif self._config.face == "largest":
+        elif self.config.face == "largest":
             picture.chosen = max(candidates, key=lambda one: size_of(one.face), default=None)
         else:
             height, width = picture.view.image.shape[:2]
@@ -171,9 +168,9 @@ class FaceFinder:
         """The faces that get a row of status `ok`: the identity's, or all that are good."""
         if picture.chosen is None:
             return []
-        if self._config.face != "all":
+        if self.config.face != "all":
             return [picture.chosen]
-        others = [one for one in self._search.good(picture.faces or [], picture.view) if one is not picture.chosen]
+        others = [one for one in self.search.good(picture.faces or [], picture.view) if one is not picture.chosen]
         return [picture.chosen, *(one for one in others if not one.aside)]
 
     def best_missed(self, picture: Picture) -> list[Found]:
@@ -181,7 +178,7 @@ class FaceFinder:
         if picture.source.box is not None or self.wanted(picture):
             return []
         faces = picture.faces or []
-        sure = [one for one in faces if one.face.score >= self._config.min_score]
+        sure = [one for one in faces if one.face.score >= self.config.min_score]
         return sorted(sure, key=lambda one: -size_of(one.face)) or sorted(faces, key=lambda one: -one.face.score)
 
     def _refine(self, pictures: Sequence[Picture]) -> None:
@@ -189,8 +186,8 @@ class FaceFinder:
         shown = [self.wanted(one) or self.best_missed(one)[:1] for one in pictures]
         rough = [(one.view, some) for one, some in zip(pictures, shown, strict=True) if not one.refined]
         # Nobody trains on the bystanders: the detector's own landmarks do for their rows.
-        self._search.refine([view for view, _ in rough], [some for _, some in rough])
-        self._search.look([one.view for one in pictures], shown)
-        self._search.look(
-            [one.view for one in pictures], [self._search.good(one.faces or [], one.view) for one in pictures]
+        self.search.refine([view for view, _ in rough], [some for _, some in rough])
+        self.search.look([one.view for one in pictures], shown)
+        self.search.look(
+            [one.view for one in pictures], [self.search.good(one.faces or [], one.view) for one in pictures]
         )

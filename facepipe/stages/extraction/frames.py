@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from facepipe.detection import make_refiner
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from facepipe.config import ExtractConfig
-    from facepipe.detection import Detector
     from facepipe.execution.stopwatch import Stopwatch
     from facepipe.records import Image, Source
     from facepipe.stages.extraction.photo import View
@@ -27,25 +27,18 @@ MOST_FRAMES = 32
 """Held at once where faces are not followed."""
 
 
+@dataclass(frozen=True)
 class FrameReader:
     """Reads videos as pictures on their way.
 
-    Args:
-        config: the options.
-        detector: followed faces are found by it.
-        search: searches in frames.
-        watch: told of every step.
-        on: told the index of a video's source before anything is done to it.
+    search: searches in frames. watch: told of every step. on: told the index of a video's source before anything is
+    done to it.
     """
 
-    def __init__(
-        self, config: ExtractConfig, detector: Detector, search: Search, watch: Stopwatch, on: Callable[[int], None]
-    ) -> None:
-        self._config = config
-        self._detector = detector
-        self._search = search
-        self._watch = watch
-        self._on = on
+    config: ExtractConfig
+    search: Search
+    watch: Stopwatch
+    on: Callable[[int], None]
 
     def frames(self, source: Source, index: int, path: str) -> Iterator[Picture]:
         """The frames, their faces found; the whole video is turned from where one is found to lie on its side."""
@@ -60,7 +53,7 @@ class FrameReader:
                 shape, tracker = held[0][1].shape, self._tracker()
             views = [whole_view(image).turned(quarters) for _, image in held]
             faces = self._tracked(views, tracker)
-            if views and not self._config.cropped and (more := self._turn_of(views, faces)):
+            if views and not self.config.cropped and (more := self._turn_of(views, faces)):
                 quarters += more
                 views, tracker = [view.turned(more) for view in views], self._tracker()
                 faces = self._tracked(views, tracker)
@@ -77,10 +70,10 @@ class FrameReader:
 
     def _decoded(self, path: str, index: int) -> Iterator[tuple[int, Image]]:
         """A video file's frames."""
-        frames = iter_frames(path, self._config.every, self._config.max_pixels)
+        frames = iter_frames(path, self.config.every, self.config.max_pixels)
         while True:
-            self._on(index)
-            self._watch.turn_to("decode")
+            self.on(index)
+            self.watch.turn_to("decode")
             found = next(frames, None)
             if found is None:
                 return
@@ -88,11 +81,11 @@ class FrameReader:
 
     def _tracked(self, views: Sequence[View], tracker: Tracker | None) -> Sequence[list[Found] | None]:
         """The faces of frames: followed from frame to frame, or each frame's own; None for crops."""
-        if self._config.cropped:
+        if self.config.cropped:
             return [None] * len(views)
         if tracker is None:
-            return self._search.find(views, [self._config.min_face] * len(views))
-        self._watch.turn_to("track")
+            return self.search.find(views, [self.config.min_face] * len(views))
+        self.watch.turn_to("track")
         return [[Found(face) for face in faces] for faces in tracker.faces([view.image for view in views])]
 
     def _turn_of(self, views: Sequence[View], faces: Sequence[list[Found] | None]) -> int:
@@ -101,26 +94,26 @@ class FrameReader:
         Faces are looked at until one stands upright; where none does, the frame in the middle is searched turned.
         """
         for view, some in zip(views, faces, strict=True):
-            good = self._search.good(some or [], view)
-            self._search.look([view], [good])
+            good = self.search.good(some or [], view)
+            self.search.look([view], [good])
             if any(one.upright for one in good):
                 return 0
         best, turn = 0.0, 0
         for quarters in QUARTERS:
             view = views[len(views) // 2].turned(quarters)
-            [found] = self._search.find([view], [self._config.min_face])
-            good = self._search.good(found, view)
-            self._search.look([view], [good])
+            [found] = self.search.find([view], [self.config.min_face])
+            good = self.search.good(found, view)
+            self.search.look([view], [good])
             score = max((one.face.score for one in good if one.upright), default=0.0)
             best, turn = (score, quarters) if score > best else (best, turn)
         return turn
 
     def _tracker(self) -> Tracker | None:
         """What follows the faces of one video's frames; None where each frame is searched on its own."""
-        every = self._config.every
-        if not self._config.track or every > MOST_EVERY or self._config.cropped:
+        every = self.config.every
+        if not self.config.track or every > MOST_EVERY or self.config.cropped:
             return None
-        return Tracker(self._detector, make_refiner(), self._config.min_face, self._config.min_score, SPAN // every)
+        return Tracker(self.search.detector, make_refiner(), self.config.min_face, self.config.min_score, SPAN // every)
 
 
 def _take(

@@ -50,6 +50,11 @@ class View(NamedTuple):
         """Full-size px per px of the view."""
         return float(self.width / self.image.shape[1])
 
+    @property
+    def size_in_file(self) -> tuple[int, int]:
+        """Width and height, px, of the full-size picture as its file shows it."""
+        return (self.height, self.width) if self.quarters % 2 else (self.width, self.height)
+
     def _ratios(self) -> tuple[float, float]:
         return self.width / self.image.shape[1], self.height / self.image.shape[0]
 
@@ -155,30 +160,21 @@ class Photo:
     def __init__(self, data: bytes, max_pixels: int) -> None:
         self._data = data
         self._max_pixels = max_pixels
-        self.header = read_header(data)
-
-    @property
-    def is_large(self) -> bool:
+        self.header = header = read_header(data)
+        self.is_large = header.width * header.height >= LARGE_PIXELS
         """Whether reading it reduced, and searching it for prominent faces first, saves anything."""
-        return self.header.width * self.header.height >= LARGE_PIXELS
-
-    @property
-    def prominent_px(self) -> float:
+        self.prominent_px = max(header.width, header.height) * PROMINENT
         """The size from which a face is prominent."""
-        return max(self.header.width, self.header.height) * PROMINENT
+        self._reductions = REDUCTIONS if header.format == "JPEG" and self.is_large else ()
 
     def reduction_for(self, min_face: float) -> int:
         """The strongest reduction that keeps the smallest wanted face (px) visible to a detector."""
-        if self.header.format != "JPEG" or not self.is_large:
-            return 1
-        return next((r for r in REDUCTIONS if min_face / r >= SEEN_PX), 1)
+        return next((r for r in self._reductions if min_face / r >= SEEN_PX), 1)
 
     def reduction_for_whole(self, crop_size: int) -> int:
         """The strongest reduction of a picture that is itself the crop: never one that has to be enlarged again."""
-        if self.header.format != "JPEG" or not self.is_large:
-            return 1
-        least = max(crop_size, WHOLE_PX)
-        return next((r for r in REDUCTIONS if max(self.header.width, self.header.height) / r >= least), 1)
+        longer, least = max(self.header.width, self.header.height), max(crop_size, WHOLE_PX)
+        return next((r for r in self._reductions if longer / r >= least), 1)
 
     def view(self, reduction: int) -> View:
         """The upright picture at `1 / reduction` of its size."""

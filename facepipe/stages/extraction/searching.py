@@ -43,23 +43,17 @@ class Found:
         return self.orientation is not None and self.orientation.aside
 
 
+@dataclass(frozen=True)
 class Search:
     """The two networks and the limits of the options.
 
-    Args:
-        config: the options.
-        detector: finds the faces.
-        network: tells where they look.
-        watch: told of every step.
+    detector: finds the faces. network: tells where they look. watch: told of every step.
     """
 
-    def __init__(
-        self, config: ExtractConfig, detector: Detector, network: OrientationNetwork, watch: Stopwatch
-    ) -> None:
-        self._config = config
-        self._detector = detector
-        self._network = network
-        self._watch = watch
+    config: ExtractConfig
+    detector: Detector
+    network: OrientationNetwork
+    watch: Stopwatch
 
     def sizes(self, source: Source, photo: Photo | None) -> list[float]:
         """The smallest face, px, to search the picture for; the next one where that finds none.
@@ -67,40 +61,40 @@ class Search:
         A large picture is searched for prominent faces first, unless smaller ones matter all the same: a tenth of the
         work where there is one.
         """
-        smallest = self._config.min_face
+        smallest = self.config.min_face
         known = source.box is not None or bool(source.video)
-        if photo is None or known or self._config.face == "all" or not photo.is_large or photo.prominent_px <= smallest:
+        if photo is None or known or self.config.face == "all" or not photo.is_large or photo.prominent_px <= smallest:
             return [smallest]
         return [photo.prominent_px, smallest]
 
     def find(self, views: Sequence[View], smallest: Sequence[float]) -> list[list[Found]]:
         """All faces of the views from so many px of their full size on; their landmarks are not refined."""
-        self._watch.turn_to("detect")
+        self.watch.turn_to("detect")
         sizes = [size / view.scale for size, view in zip(smallest, views, strict=True)]
-        found = self._detector.detect([view.image for view in views], sizes)
+        found = self.detector.detect([view.image for view in views], sizes)
         return [[Found(face) for face in faces] for faces in found]
 
     def refine(self, views: Sequence[View], faces: Sequence[Sequence[Found]]) -> None:
         """Betters the landmarks of faces of views."""
-        self._watch.turn_to("detect")
-        refined = self._detector.refine([view.image for view in views], [[one.face for one in some] for some in faces])
+        self.watch.turn_to("detect")
+        refined = self.detector.refine([view.image for view in views], [[one.face for one in some] for some in faces])
         for some, better in zip(faces, refined, strict=True):
             for one, face in zip(some, better, strict=True):
                 one.face = face
 
     def look(self, views: Sequence[View], faces: Sequence[Sequence[Found]]) -> None:
         """Tells where faces of views look."""
-        self._watch.turn_to("pose")
+        self.watch.turn_to("pose")
         wanted = [(view, one) for view, some in zip(views, faces, strict=True) for one in some if not one.orientation]
-        told = self._network.look([view.image for view, _ in wanted], [one.face.box for _, one in wanted])
+        told = self.network.look([view.image for view, _ in wanted], [one.face.box for _, one in wanted])
         for (_, one), orientation in zip(wanted, told, strict=True):
             one.orientation = orientation
 
     def good(self, faces: Iterable[Found], view: View, smallest: float = 0.0) -> list[Found]:
         """The faces that pass the limits on score and size."""
-        least = smallest or self._config.min_face
+        least = smallest or self.config.min_face
         return [
-            one for one in faces if one.face.score >= self._config.min_score and size_of(one.face) * view.scale >= least
+            one for one in faces if one.face.score >= self.config.min_score and size_of(one.face) * view.scale >= least
         ]
 
     def look_again(self, view: View, box: Box) -> list[Found]:
@@ -118,8 +112,8 @@ class Search:
         enlarged = np.asarray(cv2.resize(region, size, interpolation=method), np.uint8)
         ratio = np.array([region.shape[1] / size[0], region.shape[0] / size[1]], np.float32)
         offset = np.array([left, top], np.float32)
-        self._watch.turn_to("detect")
-        [faces] = self._detector.detect([enlarged], LOOK_AGAIN_PX / 3)
+        self.watch.turn_to("detect")
+        [faces] = self.detector.detect([enlarged], LOOK_AGAIN_PX / 3)
         return [
             Found(Face((f.box.reshape(2, 2) * ratio + offset).reshape(4), f.landmarks * ratio + offset, f.score))
             for f in faces
