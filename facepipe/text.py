@@ -39,6 +39,11 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     return f"it can be {', '.join(names[:_LISTED])}{more}"
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 file`, `1,200 files`; `plural` where it is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def to_path(option: str, value: object) -> str:
     """A text or an `os.PathLike` as text.
 

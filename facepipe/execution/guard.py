@@ -10,7 +10,6 @@ import gc
 import mmap
 import os
 import pickle
-import resource
 import signal
 import sys
 import threading
@@ -39,8 +38,6 @@ class PartReport:
     items: int = 0
     files: dict[str, str] = field(default_factory=dict)
     """Path -> SHA-256 of what was written."""
-    peak_memory_bytes: int = 0
-    """The worker's largest resident size so far; filled in by the worker."""
 
 
 class Guard(Protocol):
@@ -127,7 +124,7 @@ def main(pipe_fd: int, state_fd: int, parent: int) -> None:
 def _make(job: Job, number: int, guard: Guard, state: SharedState) -> PartReport | FacepipeError:
     guard.off()
     try:
-        report = job(number, guard)
+        return job(number, guard)
     except MemoryError:
         os._exit(70)  # as if the system had ended it: the item is tried once more in a fresh process
     except FacepipeError as error:
@@ -143,9 +140,6 @@ def _make(job: Job, number: int, guard: Guard, state: SharedState) -> PartReport
             f"part {number}{on} failed: {type(error).__name__} at {where}: {error}; this is a defect of facepipe: "
             "please report it"
         )
-    scale = 1 if sys.platform == "darwin" else 1024
-    report.peak_memory_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-    return report
 
 
 def _watch(parent: int, waiting_since: list[float]) -> None:

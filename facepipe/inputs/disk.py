@@ -11,6 +11,7 @@ from facepipe.errors import InputError
 from facepipe.inputs.names import IMAGE, KINDS, VIDEO, extension, natural_key
 from facepipe.inputs.tree import Folder, Level, Tree, each, is_skipped
 from facepipe.media.signatures import START_BYTES
+from facepipe.storage.local import is_folder
 from facepipe.storage.places import OWN_PREFIX
 from facepipe.storage.schemas import UNKNOWN_SIZE
 from facepipe.text import printable
@@ -78,7 +79,7 @@ class LocalTree(Tree):
             with os.scandir(self._full(path)) as entries:
                 for entry in entries:
                     if not is_skipped(entry.name):
-                        (folders if _is_folder(entry) else files).append(entry.name)
+                        (folders if is_folder(entry) else files).append(entry.name)
         except OSError:
             return Level([], [])
         return Level(sorted(folders, key=natural_key), files)
@@ -115,7 +116,7 @@ class LocalTree(Tree):
                 name = entry.name
                 if is_skipped(name):
                     hidden += not name.startswith(OWN_PREFIX)
-                elif not _is_folder(entry):
+                elif not is_folder(entry):
                     files.append(name)
                 elif self._may_enter(entry, path, chain):
                     is_named = KINDS.get(extension(name)) in (IMAGE, VIDEO)
@@ -138,18 +139,11 @@ class LocalTree(Tree):
         return False
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
-
-
 def _is_empty(path: str) -> bool:
     """Whether a folder named like a picture holds nothing that could be one."""
     try:
         with os.scandir(path) as entries:
-            kinds = (IMAGE if _is_folder(entry) else KINDS.get(extension(entry.name), IMAGE) for entry in entries)
+            kinds = (IMAGE if is_folder(entry) else KINDS.get(extension(entry.name), IMAGE) for entry in entries)
             return not any(kind in (IMAGE, VIDEO) for kind in kinds)
     except OSError:
         return True

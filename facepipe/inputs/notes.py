@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from facepipe.config import join
 from facepipe.inputs.names import IMAGE, OTHER, UNREAD, VIDEO, extension
 from facepipe.storage import file_at
-from facepipe.text import printable
+from facepipe.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,12 +79,14 @@ def _count_endings(kinds: list[tuple[int, str]]) -> str:
 def describe(listing: Listing, config: ExtractConfig) -> list[str]:
     """How the input was taken, how many people and files that gives, and what looks unlike what was meant."""
     people = int(pc.count_distinct(listing.to_arrow().column("identity")).as_py())
-    counted = f"{people:,} {'person' if people == 1 else 'people'}, {_files(len(listing))}"
+    files = counted(len(listing), "file")
+    told = f"{counted(people, 'person', 'people')}, {files}"
     if listing.layout == "manifest":
-        notes = [f"manifest {printable(file_at(config.manifest)[1])}: {counted}"]
+        notes = [f"manifest {printable(file_at(config.manifest)[1])}: {told}"]
     else:
         found = " (found)" if config.layout == "auto" else ""
-        told = f"every file is a person of its own, {_files(len(listing))}" if listing.layout == "flat" else counted
+        if listing.layout == "flat":
+            told = f"every file is a person of its own, {files}"
         notes = [f"layout {listing.layout}{found}: {told}{_folder(listing)}{_boxes(listing)}"]
     if config.layout == "auto" and _looks_like_celeba(listing, people):
         notes.append(_LIKE_CELEBA)
@@ -92,10 +94,6 @@ def describe(listing: Listing, config: ExtractConfig) -> list[str]:
         notes += _too_high(listing, config)
     more = len(listing.notes) - SHOWN_NOTES
     return notes + listing.notes[:SHOWN_NOTES] + ([f"... and {more:,} more"] if more > 0 else [])
-
-
-def _files(count: int) -> str:
-    return f"{count:,} {'file' if count == 1 else 'files'}"
 
 
 def _folder(listing: Listing) -> str:

@@ -80,7 +80,8 @@ class People:
         self.by_video = (settings_or_none(targets) or {}).get("per") == "video"
         table, self.numbers, self._at = _read_faces(self.faces, self.parts)
         self.keys = table.select(["key"])
-        self._found = self._name(table)
+        self._found, self.names = tables.group_rows(table, by_video=self.by_video)
+        self.number: dict[Name, int] = {name: number for number, name in enumerate(self.names)}
         self.crops = Crops(self.faces, self.parts)
         self.targets = read_targets(targets)
         self._target_rows = tables.find(self.keys, "key", [row["target_key"] for row in self.targets]).tolist()
@@ -89,16 +90,6 @@ class People:
         if similarity is not None:
             self.numbers["similarity"] = similarity
         self.correct(corrections)
-
-    def _name(self, table: parquet.Table) -> NDArray[np.int64]:
-        identity, identities = tables.codes(table, "identity")
-        video, videos = tables.codes(table, "video")
-        if not self.by_video:
-            video, videos = np.zeros_like(video), [""]
-        groups, of = np.unique(identity * len(videos) + video, return_inverse=True)
-        self.names: list[Name] = [(identities[n // len(videos)], videos[n % len(videos)]) for n in groups.tolist()]
-        self.number: dict[Name, int] = {name: number for number, name in enumerate(self.names)}
-        return np.asarray(of, dtype=np.int64)
 
     def find(self, name: Name) -> int:
         """A person's number; who is not there yet gets one."""
@@ -228,8 +219,7 @@ def _read_faces(
     """Key, identity and video of the usable faces, their numbers, and part and row of each, (n, 2)."""
     read, numbers, at = [], [], []
     for part, table in parquet.iterate_parts(faces, _COLUMNS, parts):
-        status, known = tables.codes(table, "status")
-        rows = np.flatnonzero(status == (known.index(Status.OK) if Status.OK in known else -1))
+        rows = np.flatnonzero(tables.equal(table, "status", Status.OK))
         usable = tables.take(table, rows)
         box = tables.lists(usable, "bbox", 4)
         size = np.maximum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1])

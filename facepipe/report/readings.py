@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from facepipe.dataset.outliers import judge_faces
 from facepipe.errors import InputError
 from facepipe.stages.faces import Missing, find_missing
 from facepipe.stages.leftout import LEFT_OUT, Why
+from facepipe.stages.pairs import SUMMARY, read_summary
 from facepipe.stages.runfile import read_run_file
 from facepipe.storage import parquet, place, tables
 from facepipe.storage.settings import settings_or_none
@@ -104,9 +104,9 @@ def _read_statuses(faces: Place) -> tuple[dict[str, int], dict[str, list[Example
 def read_subsets(workspace: Place) -> dict[str, str]:
     """Identity -> subset, of those in pairs; {} where there are none."""
     pairs = workspace.join("pairs")
-    if not pairs.exists("summary.json"):
+    if not pairs.exists(SUMMARY):
         return {}
-    identities = json.loads(pairs.read("summary.json")).get("identities", {})
+    identities = read_summary(pairs)["identities"]
     return {name: subset for subset in SUBSETS for name in identities.get(subset, [])}
 
 
@@ -128,14 +128,18 @@ def read_left_out(targets: Place, keys: parquet.Table) -> dict[int, str]:
     return {row: why.told for row, why in reasons if why is not Why.DROPPED}
 
 
+def read_embeddings(embeddings: Place) -> parquet.Table | None:
+    """Key and embedding of every face that `facepipe embed` saw; None where it did not run."""
+    names = parquet.parts_there(embeddings) if embeddings.exists() else []
+    read = [table for _, table in parquet.iterate_parts(embeddings, ("key", "embedding"), names)]
+    return tables.concatenate(read) if read else None
+
+
 def read_similarity(embeddings: Place, keys: parquet.Table, of: NDArray[np.int64]) -> NDArray[np.float32] | None:
     """How like its person each face is, as `judge_faces` has it; None without embeddings."""
-    if not embeddings.exists() or not parquet.parts_there(embeddings):
+    table = read_embeddings(embeddings)
+    if table is None:
         return None
-    read = [
-        table for _, table in parquet.iterate_parts(embeddings, ("key", "embedding"), parquet.parts_there(embeddings))
-    ]
-    table = tables.concatenate(read)
     at = tables.find(table, "key", keys.column("key").to_pylist())
     known = np.flatnonzero(at >= 0)
     found = np.full(len(at), np.nan, np.float32)

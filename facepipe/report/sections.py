@@ -12,6 +12,7 @@ from facepipe.config import SUBSETS
 from facepipe.execution.progress import format_duration
 from facepipe.records import Status
 from facepipe.stages.leftout import Why
+from facepipe.text import counted
 
 if TYPE_CHECKING:
     from facepipe.report.people import People
@@ -75,7 +76,7 @@ def tell_verdict(readings: Readings, people: People) -> str:
     counts = readings.counts("extract")
     inputs = sum(counts.values()) - counts.get(Status.OTHER_FACE, 0)
     looked = int((people.doubt > 0).sum())
-    to_look = f"{looked:,} {'person' if looked == 1 else 'people'} to look at" if looked else "nobody to look at"
+    to_look = f"{counted(looked, 'person', 'people')} to look at" if looked else "nobody to look at"
     return f"{counts.get(Status.OK, 0):,} of {inputs:,} usable; {to_look}"
 
 
@@ -84,7 +85,7 @@ def make_funnel(readings: Readings, people: People) -> list[Bar]:
     run, counts = readings.runs["extract"], readings.counts("extract")
     pairs = sum(n for name, n in readings.counts("split").items() if name.endswith(" pairs"))
     targets = sum(bool(row["target_key"]) for row in people.targets)
-    of_files = f"of {run['images']:,} file{'s' * (run['images'] != 1)}" if run.get("images") else ""
+    of_files = f"of {counted(run['images'], 'file')}" if run.get("images") else ""
     duplicates = readings.counts("split").get("duplicates left out", 0)
     steps = [
         ("pictures and frames seen", sum(counts.values()) - counts.get(Status.OTHER_FACE, 0), of_files),

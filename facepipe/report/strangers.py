@@ -15,6 +15,7 @@ from facepipe.records import Status
 from facepipe.report.doubts import RULE
 from facepipe.report.embedding import Embedder
 from facepipe.report.pictures import decode_crop
+from facepipe.report.readings import read_embeddings
 from facepipe.storage import parquet, place, tables
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def show_strangers(data: str, fingerprints: str = "", embedder: str = "") -> lis
         known = read_fingerprints(fingerprints) if fingerprints else _embed(faces, Embedder(embedder))
         found = find_strangers(known, _MOST_FACES)
     else:
-        known = read_embeddings(data)
+        known = _read_known(data)
         found = find_unlike(known)
     videos = _read_videos(faces, [known.keys[row] for row, _, _ in found])
     # A key that is not among the faces is of another workspace.
@@ -75,20 +76,18 @@ def show_strangers(data: str, fingerprints: str = "", embedder: str = "") -> lis
     return strangers
 
 
-def read_embeddings(data: str) -> Fingerprints:
+def _read_known(data: str) -> Fingerprints:
     """What `facepipe embed` wrote of the faces in a workspace; nothing where it did not run."""
-    embeddings, faces = place(data).join("embeddings"), place(data).join("faces")
-    names = parquet.parts_there(embeddings) if embeddings.exists() else []
+    table, faces = read_embeddings(place(data).join("embeddings")), place(data).join("faces")
+    if table is None:
+        return Fingerprints([], [], np.zeros((0, SIZE), np.float32))
     whose: dict[str, str] = {}
-    for _, table in parquet.iterate_parts(faces, ("key", "identity"), parquet.parts_there(faces)) if names else ():
-        whose |= dict(zip(table.column("key").to_pylist(), table.column("identity").to_pylist(), strict=True))
-    keys: list[str] = []
-    vectors = [np.zeros((0, SIZE), np.float32)]
-    for _, table in parquet.iterate_parts(embeddings, ("key", "embedding"), names):
-        known = [key in whose for key in table.column("key").to_pylist()]
-        keys += np.array(table.column("key").to_pylist(), object)[known].tolist()
-        vectors.append(tables.lists(table, "embedding", SIZE)[known])
-    return Fingerprints(keys, [whose[key] for key in keys], np.concatenate(vectors))
+    for _, part in parquet.iterate_parts(faces, ("key", "identity"), parquet.parts_there(faces)):
+        whose |= dict(zip(part.column("key").to_pylist(), part.column("identity").to_pylist(), strict=True))
+    keys: list[str] = table.column("key").to_pylist()
+    rows = [row for row, key in enumerate(keys) if key in whose]
+    vectors = tables.lists(table, "embedding", SIZE)[rows]
+    return Fingerprints([keys[row] for row in rows], [whose[keys[row]] for row in rows], vectors)
 
 
 def find_unlike(known: Fingerprints) -> list[tuple[int, str, float]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -14,13 +13,13 @@ import numpy as np
 
 from facepipe.config import EMBED
 from facepipe.errors import AS_BEFORE, DamagedFile
-from facepipe.execution import Guard, PartReport, run_parts
+from facepipe.execution import Guard, PartReport
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.face.crop import points_in_crop
 from facepipe.face.identity import BATCH, SIZE, WEIGHTS, make_identity
 from facepipe.records import StageReport, Status
 from facepipe.stages.faces import open_faces
-from facepipe.stages.output import foresee, open_output
+from facepipe.stages.output import Runner, foresee, open_output
 from facepipe.stages.runfile import write_run_file
 from facepipe.storage import parquet, place, tables
 
@@ -55,25 +54,12 @@ def run(config: EmbedConfig, progress: Progress) -> StageReport:
         foresee(config.output, settings, config.execution.overwrite)
         report.notes.append(f"dry run: would read {len(names):,} parts of {config.input}")
         return report
-    steps: Counter[str] = Counter()
     with open_output(config.output, settings, config.execution.overwrite, parquet.is_part) as out:
-
-        def on_done(_number: int, part: PartReport) -> None:
-            for name, digest in part.files.items():
-                out.note(name, digest)
-            steps.update(part.steps_s)
-            progress.advance(part.items)
-
         missing = [number for number in faces.parts if not out.has(names[number])]
         report.done_before = len(names) - len(missing)
-        progress.start(EMBED, sum(faces.count_rows(number) for number in missing), "faces")
-        try:
-            job = EmbedJob(config.input, tuple(faces.names), config.output, tuple(names))
-            run_parts(
-                job, missing, execution=config.execution, timeout_s=TIMEOUT_S, on_done=on_done, note=progress.note
-            )
-        finally:
-            progress.finish()
+        job = EmbedJob(config.input, tuple(faces.names), config.output, tuple(names))
+        run = Runner(EMBED, out, config.execution, TIMEOUT_S, progress)
+        run(job, missing, sum(faces.count_rows(number) for number in missing), "faces")
         for entry in list(out.place.list()):  # of faces that are no more
             if parquet.is_part(entry.path) and entry.path not in names:
                 out.place.delete(entry.path)
@@ -81,7 +67,7 @@ def run(config: EmbedConfig, progress: Progress) -> StageReport:
         usable = sum(part.counts[Status.OK] for part in faces.listed)
         embedded = sum(sum(parquet.count_rows(out.place, name)) for name in names)
         report.counts = {"embeddings": embedded, "faces without landmarks": usable - embedded}
-        report.steps_s, report.wall_s = dict(steps), time.monotonic() - started
+        report.steps_s, report.wall_s = dict(run.steps), time.monotonic() - started
         write_run_file(out.place, config, report, {})
     return report
 
@@ -133,9 +119,8 @@ class EmbedJob:
 def read_usable(folder: Place, name: str, columns: Sequence[str] = _COLUMNS) -> parquet.Table:
     """The usable faces of a part whose landmarks are known."""
     table = parquet.read_table(folder, name, columns)
-    status = np.array(table.column("status").to_pylist(), dtype=object)
     known = np.isfinite(tables.lists(table, "landmarks", 10)).all(axis=1)
-    return tables.take(table, np.flatnonzero((status == Status.OK) & known))
+    return tables.take(table, np.flatnonzero(tables.equal(table, "status", Status.OK) & known))
 
 
 def read_crops(table: parquet.Table) -> tuple[list[Image], list[NDArray[np.float32]]]:

@@ -21,7 +21,7 @@ from facepipe.stages.runfile import run_or_empty, write_run_file
 from facepipe.storage import place, share_lock
 from facepipe.storage.partlist import IMAGES, Part
 from facepipe.storage.settings import check_settings
-from facepipe.text import to_unicode
+from facepipe.text import counted, to_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -212,7 +212,7 @@ def _tell(config: ExtractConfig, plan: Plan, report: StageReport, complete: bool
     report.outputs["faces"] = config.output
     if config.part_of.n == 1:
         return
-    parts, own = f"{len(plan):,} part{'s' * (len(plan) != 1)}", len(_owned(config, plan))
+    parts, own = counted(len(plan), "part"), len(_owned(config, plan))
     if not own:
         report.notes.append(f"share {config.part_of} is empty: the input makes {parts} only")
     elif not complete:

@@ -126,14 +126,8 @@ def make_groups(columns: FaceColumns, per: str, overrides: Mapping[str, Correcti
     Raises:
         UsageError: a correction names no usable face, or two targets for one group.
     """
-    identity, identities = tables.codes(columns.table, "identity")
-    video, videos = tables.codes(columns.table, "video")
-    if per == "identity":
-        video, videos = np.zeros_like(video), [""]
-    pairs, of = np.unique(identity * len(videos) + video, return_inverse=True)
-    names = [(identities[pair // len(videos)], videos[pair % len(videos)]) for pair in pairs.tolist()]
-    status, statuses = tables.codes(columns.table, "status")
-    ok = status == (statuses.index(Status.OK) if Status.OK in statuses else -1)
+    of, names = tables.group_rows(columns.table, by_video=per == "video")
+    ok = tables.equal(columns.table, "status", Status.OK)
     angle, error = (tables.numbers(columns.table, name) for name in ("frontal_angle", "pose_error"))
     groups = Groups(columns, of, names, ok, angle, error)
     _correct(groups, overrides)

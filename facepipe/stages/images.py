@@ -12,9 +12,9 @@ import numpy as np
 
 from facepipe.config import SUBSETS
 from facepipe.dataset.splitting import name_file, name_folders
-from facepipe.execution import Guard, PartReport, run_parts
+from facepipe.execution import Guard, PartReport
 from facepipe.media.image import decode
-from facepipe.stages.output import open_output
+from facepipe.stages.output import Runner, open_output
 from facepipe.storage import parquet, place, tables
 
 if TYPE_CHECKING:
@@ -49,21 +49,20 @@ class ImagesJob:
             for kind in ("feature", "target"):
                 name = f"{folder}/{kind}s/{name_file(row[f'{kind}_key'], '.png')}"
                 wanted.setdefault(row[f"{kind}_part"], {})[row[f"{kind}_row"]] = name
-        written = 0
         for part, files in sorted(wanted.items()):
-            written += write_crops(place(self.faces), part, files, place(self.images), guard)
-        return PartReport(items=table.num_rows, counts={"files": written})
+            write_crops(place(self.faces), part, files, place(self.images), guard)
+        return PartReport(items=table.num_rows)
 
 
-def write_crops(faces: Place, part: int, files: dict[int, str], out: Place, guard: Guard) -> int:
-    """Writes some crops of one part (row -> path), but those that are there; gives how many."""
+def write_crops(faces: Place, part: int, files: dict[int, str], out: Place, guard: Guard) -> None:
+    """Writes some crops of one part (row -> path), but those that are there."""
     missing = []
     for row in sorted(files):
         guard.on(row)
         if not out.exists(files[row]):
             missing.append(row)
     if not missing:
-        return 0
+        return
     crops = tables.take(
         parquet.read_table(faces, parquet.part_names(faces)[part], ["crop.bytes"]), np.array(missing, dtype=np.int64)
     )
@@ -71,32 +70,19 @@ def write_crops(faces: Place, part: int, files: dict[int, str], out: Place, guar
         guard.on(row)
         pixels = cv2.cvtColor(decode(crop["bytes"], max_pixels=1 << 24), cv2.COLOR_RGB2BGR)
         out.write(files[row], cv2.imencode(".png", pixels)[1].tobytes(), durable=False)
-    return len(missing)
 
 
 def write_images(
     config: SplitConfig, settings: dict[str, Any], parts: int, identities: Iterable[str], progress: Progress
-) -> int:
-    """Writes `config.images`/<subset>/<identity>/{features,targets}/*.png; gives the number of new files."""
-    written = 0
-
-    def on_done(_number: int, report: PartReport) -> None:
-        nonlocal written
-        written += report.counts["files"]
-        progress.advance(report.items)
-
+) -> None:
+    """Writes `config.images`/<subset>/<identity>/{features,targets}/*.png."""
     with open_output(config.images, settings, config.execution.overwrite, _is_own) as out:
         out.scratch.write(FOLDERS, json.dumps(name_folders(identities)).encode())
         pairs = place(config.output)
         rows = sum(sum(parquet.count_rows(pairs, parquet.part_name(number))) for number in range(parts))
-        progress.start("split", rows, "pairs as files")
-        try:
-            job = ImagesJob(config.output, config.faces, config.images, out.scratch.uri)
-            run_parts(job, range(parts), execution=config.execution, timeout_s=TIMEOUT_S, on_done=on_done)
-        finally:
-            progress.finish()
+        job = ImagesJob(config.output, config.faces, config.images, out.scratch.uri)
+        Runner("split", out, config.execution, TIMEOUT_S, progress)(job, range(parts), rows, "pairs as files")
         out.finish()
-    return written
 
 
 def _is_own(path: str) -> bool:

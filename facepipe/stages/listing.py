@@ -12,7 +12,7 @@ from facepipe.records import Status
 from facepipe.stages.leftout import LEFT_OUT, Why
 from facepipe.storage import parquet, place, schemas
 from facepipe.storage.dataset import distinct, open_parts, select_rows
-from facepipe.text import nearest, printable, to_unicode
+from facepipe.text import counted, nearest, printable, to_unicode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ def run(
     for name in sorted(missing.difference(known)):
         raise UsageError(f"{faces} has no row of the identity {name!r}; {nearest(name, known)}")
     if not quiet:
-        say(f"{count:,} {'row' if count == 1 else 'rows'}", stream=sys.stderr)
+        say(counted(count, "row"), stream=sys.stderr)
 
 
 def _read_reasons(chosen: Sequence[str], statuses: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -1,21 +1,27 @@
-"""A stage's output folder while a run has it: locked, of these settings only, with the checksums of what is whole."""
+"""A stage's output folder while a run has it: locked, of these settings only, filled by jobs, whole at the end."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from facepipe.errors import DamagedFile, OutputError
+from facepipe.execution import PartReport, run_parts
 from facepipe.stages.runfile import RUN_FILE
 from facepipe.storage import place, share_lock
 from facepipe.storage.checksums import CHECKSUMS, file_sha256, read_checksums, write_checksums
 from facepipe.storage.settings import NAME, check_settings, digest_settings, read_settings, write_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from facepipe.config import Execution
+    from facepipe.execution import Job
+    from facepipe.execution.progress import Progress
     from facepipe.storage import Place
 
 INPUTS = "inputs"
@@ -64,6 +70,43 @@ class Output:
         missing = names - self._whole.keys()
         whole = self._whole | {name: file_sha256(self.place, name) for name in missing}
         write_checksums(self.place, {name: whole[name] for name in names})
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs a stage's jobs, shows how far they are, and notes the seconds by step and the files that they made.
+
+    timeout_s: seconds that one item of a job may take.
+    """
+
+    stage: str
+    out: Output
+    execution: Execution
+    timeout_s: float
+    progress: Progress
+    steps: Counter[str] = field(default_factory=Counter)
+
+    def __call__(self, job: Job, numbers: Sequence[int], total: int, unit: str) -> None:
+        """Runs a job over some numbers, which are `total` pieces of `unit` (such as `crops`)."""
+
+        def on_done(_number: int, part: PartReport) -> None:
+            for name, digest in part.files.items():
+                self.out.note(name, digest)
+            self.steps.update(part.steps_s)
+            self.progress.advance(part.items)
+
+        self.progress.start(self.stage, total, unit)
+        try:
+            run_parts(
+                job,
+                numbers,
+                execution=self.execution,
+                timeout_s=self.timeout_s,
+                on_done=on_done,
+                note=self.progress.note,
+            )
+        finally:
+            self.progress.finish()
 
 
 @contextmanager

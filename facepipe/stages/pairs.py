@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from facepipe.config import SUBSETS
 from facepipe.dataset.duplicates import COPY_BITS, COPY_SHIFT, count_bits
 from facepipe.dataset.splitting import keep_distinct
-from facepipe.errors import AS_BEFORE, Incomplete
+from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete
 from facepipe.records import Status
 from facepipe.stages.faces import read_rows
 from facepipe.storage import parquet, tables
@@ -22,10 +23,29 @@ if TYPE_CHECKING:
 
     from facepipe.dataset.splitting import SubsetRule
     from facepipe.stages.faces import FaceColumns, Faces
+    from facepipe.storage import Place
 
 COLUMNS = ("key", "identity", "video", "status", "frontal_angle", "yaw", "label")
+SUMMARY = "summary.json"
+"""Pairs, people and duplicates by number, and the pictures that lie under two identities."""
 PART_ROWS = 65_536
 _SLICE = 8_192
+
+
+def read_summary(folder: Place) -> dict[str, Any]:
+    """What `summary.json` says of a folder of pairs; with `parts`, `pairs` and `identities` in any case.
+
+    Raises:
+        InputError: it can't be read.
+        DamagedFile: it is not as it was written.
+    """
+    try:
+        found: dict[str, Any] = {"published_subsets": None, **json.loads(folder.read(SUMMARY))}
+        found["parts"] = int(found["parts"])
+        found |= {name: dict(found[name]) for name in ("pairs", "identities")}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedFile(f"{folder}/{SUMMARY} is damaged ({error}); run `facepipe split` again {AS_BEFORE}") from error
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +86,7 @@ def make_pairs(
     """
     identity, identities = tables.codes(columns.table, "identity")
     usable = _usable(columns, contents, left_out)
-    target_of, angle_of = _target_of_rows(columns, targets, per, identity, identities)
+    target_of, angle_of = _target_of_rows(columns, targets, by_video=per == "video")
     is_target = np.zeros(len(usable), dtype=bool)
     is_target[target_of[target_of >= 0]] = True
     rows = np.flatnonzero(usable)
@@ -112,15 +132,14 @@ def _read_places(faces: Faces, rows: FaceColumns) -> NDArray[np.float32]:
 
 
 def _usable(columns: FaceColumns, contents: NDArray[np.uint64], left_out: Sequence[str]) -> NDArray[np.bool_]:
-    status, statuses = tables.codes(columns.table, "status")
-    usable = (status == (statuses.index(Status.OK) if Status.OK in statuses else -1)) & (contents != 0)
+    usable = tables.equal(columns.table, "status", Status.OK) & (contents != 0)
     rows = tables.find(columns.table, "key", left_out)
     usable[rows[rows >= 0]] = False
     return np.asarray(usable)
 
 
 def _target_of_rows(
-    columns: FaceColumns, targets: parquet.Table, per: str, identity: NDArray[np.int64], identities: list[str]
+    columns: FaceColumns, targets: parquet.Table, *, by_video: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Each row's target, as a row (-1: none) and its angle."""
     chosen = targets.select(["identity", "video", "target_key", "target_angle"]).to_pylist()
@@ -129,21 +148,13 @@ def _target_of_rows(
     if (rows < 0).any():
         missing = chosen[int(np.flatnonzero(rows < 0)[0])]["target_key"]
         raise Incomplete(f"the target {missing!r} is none of the faces; run `facepipe select` again {AS_BEFORE}")
-    video, videos = tables.codes(columns.table, "video")
-    if per == "identity":
-        video, videos = np.zeros_like(video), [""]
-    groups = identity * len(videos) + video
-    by_name = {name: i for i, name in enumerate(identities)}, {name: i for i, name in enumerate(videos)}
-    wanted = {
-        by_name[0][entry["identity"]] * len(videos) + by_name[1].get(entry["video"], 0): (row, entry["target_angle"])
-        for entry, row in zip(chosen, rows.tolist(), strict=True)
-    }
-    distinct, inverse = np.unique(groups, return_inverse=True)
-    pairs = [wanted.get(group, (-1, float("nan"))) for group in distinct.tolist()]
-    return (
-        np.array([row for row, _ in pairs], dtype=np.int64)[inverse],
-        np.array([angle for _, angle in pairs], dtype=np.float32)[inverse],
-    )
+    of, names = tables.group_rows(columns.table, by_video=by_video)
+    number = {name: i for i, name in enumerate(names)}
+    target, angle = np.full(len(names), -1, dtype=np.int64), np.full(len(names), np.nan, dtype=np.float32)
+    for entry, row in zip(chosen, rows.tolist(), strict=True):
+        group = number[entry["identity"], entry["video"] if by_video else ""]
+        target[group], angle[group] = row, entry["target_angle"]
+    return target[of], angle[of]
 
 
 def pair_tables(pairs: Pairs) -> Iterator[parquet.Table]:

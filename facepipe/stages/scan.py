@@ -11,9 +11,10 @@ import numpy as np
 
 from facepipe.dataset.duplicates import HASHES, SIDE, hash_pictures
 from facepipe.errors import DamagedFile
-from facepipe.execution import Guard, PartReport, run_parts
+from facepipe.execution import Guard, PartReport
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.records import Status
+from facepipe.stages.output import Runner
 from facepipe.storage import parquet, place
 from facepipe.storage.scratch import load, store
 from facepipe.storage.settings import read_settings
@@ -88,27 +89,11 @@ def scan_faces(
 ) -> tuple[NDArray[np.void], dict[str, float]]:
     """The perceptual hashes of all rows, and the seconds by step; what is done lies in the scratch folder."""
     crop_size, scratch = read_settings(faces.place).get("crop_size", _CROP_SIZE), out.scratch.uri
-    steps: dict[str, float] = {}
-
-    def on_done(_number: int, report: PartReport) -> None:
-        for step, seconds in report.steps_s.items():
-            steps[step] = steps.get(step, 0.0) + seconds
-        progress.advance(report.items)
-
     missing = [number for number in faces.parts if not _is_done(scratch, number)]
-    rows = sum(faces.count_rows(number) for number in missing)
-    progress.start("scan", rows, "crops")
-    try:
-        run_parts(
-            ScanJob(faces.place.uri, scratch, crop_size),
-            missing,
-            execution=execution,
-            timeout_s=TIMEOUT_S,
-            on_done=on_done,
-        )
-    finally:
-        progress.finish()
-    return np.concatenate([load(scratch, result_name(number)) for number in faces.parts]), steps
+    run = Runner("scan", out, execution, TIMEOUT_S, progress)
+    job = ScanJob(faces.place.uri, scratch, crop_size)
+    run(job, missing, sum(faces.count_rows(number) for number in missing), "crops")
+    return np.concatenate([load(scratch, result_name(number)) for number in faces.parts]), dict(run.steps)
 
 
 def _is_done(scratch: str, number: int) -> bool:

@@ -9,16 +9,13 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from facepipe.config import SUBSETS, join, settings_of
 from facepipe.errors import DamagedFile
-from facepipe.execution import PartReport, run_parts
 from facepipe.records import StageReport
-from facepipe.stages.output import INPUTS, Output, foresee, open_output
+from facepipe.stages.output import INPUTS, Output, Runner, foresee, open_output
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.sharding.datacard import CARD, encode_card
 from facepipe.stages.sharding.inputs import Inputs, open_inputs
@@ -33,13 +30,12 @@ from facepipe.storage.settings import settings_or_none
 from facepipe.storage.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, read_info
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from facepipe.config import Execution, ShardConfig
-    from facepipe.execution import Job
+    from facepipe.config import ShardConfig
     from facepipe.execution.progress import Progress
     from facepipe.stages.sharding.order import Shard
     from facepipe.storage import Place
@@ -147,46 +143,18 @@ def _make(
             out.place.delete(entry.path)
     wanted = [number for number, shard in enumerate(shards) if not out.has(shard.name)]
     report.done_before = len(shards) - len(wanted)
-    steps: Counter[str] = Counter()
+    run = Runner(report.stage, out, config.execution, TIMEOUT_S, progress)
     if wanted:
         chosen = [shards[number] for number in wanted]
         for shard in chosen:
             examples.write(scratch, shard)
         needed = examples.places(chosen) if len(wanted) < len(shards) else None
-        run = Runner(report.stage, config.execution, out, steps, progress)
         partial = _decode(plan, inputs, scratch, needed, run)
         job = RecordsJob(plan, tuple(shard.name for shard in shards), scratch, out.place.uri, partial)
         run(job, wanted, sum(map(len, chosen)), "examples")
-    report.steps_s = dict(steps)
+    report.steps_s = dict(run.steps)
     frame = plan.stored.frame_bytes
     return [_measure(out.place, name, [shard for shard in shards if shard.subset == name], frame) for name in SUBSETS]
-
-
-@dataclass(frozen=True)
-class Runner:
-    """Runs jobs, shows how far they are, and notes the seconds by step and the files that they made."""
-
-    stage: str
-    execution: Execution
-    out: Output
-    steps: Counter[str]
-    progress: Progress
-
-    def __call__(self, job: Job, numbers: Sequence[int], total: int, unit: str) -> None:
-        """Runs a job over some numbers."""
-
-        def on_done(_number: int, part: PartReport) -> None:
-            for name, digest in part.files.items():
-                self.out.note(name, digest)
-            self.steps.update(part.steps_s)
-            self.progress.advance(part.items)
-
-        self.progress.start(self.stage, total, unit)
-        try:
-            note = self.progress.note
-            run_parts(job, numbers, execution=self.execution, timeout_s=TIMEOUT_S, on_done=on_done, note=note)
-        finally:
-            self.progress.finish()
 
 
 def _decode(plan: ShardPlan, inputs: Inputs, scratch: str, needed: NDArray[np.int32] | None, run: Runner) -> str:

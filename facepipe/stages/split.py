@@ -13,7 +13,7 @@ import numpy as np
 from facepipe.config import SUBSETS, settings_of
 from facepipe.dataset.duplicates import find_alike
 from facepipe.dataset.splitting import SubsetRule
-from facepipe.errors import AS_BEFORE, Incomplete, InputError, UsageError
+from facepipe.errors import AS_BEFORE, FacepipeError, Incomplete, InputError, UsageError
 from facepipe.execution.stopwatch import Stopwatch
 from facepipe.inputs.names import published_subset
 from facepipe.records import StageReport
@@ -25,13 +25,14 @@ from facepipe.stages.frames import make_groups
 from facepipe.stages.images import write_images
 from facepipe.stages.leftout import LEFT_OUT, Why, count_left_out
 from facepipe.stages.output import INPUTS, foresee, open_output
-from facepipe.stages.pairs import COLUMNS, Pairs, drop_copies, make_pairs, pair_tables
+from facepipe.stages.pairs import COLUMNS, SUMMARY, Pairs, drop_copies, make_pairs, pair_tables, read_summary
 from facepipe.stages.runfile import write_run_file
 from facepipe.stages.scan import scan_faces
 from facepipe.stages.select import TARGETS
 from facepipe.storage import parquet, place, tables
 from facepipe.storage.checksums import file_sha256
 from facepipe.storage.settings import read_settings
+from facepipe.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from facepipe.storage import Place
 
 STAGE = "split"
-SUMMARY = "summary.json"
-"""Pairs, people and duplicates by number, and the pictures that lie under two identities."""
 _ALIKE_LISTED = 1000
 
 
@@ -67,7 +66,7 @@ def run(config: SplitConfig, progress: Progress) -> StageReport:
         report.notes.append(f"dry run: would read {len(faces.parts):,} parts of {config.faces}")
         return report
     with open_output(config.output, settings, config.execution.overwrite, is_own) as out:
-        summary = _read_summary(config, out, targets)
+        summary = _find_finished(config, out, targets)
         if summary is None:
             report.steps_s, summary = _make(config, faces, targets, out, progress)
         else:
@@ -113,15 +112,14 @@ def is_own(path: str) -> bool:
     return path in (SUMMARY, LEFT_OUT, overrides.NAME) or parquet.is_part(path)
 
 
-def _read_summary(config: SplitConfig, out: Output, targets: Place) -> dict[str, Any] | None:
+def _find_finished(config: SplitConfig, out: Output, targets: Place) -> dict[str, Any] | None:
     """What an earlier run made, if all of it is whole."""
     filtered = targets.exists(LEFT_OUT) or asks_to_leave_out(config)
     if not out.has(SUMMARY) or (filtered and not out.has(LEFT_OUT)):
         return None
     try:
-        found: dict[str, Any] = json.loads(out.place.read(SUMMARY))
-        summary = {**found, "parts": int(found["parts"]), "identities": dict(found["identities"])}
-    except (InputError, ValueError, KeyError, TypeError, RecursionError):
+        summary = read_summary(out.place)
+    except FacepipeError:
         return None
     whole = all(out.has(parquet.part_name(number)) for number in range(summary["parts"]))
     return summary if whole else None
@@ -234,13 +232,12 @@ def _tell(report: StageReport, summary: dict[str, Any], out: Place, config: Spli
         report.notes.append("no pairs: nobody has a target and another usable frame; `--examples faces` needs none")
         return
     people = sum(len(names) for names in summary["identities"].values())
-    noun = "person" if people == 1 else "people"
     for subset, share in (("validation", config.validation), ("test", config.test)):
         held_out = summary["identities"][subset]
         if len(held_out) == 1:
             report.notes.append(f"only one person is in {subset}: figures on {held_out[0]} alone say little")
         if share and not held_out and not config.keep_subsets:
             report.notes.append(
-                f"nobody is in {subset}: of {people:,} {noun} none fell into a share of {share:g}; "
+                f"nobody is in {subset}: of {counted(people, 'person', 'people')} none fell into a share of {share:g}; "
                 f"give a larger --{subset}, or another --seed"
             )

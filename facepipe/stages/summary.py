@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from facepipe.execution.progress import format_duration, say
+from facepipe.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ def print_problems(root: str, problems: Sequence[Any]) -> None:
     """The list that `verify` gives, a line each."""
     for problem in problems:
         say(str(problem), event="problem", **asdict(problem))
-    many = f"{len(problems):,} problem{'s' * (len(problems) != 1)}"
+    many = counted(len(problems), "problem")
     say(f"{root}: {many}" if problems else f"{root}: everything is as it should be")
 
 

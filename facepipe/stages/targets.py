@@ -11,6 +11,7 @@ import numpy as np
 from facepipe.dataset.selection import NEAR_DEG, first_of_groups
 from facepipe.records import SURE_DEG
 from facepipe.storage import parquet, tables
+from facepipe.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,7 +86,7 @@ def _choose(groups: Groups, group: int, found: Found, config: SelectConfig) -> t
     if refusal:
         return [], refusal
     angle = float(groups.angle[best[0]])
-    of_all = f"of {_count(found.frames, 'usable frame')}"
+    of_all = f"of {counted(found.frames, 'usable frame')}"
     sure = [row for row in best if groups.error[row] <= SURE_DEG]
     if not sure:
         return best, f"{Reason.UNSURE} {of_all}, {angle:.1f} degrees: the pose of none of them is told well"
@@ -120,13 +121,13 @@ def _refuse(groups: Groups, found: Found, config: SelectConfig) -> str:
     """Why a group gets no target; empty where it gets one."""
     best, frames, faces, images = found
     if faces and not frames:
-        return f"{Reason.NONE_LEFT} of its {_count(faces, 'usable face')}"
+        return f"{Reason.NONE_LEFT} of its {counted(faces, 'usable face')}"
     if not frames:
-        return f"{Reason.NO_FACE} in its {_count(images, 'row')}: their status says why"
+        return f"{Reason.NO_FACE} in its {counted(images, 'row')}: their status says why"
     if frames < config.min_frames:
-        return f"{Reason.FEW_FRAMES} {_count(frames, 'usable frame')}; --min-frames asks for {config.min_frames}"
+        return f"{Reason.FEW_FRAMES} {counted(frames, 'usable frame')}; --min-frames asks for {config.min_frames}"
     if not best:
-        return f"{Reason.NO_POSE} in any of its {_count(frames, 'usable frame')}"
+        return f"{Reason.NO_POSE} in any of its {counted(frames, 'usable frame')}"
     angle = float(groups.angle[best[0]])
     if config.max_angle and angle > config.max_angle:
         return f"{Reason.TURNED_AWAY} {angle:.1f} degrees from frontal; --max-angle allows {config.max_angle:g}"
@@ -146,10 +147,6 @@ def tell_refusals(table: parquet.Table, min_frames: int, max_angle: float | None
     refusals = [row["reason"] for row in rows if not row["target_key"]]
     found = Counter(what for refusal in refusals for start, what in told.items() if refusal.startswith(start))
     return [f"{count:,} {what}" for what, count in found.most_common()]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def _fill(out: dict[str, list[Any]], groups: Groups, targets: list[int], runners: list[list[int]]) -> None:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from facepipe.errors import FacepipeError, InputError
 from facepipe.inputs.plan import PLAN_FILE
 from facepipe.stages.checking.chain import check_chain
-from facepipe.stages.checking.choices import SUMMARY, TARGETS, check_pairs, check_targets, read_faces
+from facepipe.stages.checking.choices import TARGETS, check_pairs, check_targets, read_faces
 from facepipe.stages.checking.faces import check_faces
 from facepipe.stages.checking.folder import Problem
 from facepipe.stages.checking.shards import check_shards
+from facepipe.stages.pairs import SUMMARY
 from facepipe.storage import parquet, place
 from facepipe.storage.formats import is_shard
 from facepipe.storage.settings import settings_or_none, stage_of

@@ -112,7 +112,7 @@ class LocalFolder(Place):
                 return
             with os.scandir(name) as scan:
                 # A folder sorts as `name/`: so the paths come sorted as a whole, as an object store lists them.
-                entries = sorted((entry.name + "/" * _is_folder(entry), entry) for entry in scan)
+                entries = sorted((entry.name + "/" * is_folder(entry), entry) for entry in scan)
         except OSError as error:
             raise input_error(name, error) from None
         for key, entry in entries:
@@ -195,7 +195,8 @@ def _read_fully(fd: int, offset: int, length: int) -> bytes:
     return b"".join(pieces)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a circular link

@@ -46,6 +46,22 @@ def codes(table: Table, column: str) -> tuple[NDArray[np.int64], list[str]]:
     return rank[encoded.indices.to_numpy().astype(np.int64)], [values[i] for i in order]
 
 
+def equal(table: Table, column: str, value: str) -> NDArray[np.bool_]:
+    """(n,) bool, the rows in which a text column holds `value`."""
+    return np.asarray(pc.fill_null(pc.equal(table.column(column), str(value)), fill_value=False).to_numpy(), bool)
+
+
+def group_rows(table: Table, *, by_video: bool) -> tuple[NDArray[np.int64], list[tuple[str, str]]]:
+    """(n,) int64, the group of each row by `identity`, or by that and `video`; and the groups' names, sorted.
+
+    Where they are not by video, that half of a name is empty.
+    """
+    identity, identities = codes(table, "identity")
+    video, videos = codes(table, "video") if by_video else (0, [""])
+    groups, of = np.unique(identity * len(videos) + video, return_inverse=True)
+    return of.astype(np.int64), [(identities[n // len(videos)], videos[n % len(videos)]) for n in groups.tolist()]
+
+
 def lists(table: Table, column: str, width: int) -> NDArray[np.float32]:
     """A column of lists of `width` numbers as (n, width) float32; rows that have none are NaN."""
     values = table.column(column).combine_chunks()

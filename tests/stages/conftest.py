@@ -15,7 +15,6 @@ def in_process(monkeypatch):
     """Runs the later stages' jobs in this process. Tests of workers leave it out."""
     from facesets import run_in_process
 
-    from facepipe.stages import images, scan, shard
+    from facepipe.stages import output
 
-    for module in (images, scan, shard):
-        monkeypatch.setattr(module, "run_parts", run_in_process)
+    monkeypatch.setattr(output, "run_parts", run_in_process)

@@ -18,7 +18,7 @@ from facepipe.dataset.noise import Noise, add_noise
 from facepipe.dataset.seeding import Draws
 from facepipe.errors import DamagedFile, Incomplete, InputError, SettingsChanged, UsageError
 from facepipe.execution.progress import QuietProgress
-from facepipe.stages import shard, verify
+from facepipe.stages import output, shard, verify
 from facepipe.stages.sharding import order, pixels, plan, records
 from facepipe.storage import place, scratch
 from facepipe.storage.checksums import read_checksums
@@ -415,7 +415,7 @@ def test_the_way_to_the_disk_has_no_time_limit(workspace, tmp_path, monkeypatch)
             on_done(number, job(number, guard))
             last[type(job).__name__] = guard.now
 
-    monkeypatch.setattr(shard, "run_parts", run_and_note)
+    monkeypatch.setattr(output, "run_parts", run_and_note)
     run(workspace, tmp_path)
     assert (last["PixelsJob"], last["RecordsJob"]) == (None, None)
 

@@ -15,7 +15,7 @@ from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig,
 from facepipe.errors import InputError
 from facepipe.execution.progress import QuietProgress
 from facepipe.records import Source, StageReport
-from facepipe.stages import scan, select, shard, split, verify
+from facepipe.stages import output, select, shard, split, verify
 from facepipe.stages.runfile import write_run_file
 from facepipe.storage import parquet, place, tables
 from facepipe.storage.tfrecord import decode_example, encode_example, read_records, write_records
@@ -35,8 +35,7 @@ def whole(tmp_path_factory):
     """A finished workspace of ten people."""
     folder = tmp_path_factory.mktemp("workspace")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (scan, shard):
-            patch.setattr(module, "run_parts", run_in_process)
+        patch.setattr(output, "run_parts", run_in_process)
         write_faces(folder / "faces", make_rows(10, 6), 32)
         report = StageReport("extract", {"ok": 50, "no_face": 10})
         write_run_file(place(str(folder / "faces")), ExtractConfig(), report, {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from facepipe.stages.faces import FaceColumns, open_faces, read_columns
 from facepipe.stages.guard import IDENTITIES
 from facepipe.stages.leftout import LEFT_OUT, Why
 from facepipe.stages.overrides import people_of, read_corrections
+from facepipe.stages.pairs import SUMMARY, read_summary
 from facepipe.storage import parquet, tables
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from facepipe.storage import Place
 
-TARGETS, SUMMARY = "targets.parquet", "summary.json"
+TARGETS = "targets.parquet"
 
 
 def read_faces(folder: Place | None, targets: Place | None) -> FaceColumns | None:
@@ -122,7 +122,7 @@ def _check_target_keys(folder: Place, rows: list[dict[str, Any]], faces: FaceCol
 
 def check_pairs(folder: Place, faces: FaceColumns | None, advance: Callable[[], None]) -> Iterator[Problem]:
     """Everything about a folder of pairs."""
-    summary = _read_summary(folder)
+    summary = _summary_or_none(folder)
     count = summary["parts"] if summary else len(parquet.part_names(folder))
     names = [parquet.part_name(number) for number in range(count)]
     yield from check_folder(folder, [SUMMARY, *names, *_left_out_there(folder)], "split")
@@ -145,17 +145,15 @@ def check_pairs(folder: Place, faces: FaceColumns | None, advance: Callable[[], 
         advance()
     yield from _check_left_out(folder, keys | targets, faces)
     if settings is not None:
-        yield from _check_rule(folder, subset_of, settings, summary["published"] if summary else None)
+        yield from _check_rule(folder, subset_of, settings, summary["published_subsets"] if summary else None)
     if summary is not None and {s: counts[s] for s in SUBSETS} != {s: summary["pairs"].get(s, 0) for s in SUBSETS}:
         yield problem(folder, SUMMARY, f"it declares {summary['pairs']}, the parts hold {dict(counts)}")
 
 
-def _read_summary(folder: Place) -> dict[str, Any] | None:
+def _summary_or_none(folder: Place) -> dict[str, Any] | None:
     try:
-        found = json.loads(folder.read(SUMMARY))
-        published = found.get("published_subsets")
-        return {"parts": int(found["parts"]), "pairs": dict(found["pairs"]), "published": published}
-    except (FacepipeError, ValueError, KeyError, TypeError, RecursionError):
+        return read_summary(folder)
+    except FacepipeError:
         return None
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from facepipe.dataset.splitting import SubsetRule
-from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError
+from facepipe.errors import AS_BEFORE, Incomplete, InputError
 from facepipe.stages.faces import Faces, open_faces
 from facepipe.stages.leftout import read_left_out
 from facepipe.stages.output import INPUTS
 from facepipe.stages.overrides import people_of, read_corrections
+from facepipe.stages.pairs import SUMMARY, read_summary
 from facepipe.storage import parquet, place
 from facepipe.storage.checksums import file_sha256
 from facepipe.storage.settings import read_settings
@@ -20,8 +20,6 @@ from facepipe.storage.settings import read_settings
 if TYPE_CHECKING:
     from facepipe.config import ShardConfig
     from facepipe.storage import Place
-
-SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def open_inputs_of(faces_uri: str, pairs_uri: str) -> Inputs:
     faces, pairs = open_faces(faces_uri), place(pairs_uri)
     if not pairs.exists(SUMMARY):
         raise InputError(f"{pairs} holds no finished pairs; run `facepipe split` first, or give another --input")
-    summary, settings = _read_summary(pairs), read_settings(pairs)
+    summary, settings = read_summary(pairs), read_settings(pairs)
     if settings.get(INPUTS, {}).get("faces") != faces.digest:
         raise Incomplete(
             f"{pairs} was made from other faces than {faces.place}; run `facepipe split` again {AS_BEFORE}"
@@ -77,18 +75,6 @@ def open_inputs_of(faces_uri: str, pairs_uri: str) -> Inputs:
     names = map(parquet.part_name, range(summary["parts"]))
     if missing := [name for name in names if not pairs.exists(name)]:
         raise Incomplete(f"{pairs} lacks {missing[0]}; run `facepipe split` again {AS_BEFORE}")
-    subsets = SubsetRule(settings["seed"], settings["validation"], settings["test"], summary["published"])
+    subsets = SubsetRule(settings["seed"], settings["validation"], settings["test"], summary["published_subsets"])
     rule = Rule(subsets, frozenset(read_left_out(pairs)), people_of(read_corrections(pairs)))
     return Inputs(faces, pairs, summary["parts"], summary["identities"], rule)
-
-
-def _read_summary(pairs: Place) -> dict[str, Any]:
-    try:
-        found = json.loads(pairs.read(SUMMARY))
-        return {
-            "parts": int(found["parts"]),
-            "identities": dict(found["identities"]),
-            "published": found.get("published_subsets"),
-        }
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedFile(f"{pairs}/{SUMMARY} is damaged ({error}); run `facepipe split` again {AS_BEFORE}") from error
