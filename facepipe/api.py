@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from facepipe.config import Config, EmbedConfig, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, make_config
+from facepipe.config import EmbedConfig, ExtractConfig, SelectConfig, ShardConfig, SplitConfig, make_config
 from facepipe.errors import UsageError
 from facepipe.execution.progress import QuietProgress
 from facepipe.options import options_of
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from facepipe.config import StageConfig
     from facepipe.detection import Detector
     from facepipe.records import Image, Pose, StageReport
 
@@ -128,53 +129,45 @@ Raises:
 @_documented(ExtractConfig)
 def extract(config: ExtractConfig | None = None, **options: Any) -> StageReport:
     """`facepipe extract`: images in, one row a face out."""
-    from facepipe.stages import extract as stage
-
-    return stage.run(_config(ExtractConfig, config, options), QuietProgress())
+    return _run(ExtractConfig, config, options)
 
 
 @_documented(EmbedConfig)
 def embed(config: EmbedConfig | None = None, **options: Any) -> StageReport:
     """`facepipe embed`: whose face each is, (128,) float32 of length 1; the product of two is their similarity."""
-    from facepipe.stages import embed as stage
-
-    return stage.run(_config(EmbedConfig, config, options), QuietProgress())
+    return _run(EmbedConfig, config, options)
 
 
 @_documented(SelectConfig)
 def select(config: SelectConfig | None = None, **options: Any) -> StageReport:
     """`facepipe select`: the most frontal frame of every identity."""
-    from facepipe.stages import select as stage
-
-    return stage.run(_config(SelectConfig, config, options), QuietProgress())
+    return _run(SelectConfig, config, options)
 
 
 @_documented(SplitConfig)
 def split(config: SplitConfig | None = None, **options: Any) -> StageReport:
     """`facepipe split`: feature/target pairs, subsets by identity."""
-    from facepipe.stages import split as stage
-
-    return stage.run(_config(SplitConfig, config, options), QuietProgress())
+    return _run(SplitConfig, config, options)
 
 
 @_documented(ShardConfig)
 def shard(config: ShardConfig | None = None, **options: Any) -> StageReport:
     """`facepipe shard`: pairs or single faces as TFRecord shards."""
-    from facepipe.stages import shard as stage
-
-    return stage.run(_config(ShardConfig, config, options), QuietProgress())
+    return _run(ShardConfig, config, options)
 
 
-def _config(kind: type[Config], given: object, options: dict[str, Any]) -> Config:
-    """The config that was given, or one of the options."""
+def _run(kind: type[StageConfig], given: object, options: dict[str, Any]) -> StageReport:
+    """Runs a stage by the config that was given, or by the options."""
+    from facepipe.stages.pipeline import run_stage
+
     name = kind.__name__
     if given is None:
-        return make_config(kind, options)
+        return run_stage(make_config(kind, options), QuietProgress())
     if not isinstance(given, kind):
         raise UsageError(f"got {show(given)} instead of a facepipe.{name}; give options by name, such as input=...")
     if options:
         raise UsageError(f"{', '.join(options)} beside a config would be left out: put it into the {name}")
-    return given
+    return run_stage(given, QuietProgress())
 
 
 def verify(root: str | os.PathLike[str] = "data") -> list[str]:

@@ -39,6 +39,11 @@ def nearest(word: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     return f"it can be {', '.join(names[:_LISTED])}{more}"
 
 
+def first_line(error: Exception) -> str:
+    """What an exception says in its first line; its kind where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 file`, `1,200 files`; `plural` where it is not the noun with an s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from facepipe.face.association import MIN_OVERLAP, overlap
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -98,12 +98,30 @@ def link_groups(embeddings: Vectors, start: Numbers, named: int, least: float) -
 
 def _find_nearest(means: Vectors, rows: Numbers, named: int) -> tuple[Numbers, Vectors]:
     """Of some groups the most similar other one, and how similar it is."""
-    nearest, similarity = np.empty(len(rows), np.int64), np.empty(len(rows), np.float32)
-    for begin in range(0, len(rows), _BLOCK):
-        block = rows[begin : begin + _BLOCK]
-        products = means[block] @ means.T
+
+    def hide(products: Vectors, block: Numbers) -> None:
         products[np.arange(len(block)), block] = _NONE
         products[block < named, :named] = _NONE
+
+    return find_most_alike(means, rows, means, hide)
+
+
+def find_most_alike(
+    vectors: Vectors, rows: Numbers, others: Vectors, hide: Callable[[Vectors, Numbers], None]
+) -> tuple[Numbers, Vectors]:
+    """Of some vectors the most similar of others, (m,) int64, and how similar it is, (m,) float32; block by block.
+
+    Args:
+        vectors: (n, d) float32, of length 1.
+        rows: (m,) int64, which of them.
+        others: (k, d) float32.
+        hide: is given the products (b, k) of some of the rows (b,), and makes those small that don't count.
+    """
+    nearest, similarity = np.zeros(len(rows), np.int64), np.full(len(rows), _NONE, np.float32)
+    for begin in range(0, len(rows), _BLOCK):
+        block = rows[begin : begin + _BLOCK]
+        products = vectors[block] @ others.T
+        hide(products, block)
         best = products.argmax(axis=1)
         nearest[begin : begin + len(block)] = best
         similarity[begin : begin + len(block)] = products[np.arange(len(block)), best]
@@ -127,15 +145,11 @@ def nearest_of_others(embeddings: Vectors, of: Numbers, rows: Numbers) -> tuple[
         of: (n,) int64, the person of each.
         rows: (m,) int64, which faces.
     """
-    nearest, similarity = np.zeros(len(rows), np.int64), np.full(len(rows), _NONE, np.float32)
-    for begin in range(0, len(rows), _BLOCK):
-        block = rows[begin : begin + _BLOCK]
-        products: NDArray[Any] = embeddings[block] @ embeddings.T
+
+    def hide(products: Vectors, block: Numbers) -> None:
         products[of[block, None] == of[None]] = _NONE
-        best = products.argmax(axis=1)
-        nearest[begin : begin + len(block)] = best
-        similarity[begin : begin + len(block)] = products[np.arange(len(block)), best]
-    return nearest, similarity
+
+    return find_most_alike(embeddings, rows, embeddings, hide)
 
 
 def compare(embeddings: Vectors, groups: Numbers) -> tuple[Vectors, Vectors, Numbers]:
@@ -156,11 +170,12 @@ def compare(embeddings: Vectors, groups: Numbers) -> tuple[Vectors, Vectors, Num
     own = ((embeddings * sums[of]).sum(axis=1) - (embeddings**2).sum(axis=1)) / np.maximum(others, 1)
     large = np.flatnonzero(sizes > 1)
     means = (sums[large] / sizes[large, None]).astype(np.float32)
-    other, nearest = np.full(len(groups), -1, np.float32), np.full(len(groups), -1, np.int64)
-    for begin in range(0, len(groups) if len(large) > 1 else 0, _BLOCK):
-        block = slice(begin, begin + _BLOCK)
-        products: NDArray[Any] = embeddings[block] @ means.T
+
+    def hide(products: Vectors, block: Numbers) -> None:
         products[of[block, None] == large[None]] = _NONE
-        best = products.argmax(axis=1)
-        other[block], nearest[block] = products[np.arange(len(best)), best], names[large[best]]
+
+    other, nearest = np.full(len(groups), -1, np.float32), np.full(len(groups), -1, np.int64)
+    if len(large) > 1:
+        best, other = find_most_alike(embeddings, np.arange(len(groups)), means, hide)
+        nearest = names[large[best]]
     return np.where(others > 0, own, 1).astype(np.float32), other, nearest

@@ -10,6 +10,7 @@ import onnxruntime
 
 from facepipe.errors import WeightsError
 from facepipe.media.stderr import captured_stderr
+from facepipe.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +44,7 @@ def open_session(model: bytes, *, keep_memory: bool = False) -> onnxruntime.Infe
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         # ONNX Runtime raises half a dozen exception types of its own for a bad model.
-        line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"the model can't be run: {line}") from error
+        raise WeightsError(f"the model can't be run: {first_line(error)}") from error
 
 
 def to_planes(images: Sequence[Image]) -> NDArray[np.float32]:

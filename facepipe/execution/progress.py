@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from facepipe.text import printable
 
@@ -34,8 +34,8 @@ def say(*lines: str, event: str = "message", stream: TextIO | None = None, **fac
     print("\n".join(map(printable, lines)), file=stream or sys.stdout, flush=True)
 
 
-class Progress(Protocol):
-    """What a stage reports to."""
+class Progress:
+    """What a stage reports to; this one tells nobody."""
 
     def start(self, stage: str, total: int, unit: str) -> None:
         """`total` pieces of `unit` (such as `images`) are about to be done."""
@@ -64,23 +64,11 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-class QuietProgress:
+class QuietProgress(Progress):
     """Says nothing, for `--quiet` and for who uses the library."""
 
-    def start(self, stage: str, total: int, unit: str) -> None:
-        """Says nothing."""
 
-    def advance(self, n: int, counts: Mapping[str, int] | None = None) -> None:
-        """Says nothing."""
-
-    def note(self, text: str) -> None:
-        """Says nothing."""
-
-    def finish(self) -> None:
-        """Says nothing."""
-
-
-class PlainProgress:
+class PlainProgress(Progress):
     """A line every `every_s` seconds, for logs."""
 
     def __init__(self, stream: TextIO | None = None, every_s: float = 10.0) -> None:
@@ -124,7 +112,7 @@ class PlainProgress:
             self._line()
 
 
-class BarProgress:
+class BarProgress(Progress):
     """A bar with rate, time left and counts by status, drawn by rich."""
 
     def __init__(self) -> None:

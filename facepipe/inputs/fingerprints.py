@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from facepipe.errors import InputError
 from facepipe.storage import file_at
+from facepipe.text import first_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,8 +41,7 @@ def read_fingerprints(uri: str) -> Fingerprints:
             missing = [column for column in _COLUMNS if column not in file.schema_arrow.names]
             table = file.read(columns=[] if missing else list(_COLUMNS), use_threads=False)
     except (pa.ArrowException, ValueError, OSError) as error:
-        why = str(error).splitlines()[0]
-        raise InputError(f"{uri} is no Parquet file with fingerprints ({why})") from error
+        raise InputError(f"{uri} is no Parquet file with fingerprints ({first_line(error)})") from error
     if missing:
         raise InputError(f"{uri} has no column {missing[0]!r}; it needs {', '.join(_COLUMNS)}")
     return Fingerprints(table["key"].to_pylist(), table["identity"].to_pylist(), _vectors(table["fingerprint"], uri))

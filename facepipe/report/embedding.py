@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facepipe.errors import InputError
+from facepipe.text import first_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +36,7 @@ class Embedder:
         try:
             self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise InputError(f"--embedder {path} is no ONNX model that can be run ({_first_line(error)})") from error
+            raise InputError(f"--embedder {path} is no ONNX model that can be run ({first_line(error)})") from error
         given = self._session.get_inputs()[0]
         self._input, shape = given.name, list(given.shape)
         if len(shape) != 4 or 3 not in (shape[1], shape[3]):
@@ -51,7 +52,3 @@ class Embedder:
         scaled = (crop.astype(np.float32) - 127.5) / 127.5
         batch = (scaled.transpose(2, 0, 1) if self._channels_first else scaled)[None]
         return np.asarray(self._session.run(None, {self._input: batch})[0], dtype=np.float32).ravel()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe.report.thumbnails import make_thumbnails
+from facepipe.report.thumbnails import jpeg_uri, make_thumbnails
 from facepipe.storage import place, tfrecord
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class NoiseExample:
 def to_uri(image: Image) -> str:
     """(h, w, 3) uint8 RGB -> a JPEG data URI."""
     _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(bytes(data)).decode()
+    return jpeg_uri(bytes(data))
 
 
 def crop_uri(picture: bytes, side: int = 96) -> str:

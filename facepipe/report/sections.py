@@ -149,15 +149,10 @@ def list_statuses(readings: Readings) -> list[StatusLine]:
             share=None if name == Status.OTHER_FACE else n / inputs,
             meaning=_STATUSES[Status(name)][0],
             advice=_STATUSES[Status(name)][1],
-            command=make_command(readings, name),
+            command=shlex.join(["facepipe", "list", "--data", readings.data, "--status", name]),
         )
         for name, n in ordered
     ]
-
-
-def make_command(readings: Readings, status: str) -> str:
-    """A command that prints key and sentence of every row of a status."""
-    return shlex.join(["facepipe", "list", "--data", readings.data, "--status", status])
 
 
 def list_subsets(readings: Readings) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from facepipe.config import GUARD
-from facepipe.dataset.grouping import SAME_PICTURE, nearest_of_others
+from facepipe.dataset.grouping import SAME_PICTURE, find_most_alike, nearest_of_others
 from facepipe.dataset.outliers import FEWEST, judge_faces
 from facepipe.inputs.fingerprints import Fingerprints, read_fingerprints
 from facepipe.records import Status
@@ -31,7 +31,6 @@ OF_A_VIDEO = 3
 _MOST_FACES = 5_000
 SIZE = 128
 """Numbers of an embedding."""
-_BLOCK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,29 +141,18 @@ def find_strangers(known: Fingerprints, count: int) -> list[tuple[int, str, floa
     if len(large) < 2:
         return []
     own = (_unit(sums[of[rows]] - vectors[rows]) * vectors[rows]).sum(axis=1)
-    other, nearest = _nearest_other(vectors[rows], of[rows], _unit(sums[large]), large)
+
+    def hide(products: NDArray[np.float32], block: NDArray[np.int64]) -> None:
+        products[of[block, None] == large[None]] = -np.inf
+
+    nearest, other = find_most_alike(vectors, rows, _unit(sums[large]), hide)
     margin = other - own
     order = [at for at in np.lexsort((rows, -margin)) if margin[at] > 0][:count]
-    return [(int(rows[at]), str(names[nearest[at]]), float(margin[at])) for at in order]
+    return [(int(rows[at]), str(names[large[nearest[at]]]), float(margin[at])) for at in order]
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), dtype=np.float32)
-
-
-def _nearest_other(
-    vectors: NDArray[np.float32], of: NDArray[np.intp], means: NDArray[np.float32], large: NDArray[np.intp]
-) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """The highest similarity to another identity's mean, and that identity's number."""
-    similarity = np.empty(len(vectors), np.float32)
-    nearest = np.empty(len(vectors), np.intp)
-    for start in range(0, len(vectors), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        to_means = vectors[block] @ means.T
-        to_means[of[block, None] == large[None]] = -np.inf
-        best = to_means.argmax(axis=1)
-        similarity[block], nearest[block] = to_means[np.arange(len(best)), best], large[best]
-    return similarity, nearest
 
 
 def _embed(faces: Place, embedder: Embedder) -> Fingerprints:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import os
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -49,8 +49,7 @@ class ThumbnailJob:
         for index, (path, box) in enumerate(self.wanted):
             guard.on(index)
             if index not in guard.blamed and (picture := _small(self.images, path, box)):
-                with open(os.path.join(self.folder, f"{index}.jpg"), "wb") as file:
-                    file.write(picture)
+                Path(self.folder, f"{index}.jpg").write_bytes(picture)
         return PartReport(items=len(self.wanted))
 
 
@@ -76,10 +75,10 @@ def make_thumbnails(images: str, wanted: Sequence[Wanted]) -> dict[Wanted, str]:
     with tempfile.TemporaryDirectory(prefix="facepipe-report-") as folder:
         job = ThumbnailJob(images, tuple(wanted), folder)
         run_parts(job, [0], execution=Execution(workers=1), timeout_s=TIMEOUT_S, on_done=lambda _number, _report: None)
-        made = {one: os.path.join(folder, f"{index}.jpg") for index, one in enumerate(wanted)}
-        return {one: _uri(file) for one, file in made.items() if os.path.exists(file)}
+        made = {one: Path(folder, f"{index}.jpg") for index, one in enumerate(wanted)}
+        return {one: jpeg_uri(file.read_bytes()) for one, file in made.items() if file.exists()}
 
 
-def _uri(file: str) -> str:
-    with open(file, "rb") as opened:
-        return "data:image/jpeg;base64," + base64.b64encode(opened.read()).decode()
+def jpeg_uri(picture: bytes) -> str:
+    """A JPEG as a data URI."""
+    return "data:image/jpeg;base64," + base64.b64encode(picture).decode()

@@ -6,11 +6,13 @@ import difflib
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from facepipe.config import join
 from facepipe.errors import InputError, UsageError
 from facepipe.records import Status
 from facepipe.stages.overrides import ACTIONS, NAME, TARGET, encode_overrides, read_entries
-from facepipe.storage import file_at, parquet, place
+from facepipe.storage import file_at, parquet, place, tables
 from facepipe.storage.settings import settings_or_none
 
 if TYPE_CHECKING:
@@ -65,10 +67,9 @@ def _known_faces(faces: Place, *, by_video: bool) -> dict[str, Group]:
     """Key -> group of every face that may be corrected."""
     known: dict[str, Group] = {}
     for _, table in parquet.iterate_parts(faces, ["key", "identity", "video", "status"]):
-        columns = (table.column(name).to_pylist() for name in ("key", "identity", "video", "status"))
-        for key, identity, video, status in zip(*columns, strict=True):
-            if status == Status.OK:
-                known[key] = (identity, video if by_video else "")
+        usable = tables.take(table, np.flatnonzero(tables.equal(table, "status", Status.OK)))
+        of, names = tables.group_rows(usable, by_video=by_video)
+        known |= {key: names[group] for key, group in zip(usable.column("key").to_pylist(), of.tolist(), strict=True)}
     if not known:
         raise InputError(f"{faces} holds no faces; run `facepipe extract` first, or give another --data")
     return known

@@ -20,6 +20,7 @@ from facepipe.errors import DamagedFile, InputError
 from facepipe.records import FaceRow, Source
 from facepipe.storage import in_order, schemas
 from facepipe.storage.checksums import Hashed
+from facepipe.text import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -203,8 +204,7 @@ def opened(place: Place, path: str) -> Iterator[pq.ParquetFile]:
             raise
         raise DamagedFile(f"{place}/{path} is missing; {advice}") from None
     except _READ_ERRORS as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DamagedFile(f"{place}/{path} is damaged ({why}); {advice}") from error
+        raise DamagedFile(f"{place}/{path} is damaged ({first_line(error)}); {advice}") from error
 
 
 def read_table(place: Place, path: str, columns: Sequence[str] | None = None, group: int | None = None) -> Table:

@@ -58,7 +58,7 @@ class PixelsJob:
         columns = ["status", "crop.bytes", *(COLUMNS if self.plan.turns else ())]
         faces = place(self.faces)
         name = parquet.part_names(faces)[number]
-        row = made = crc = 0
+        row = crc = 0
         with place(self.scratch).open_output(pixel_file(number, self.partial)) as out:
             for table in parquet.iterate_rows(faces, name, columns):
                 for found in table.to_pylist():
@@ -74,11 +74,10 @@ class PixelsJob:
                     with watch.step("decode"):
                         crc = zlib.crc32(pixels, crc)
                         out.write(pixels)
-                    made += bool(use)
                     row += 1
             out.write(_CRC.pack(crc))
             guard.off()
-        return PartReport(counts={"crops": made}, steps_s=dict(watch.seconds), items=row)
+        return PartReport(steps_s=dict(watch.seconds), items=row)
 
     def _is_usable(self, row: Mapping[str, Any]) -> bool:
         there = row["status"] == Status.OK and row["crop"] and row["crop"]["bytes"]

@@ -66,7 +66,7 @@ class RecordsJob:
                 plan.stored.write(cast("BinaryIO", file), name, plan.examples, examples())
             guard.off()  # many gigabytes may wait for the disk, or for the way to a store
         files = {name: file.sha256.hexdigest()}
-        return PartReport(counts={"examples": count}, steps_s=dict(watch.seconds), items=count, files=files)
+        return PartReport(steps_s=dict(watch.seconds), items=count, files=files)
 
 
 class Writer:
