@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 SHOWN = 8
 """Identities in the grid."""
+MEASURES = {"mse": keras.metrics.MeanSquaredError, "mae": keras.metrics.MeanAbsoluteError}
 
 
 def train(config: AutoencoderConfig, say: Callable[[str], None]) -> Run:
@@ -96,7 +97,8 @@ def _assemble(config: AutoencoderConfig, shards: Shards) -> keras.Model:
         model.compile(
             optimizer=optimizer,
             loss=_loss(config, shards),
-            metrics=[name for name in ("mse", "mae") if config.loss not in (name, "flow")],
+            # Made here, not by the first step, which would be traced a second time for it.
+            metrics=[measure(name=name) for name, measure in MEASURES.items() if config.loss not in (name, "flow")],
             jit_compile=config.jit if config.backend == "tensorflow" else "auto",
             steps_per_execution=config.steps_per_execution,
         )
