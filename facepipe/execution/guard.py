@@ -80,18 +80,18 @@ class SharedState:
         return self._cells[0], self._cells[1]
 
 
+@dataclass
 class _SharingGuard:
     """The `Guard` that a job is given in a child."""
 
-    def __init__(self, state: SharedState, blamed: dict[int, str]) -> None:
-        self._state = state
-        self.blamed = blamed
+    state: SharedState
+    blamed: dict[int, str]
 
     def on(self, item: int) -> None:
-        self._state.set(item)
+        self.state.set(item)
 
     def off(self) -> None:
-        self._state.set(NO_ITEM)
+        self.state.set(NO_ITEM)
 
 
 def main(pipe_fd: int, state_fd: int, parent: int) -> None:

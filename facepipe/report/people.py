@@ -14,7 +14,7 @@ from facepipe.report.crops import Crops
 from facepipe.report.readings import read_left_out, read_similarity, read_targets
 from facepipe.stages.overrides import DROP, KEEP, TARGET
 from facepipe.storage import parquet, place, tables
-from facepipe.storage.settings import settings_or_none
+from facepipe.storage.settings import settings_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ class People:
         self.parts = parquet.parts_there(self.faces) if self.faces.exists() else []
         if not self.parts:
             raise InputError(f"{self.faces} holds no faces; run `facepipe extract` first, or give another --data")
-        self.by_video = (settings_or_none(targets) or {}).get("per") == "video"
+        self.by_video = settings_or_empty(targets).get("per") == "video"
         table, self.numbers, self._at = _read_faces(self.faces, self.parts)
         self.keys = table.select(["key"])
         self._found, self.names = tables.group_rows(table, by_video=self.by_video)

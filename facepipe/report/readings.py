@@ -16,7 +16,7 @@ from facepipe.stages.leftout import LEFT_OUT, Why
 from facepipe.stages.pairs import SUMMARY, read_summary
 from facepipe.stages.runfile import read_run_file
 from facepipe.storage import parquet, place, tables
-from facepipe.storage.settings import settings_or_none
+from facepipe.storage.settings import settings_or_empty
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,7 +77,7 @@ def read_workspace(data: str) -> Readings:
     if not faces.exists() or not parquet.parts_there(faces):
         raise InputError(f"{faces} holds no faces; run `facepipe extract` first, or give another --data")
     runs = {stage: run for stage, folders in _RUN_FILES.items() if (run := read_run_file(workspace.join(*folders)))}
-    settings, missing = settings_or_none(faces) or {}, find_missing(faces)
+    settings, missing = settings_or_empty(faces), find_missing(faces)
     counts, examples = _read_statuses(faces)
     if "extract" not in runs or missing.missing or runs["extract"].get("plan") != settings.get("plan"):
         # There is none, or it was written when there was less to do.

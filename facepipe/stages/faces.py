@@ -13,7 +13,7 @@ from facepipe.errors import AS_BEFORE, DamagedFile, Incomplete, InputError
 from facepipe.inputs.plan import planned_names
 from facepipe.storage import parquet, place, tables
 from facepipe.storage.partlist import Part, read_list
-from facepipe.storage.settings import NAME, settings_or_none
+from facepipe.storage.settings import NAME, settings_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,7 +94,7 @@ class Missing:
 def find_missing(folder: Place) -> Missing:
     """What a folder of faces lacks."""
     try:
-        names = planned_names(folder, settings_or_none(folder) or {})
+        names = planned_names(folder, settings_or_empty(folder))
     except DamagedFile:
         names = parquet.part_names(folder)
     there = {entry.path for entry in folder.list()}

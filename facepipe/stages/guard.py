@@ -14,7 +14,7 @@ from facepipe.dataset.outliers import FEWEST, find_same, judge_faces
 from facepipe.errors import AS_BEFORE, Incomplete, InputError, SettingsChanged
 from facepipe.stages.leftout import Why
 from facepipe.storage import parquet, place, tables
-from facepipe.storage.settings import settings_or_none
+from facepipe.storage.settings import settings_or_empty
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,7 +80,7 @@ def _open(uri: str, faces: Faces) -> tuple[Place, list[str]]:
     there = {entry.path for entry in folder.list()} if folder.exists() else set()
     if not any(map(parquet.is_part, there)):
         raise InputError(f"{folder} holds no embeddings; run `facepipe embed` first, or give another --embeddings")
-    if (settings_or_none(folder) or {}).get("model") != network():
+    if settings_or_empty(folder).get("model") != network():
         raise SettingsChanged(f"{folder} was made by another network; run `facepipe embed --overwrite`")
     names = part_names(faces)
     if missing := len(set(names) - there):

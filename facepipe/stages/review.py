@@ -13,7 +13,7 @@ from facepipe.errors import InputError, UsageError
 from facepipe.records import Status
 from facepipe.stages.overrides import ACTIONS, NAME, TARGET, encode_overrides, read_entries
 from facepipe.storage import file_at, parquet, place, tables
-from facepipe.storage.settings import settings_or_none
+from facepipe.storage.settings import settings_or_empty
 
 if TYPE_CHECKING:
     from facepipe.storage import Place
@@ -42,7 +42,7 @@ def run(corrections: str, workspace: str, output: str = "") -> str:
     """
     entries = read_entries(corrections)
     faces, output = place(join(workspace, "faces")), output or join(workspace, NAME)
-    made = settings_or_none(place(join(workspace, "targets"))) or {}
+    made = settings_or_empty(place(join(workspace, "targets")))
     known = _known_faces(faces, by_video=made.get("per") == "video")
     targets: dict[Group, str] = {}
     for where, key, one in entries:

@@ -22,7 +22,7 @@ from facepipe.stages.runfile import write_run_file
 from facepipe.stages.scan import scan_faces
 from facepipe.stages.targets import count_targets, make_targets
 from facepipe.storage import parquet, place
-from facepipe.storage.settings import settings_or_none
+from facepipe.storage.settings import settings_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +94,7 @@ def _settings(config: SelectConfig, faces: Faces, overrides: Mapping[str, Correc
 
 def _refuse_lost_corrections(out: Place) -> None:
     """A person's work is not undone because an option was left out."""
-    if OVERRIDES in (settings_or_none(out) or {}).get(INPUTS, {}):
+    if OVERRIDES in settings_or_empty(out).get(INPUTS, {}):
         raise SettingsChanged(
             f"{out} was made with a person's corrections; give them again with --overrides (a copy is "
             f"{out}/{corrections.NAME}), or --overwrite to do without"

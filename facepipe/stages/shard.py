@@ -26,7 +26,7 @@ from facepipe.stages.sharding.records import RecordsJob
 from facepipe.storage import place
 from facepipe.storage.formats import is_index, is_shard
 from facepipe.storage.scratch import store
-from facepipe.storage.settings import settings_or_none
+from facepipe.storage.settings import settings_or_empty
 from facepipe.storage.tfds import FEATURES, INFO, VERSION, Split, encode_features, encode_info, read_info
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def _facts(
 ) -> dict[str, Any]:
     """What `run.json` says beside the usual; `crops`: how the faces were cut out, for who draws others like them."""
     made = sum(report.counts.values())
-    cut = settings_or_none(inputs.faces.place) or {}
+    cut = settings_or_empty(inputs.faces.place)
     return {
         "crops": {name: cut[name] for name in ("margin", "cropped", "align") if name in cut},
         "identities": identities,

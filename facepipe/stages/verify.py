@@ -15,7 +15,7 @@ from facepipe.stages.checking.shards import check_shards
 from facepipe.stages.pairs import SUMMARY
 from facepipe.storage import parquet, place
 from facepipe.storage.formats import is_shard
-from facepipe.storage.settings import settings_or_none, stage_of
+from facepipe.storage.settings import settings_or_empty, stage_of
 from facepipe.storage.tfds import FEATURES, INFO, VERSION
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def kind_of(folder: Place, below: str) -> str:
     """What a folder holds, told by its settings, else by its files, else by its name; empty for none."""
     if not folder.exists():
         return ""
-    if kind := _BY_STAGE.get(stage_of(settings_or_none(folder) or {})):
+    if kind := _BY_STAGE.get(stage_of(settings_or_empty(folder))):
         return kind
     for name, kind in _BY_FILE.items():
         if folder.exists(name):

@@ -280,21 +280,8 @@ def _suffix(picture: bytes) -> str:
     return ".webp" if picture[8:12] == b"WEBP" else ".jpg"
 
 
-def sources_to_table(sources: Iterable[Source]) -> Table:
-    """What is to be read, as a table of the schema PLAN without sizes; `file` is the name as the file system has it."""
-    listed = list(sources)
-    columns: dict[str, Any] = {
-        name: pa.array([getattr(source, name) for source in listed], type=PLAN.field(name).type)
-        for name in Source._fields
-        if name != "raw_path"
-    }
-    columns["file"] = pa.array([os.fsencode(source.file) for source in listed], type=pa.binary())
-    columns["size"] = pa.array([schemas.UNKNOWN_SIZE] * len(listed), type=PLAN.field("size").type)
-    return pa.table(columns, schema=PLAN)
-
-
 def table_to_sources(table: Table) -> list[Source]:
-    """The way back from `sources_to_table`."""
+    """What is to be read, of a table of the schema PLAN."""
     columns = {name: table.column(name).to_pylist() for name in PLAN.names}
     files = map(os.fsdecode, columns["file"])
     columns["raw_path"] = ["" if file == path else file for file, path in zip(files, columns["path"], strict=True)]

@@ -56,12 +56,12 @@ def read_settings(place: Place) -> dict[str, Any]:
         raise DamagedFile(f"{place}/{NAME} is damaged ({error}); run the command that makes it again") from error
 
 
-def settings_or_none(place: Place) -> dict[str, Any] | None:
-    """The settings of a folder; None where they are missing or damaged."""
+def settings_or_empty(place: Place) -> dict[str, Any]:
+    """The settings of a folder; {} where they are missing or damaged."""
     try:
         return read_settings(place)
     except FacepipeError:
-        return None
+        return {}
 
 
 def _parse(content: bytes) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def stage_of(settings: Mapping[str, Any]) -> str:
 
 def is_older(place: Place) -> bool:
     """Whether an older version of facepipe wrote a folder."""
-    return _OLDER in (settings_or_none(place) or {})
+    return _OLDER in settings_or_empty(place)
 
 
 def compare_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,8 @@ from facesets import make_failure, make_row, make_rows, run_in_process, write_fa
 from facepipe.config import Execution, ExtractConfig, SelectConfig, ShardConfig, SplitConfig
 from facepipe.errors import InputError
 from facepipe.execution.progress import QuietProgress
-from facepipe.records import Source, StageReport
+from facepipe.inputs.listing import Group, ListingBuilder
+from facepipe.records import StageReport
 from facepipe.stages import output, select, shard, split, verify
 from facepipe.stages.runfile import write_run_file
 from facepipe.storage import parquet, place, tables
@@ -142,9 +143,11 @@ def test_a_picture_listed_for_two_people_has_a_face_of_each(workspace):
 
 def test_inputs_without_a_row(workspace):
     """A path of the plan that has no row is named."""
-    sources = [Source(row.path, row.identity) for row in make_rows(10, 6)]
-    sources[3] = Source("lost.jpg", "p000")
-    parquet.write_table(place(str(workspace / "faces")), "plan.pq", parquet.sources_to_table(sources), groups=[32, 28])
+    listed = ListingBuilder()
+    for number, row in enumerate(make_rows(10, 6)):
+        listed.add(Group(row.identity, "", "", ["lost.jpg" if number == 3 else row.path]))
+    plan = listed.finish("manifest", []).to_arrow()
+    parquet.write_table(place(str(workspace / "faces")), "plan.pq", plan, groups=[32, 28])
     problems = check(workspace / "faces")
     assert any("no row for lost.jpg" in problem for problem in problems)
     assert any("row for p000/v0/0003.jpg, which the plan does not name" in problem for problem in problems)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from facepipe.errors import DamagedFile
+from facepipe.inputs.listing import Group, ListingBuilder
 from facepipe.records import FaceRow, Source
 from facepipe.storage import parquet, place
 from facepipe.storage.partlist import describe, read_list, write_list
@@ -106,10 +107,14 @@ def test_plan_reads_back_a_part_at_a_time(folder):
     """Sources keep their boxes, labels and names that are no valid UTF-8; a row group is a part."""
     sources = [
         Source("a/1.jpg", "a", box=(1.0, 2.5, 3.0, 4.1), label=7),
-        Source("b/�.jpg", "b", "v", 3, raw_path="b/\udce9.jpg"),
+        Source(r"b/\xe9.jpg", "b", "v", 3, raw_path="b/\udce9.jpg"),
         Source("c.mp4", "c", "c", is_video=True),
     ]
-    parquet.write_table(folder, "plan.pq", parquet.sources_to_table(sources), groups=[2, 1])
+    listed = ListingBuilder()
+    listed.add(Group("a", "", "a", ["1.jpg"], boxes=[(1.0, 2.5, 3.0, 4.1)], labels=[7]))
+    listed.add(Group("b", "v", "b", ["\udce9.jpg"], frames=[3]))
+    listed.add(Group("c", "c", "", ["c.mp4"], is_video=True))
+    parquet.write_table(folder, "plan.pq", listed.finish("identity", []).to_arrow(), groups=[2, 1])
     assert parquet.count_rows(folder, "plan.pq") == [2, 1]
     assert parquet.table_to_sources(parquet.read_table(folder, "plan.pq")) == sources
     assert parquet.table_to_sources(parquet.read_table(folder, "plan.pq", group=1)) == sources[2:]

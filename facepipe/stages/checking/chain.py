@@ -15,7 +15,7 @@ from facepipe.stages.output import INPUTS
 from facepipe.stages.select import TARGETS
 from facepipe.stages.sharding.inputs import open_inputs_of
 from facepipe.storage.checksums import file_sha256
-from facepipe.storage.settings import settings_or_none
+from facepipe.storage.settings import settings_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,14 +48,14 @@ def check_chain(
     for folder in shards:
         found = _inputs(folder)
         if made_of and found and found != made_of:
-            kind = (settings_or_none(folder) or {}).get("examples")
+            kind = settings_or_empty(folder).get("examples")
             command = f"facepipe shard --examples {kind}" if kind else "facepipe shard"
             yield problem(folder, "", f"it was made from other pairs or faces; run `{command}` again {AS_BEFORE}")
 
 
 def _inputs(folder: Place) -> dict[str, Any]:
     """What the settings say that a folder was made from; {} where they say nothing."""
-    found = (settings_or_none(folder) or {}).get(INPUTS, {})
+    found = settings_or_empty(folder).get(INPUTS, {})
     return found if isinstance(found, dict) else {}
 
 

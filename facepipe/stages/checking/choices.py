@@ -11,7 +11,7 @@ from facepipe.config import SUBSETS
 from facepipe.dataset.splitting import SubsetRule
 from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.records import Status
-from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
+from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_empty
 from facepipe.stages.faces import FaceColumns, open_faces, read_columns
 from facepipe.stages.guard import IDENTITIES
 from facepipe.stages.leftout import LEFT_OUT, Why
@@ -59,7 +59,7 @@ def check_targets(folder: Place, faces: FaceColumns | None, advance: Callable[[]
 
 def _identities_of(folder: Place) -> list[str]:
     """The table that `--guard` writes, where it was given."""
-    return [IDENTITIES] if (settings_or_none(folder) or {}).get("guard") else []
+    return [IDENTITIES] if settings_or_empty(folder).get("guard") else []
 
 
 def _check_identities(folder: Place, people: set[str]) -> Iterator[Problem]:
@@ -70,7 +70,7 @@ def _check_identities(folder: Place, people: set[str]) -> Iterator[Problem]:
         if judged is not None and sorted(judged.column("identity").to_pylist()) != sorted(people):
             found.append(problem(folder, name, f"its identities are not those of {TARGETS}"))
         left_out = read_or_tell(folder, LEFT_OUT, ["reason", "value"], found)
-        limit = (settings_or_none(folder) or {})["guard"]
+        limit = settings_or_empty(folder)["guard"]
         rows = left_out.to_pylist() if left_out is not None else []
         if any(row["reason"] == Why.GUARD and not row["value"] < limit for row in rows):
             found.append(
@@ -128,7 +128,7 @@ def check_pairs(folder: Place, faces: FaceColumns | None, advance: Callable[[], 
     yield from check_folder(folder, [SUMMARY, *names, *_left_out_there(folder)], "split")
     if summary is None and folder.exists(SUMMARY):
         yield problem(folder, SUMMARY, f"it is damaged; run `facepipe split` again {AS_BEFORE}")
-    settings = settings_or_none(folder)
+    settings = settings_or_empty(folder)
     subset_of: dict[str, str] = {}
     counts: Counter[str] = Counter()
     keys: set[str] = set()
@@ -144,7 +144,7 @@ def check_pairs(folder: Place, faces: FaceColumns | None, advance: Callable[[], 
         yield from found
         advance()
     yield from _check_left_out(folder, keys | targets, faces)
-    if settings is not None:
+    if settings:
         yield from _check_rule(folder, subset_of, settings, summary["published_subsets"] if summary else None)
     if summary is not None and {s: counts[s] for s in SUBSETS} != {s: summary["pairs"].get(s, 0) for s in SUBSETS}:
         yield problem(folder, SUMMARY, f"it declares {summary['pairs']}, the parts hold {dict(counts)}")

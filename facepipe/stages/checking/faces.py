@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from facepipe.errors import AS_BEFORE, FacepipeError
 from facepipe.inputs.plan import PLAN_FILE, planned_names
 from facepipe.records import Status
-from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_none
+from facepipe.stages.checking.folder import Problem, check_folder, problem, read_or_tell, settings_or_empty
 from facepipe.stages.runfile import run_or_empty
 from facepipe.storage import parquet
 from facepipe.storage.partlist import read_list
@@ -26,7 +26,7 @@ _OF_FACES = frozenset({Status.OK, Status.OTHER_FACE, Status.SMALL_FACE, Status.L
 
 def check_faces(folder: Place, advance: Callable[[], None]) -> Iterator[Problem]:
     """Everything about a folder of faces."""
-    settings = settings_or_none(folder) or {}
+    settings = settings_or_empty(folder)
     every_face = settings.get("face") == "all"
     names = parquet.part_names(folder)
     plan = [PLAN_FILE] if "plan" in settings or folder.exists(PLAN_FILE) else []

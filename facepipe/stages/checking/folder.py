@@ -11,14 +11,14 @@ from facepipe.stages.runfile import RUN_FILE, read_run_file
 from facepipe.storage import parquet
 from facepipe.storage.checksums import CHECKSUMS, read_checksums, verify_files
 from facepipe.storage.settings import NAME as SETTINGS
-from facepipe.storage.settings import read_settings, settings_or_none
+from facepipe.storage.settings import read_settings, settings_or_empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from facepipe.storage import Place
 
-__all__ = ["Problem", "check_folder", "problem", "read_or_tell", "settings_or_none"]
+__all__ = ["Problem", "check_folder", "problem", "read_or_tell", "settings_or_empty"]
 
 _LINE = re.compile(rb"\\?[0-9a-f]{64} [ *].+")
 

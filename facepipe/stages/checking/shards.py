@@ -11,7 +11,7 @@ import numpy as np
 from facepipe.config import FORMATS, SUBSETS, ShardConfig
 from facepipe.dataset.seeding import order_numbers
 from facepipe.errors import AS_BEFORE, FacepipeError
-from facepipe.stages.checking.folder import Problem, check_folder, problem, settings_or_none
+from facepipe.stages.checking.folder import Problem, check_folder, problem, settings_or_empty
 from facepipe.stages.checking.pictures import CleanHashes, TargetHashes, hash_picture
 from facepipe.stages.output import INPUTS
 from facepipe.stages.runfile import run_or_empty
@@ -75,7 +75,7 @@ def check_shards(
     folder: Place, pairs: Place | None, faces: Place | None, advance: Callable[[], None]
 ) -> Iterator[Problem]:
     """Everything about a folder of shards; with the faces also that pictures are those of the crops."""
-    settings = settings_or_none(folder)
+    settings = settings_or_empty(folder)
     stored, splits = find_format(FORMATS[0]), list[Split]()
     try:
         _, name, splits = read_info(folder)
@@ -90,7 +90,7 @@ def check_shards(
         for number, length in enumerate(split.shard_lengths)
     ]
     yield from _check_files(folder, [name for _, name, _ in names], stored.indexes(examples, splits))
-    if settings is None:
+    if not settings:
         return
     plan = _plan_of(settings)
     yield from _check_features(folder, plan)

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from facepipe.stages.extraction.searching import Found, Search
     from facepipe.stages.extraction.seen import Seen
 
-QUARTERS = (2, 1, 3)
-"""By how many quarters of a circle a picture without an upright face is turned, to be searched again."""
-
 
 @dataclass(slots=True, eq=False)
 class Picture:
@@ -126,27 +123,11 @@ class FaceFinder:
         if not lying:
             return
         self.on(lying[0].index)
-        best: list[tuple[float, View, list[Found]] | None] = [None] * len(lying)
-        for quarters in QUARTERS:
-            views = [one.view.turned(quarters) for one in lying]
-            found = self.search.find(views, [self.search.sizes(one.source, one.photo)[0] for one in lying])
-            self.search.look(views, [self.search.good(faces, view) for faces, view in zip(found, views, strict=True)])
-            for number, (picture, view, faces) in enumerate(zip(lying, views, found, strict=True)):
-                score = self._uprightness(picture, view, faces)
-                before = best[number]
-                if score > 0 and (before is None or score > before[0]):
-                    best[number] = score, view, faces
-        for picture, turned in zip(lying, best, strict=True):
+        sizes = [self.search.sizes(one.source, one.photo)[0] for one in lying]
+        better = self.search.turn([one.view for one in lying], sizes, [one.source.box for one in lying])
+        for picture, turned in zip(lying, better, strict=True):
             if turned is not None:
-                _, picture.view, picture.faces = turned
-
-    def _uprightness(self, picture: Picture, view: View, faces: Sequence[Found]) -> float:
-        """The best score of an upright face in a turned picture, at its label where it has one; 0: there is none."""
-        good = [one for one in self.search.good(faces, view) if one.upright]
-        if picture.source.box is not None:
-            index = best_overlap([one.face for one in good], view.box_here(picture.source.box))
-            good = [] if index is None else [good[index]]
-        return max((one.face.score for one in good), default=0.0)
+                picture.view, picture.faces = turned
 
     def _choose(self, picture: Picture) -> None:
         """Chooses the identity's face."""

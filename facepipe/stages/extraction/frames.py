@@ -9,7 +9,7 @@ from facepipe.detection import make_refiner
 from facepipe.detection.tracking import MOST_EVERY, SPAN, Tracker, frames_held
 from facepipe.errors import ImageError, InputError
 from facepipe.media.video import iter_frames
-from facepipe.stages.extraction.finding import QUARTERS, Picture
+from facepipe.stages.extraction.finding import Picture
 from facepipe.stages.extraction.photo import whole_view
 from facepipe.stages.extraction.searching import Found
 from facepipe.stages.extraction.seen import Seen
@@ -98,15 +98,9 @@ class FrameReader:
             self.search.look([view], [good])
             if any(one.upright for one in good):
                 return 0
-        best, turn = 0.0, 0
-        for quarters in QUARTERS:
-            view = views[len(views) // 2].turned(quarters)
-            [found] = self.search.find([view], [self.config.min_face])
-            good = self.search.good(found, view)
-            self.search.look([view], [good])
-            score = max((one.face.score for one in good if one.upright), default=0.0)
-            best, turn = (score, quarters) if score > best else (best, turn)
-        return turn
+        middle = views[len(views) // 2]
+        [turned] = self.search.turn([middle], [self.config.min_face], [None])
+        return (turned[0].quarters - middle.quarters) % 4 if turned is not None else 0
 
     def _tracker(self) -> Tracker | None:
         """What follows the faces of one video's frames; None where each frame is searched on its own."""

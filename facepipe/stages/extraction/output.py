@@ -14,7 +14,7 @@ from facepipe.stages.runfile import RUN_FILE
 from facepipe.storage import in_order, parquet
 from facepipe.storage.checksums import CHECKSUMS, file_sha256, write_checksums
 from facepipe.storage.partlist import Part, describe, read_list, write_list
-from facepipe.storage.settings import NAME, check_settings, digest_settings, is_older, settings_or_none, write_settings
+from facepipe.storage.settings import NAME, check_settings, digest_settings, is_older, settings_or_empty, write_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,7 +66,7 @@ def _has_part(out: Place) -> bool:
 
 def _refuse_another_layout(config: ExtractConfig, out: Place, layout: str) -> None:
     """A file more can make a folder look like another data set: its people would be others without a word."""
-    before = (settings_or_none(out) or {}).get("layout", layout)
+    before = settings_or_empty(out).get("layout", layout)
     if before != layout:
         raise SettingsChanged(
             f"{config.input} was listed as {before} when {config.output} was made, now as {layout}: give --layout "
@@ -97,7 +97,7 @@ def prepare(out: Place, chosen: dict[str, Any], plan: Plan, layout: str) -> list
     """
     listed = listed_parts(out)
     settings = chosen | {"layout": layout, "parts": len(plan), "images": plan.sources, "plan": plan.hash}
-    before = settings_or_none(out) or {}
+    before = settings_or_empty(out)
     if tuple(part.name for part in listed) != plan.names or digest_settings(before) != digest_settings(settings):
         unfinish(out)
         out.delete(RUN_FILE)  # it counts what another plan came to

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from facepipe.face.association import size_of
+from facepipe.face.association import best_overlap, size_of
 from facepipe.records import Face
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from facepipe.records import Box, Source
     from facepipe.stages.extraction.photo import Photo, View
 
+QUARTERS = (2, 1, 3)
+"""By how many quarters of a circle a picture without an upright face is turned, to be searched again."""
 LOOK_AGAIN_PX = 96
 """Side to which a box is brought whose surroundings are searched alone."""
 
@@ -96,6 +98,32 @@ class Search:
         return [
             one for one in faces if one.face.score >= self.config.min_score and size_of(one.face) * view.scale >= least
         ]
+
+    def turn(
+        self, views: Sequence[View], smallest: Sequence[float], labels: Sequence[Sequence[float] | None]
+    ) -> list[tuple[View, list[Found]] | None]:
+        """Each view turned so that a face stands upright in it, with all its faces; None where no turn helps.
+
+        Args:
+            views: in which no face stands upright.
+            smallest: px, as `find` takes them.
+            labels: x1, y1, x2, y2 of the face that is meant, px of the file's full-size picture; None for any.
+        """
+        best: list[tuple[View, list[Found]] | None] = [None] * len(views)
+        scores = [0.0] * len(views)
+        for quarters in QUARTERS:
+            turned = [view.turned(quarters) for view in views]
+            found = self.find(turned, smallest)
+            self.look(turned, [self.good(faces, view) for faces, view in zip(found, turned, strict=True)])
+            for number, (view, faces, label) in enumerate(zip(turned, found, labels, strict=True)):
+                upright = [one for one in self.good(faces, view) if one.upright]
+                if label is not None:
+                    index = best_overlap([one.face for one in upright], view.box_here(label))
+                    upright = [] if index is None else [upright[index]]
+                score = max((one.face.score for one in upright), default=0.0)
+                if score > scores[number]:
+                    scores[number], best[number] = score, (view, faces)
+        return best
 
     def look_again(self, view: View, box: Box) -> list[Found]:
         """Searches the surroundings of a box alone, at a size at which faces are found best."""
