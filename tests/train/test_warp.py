@@ -56,6 +56,12 @@ def taught(shards, folder, **options):
     return train(config, lambda _: None)
 
 
+@pytest.fixture(scope="module")
+def learned(turned, tmp_path_factory):
+    """A run of 30 epochs, after which its outputs are near the targets."""
+    return taught(turned, tmp_path_factory.mktemp("learned") / "run", epochs=30, mirror=False)
+
+
 def test_pixels_are_moved(lfw_faces):
     """Bilinear: at their own places they stay, between two they are mixed; what is hidden is the mirrored other half."""
     from train.models.warp import ToTheFront, sample
@@ -72,30 +78,28 @@ def test_pixels_are_moved(lfw_faces):
     np.testing.assert_allclose(front[:, :, 12:], face[:, :, 11::-1], atol=1e-5)
 
 
-def test_it_learns_to_move_faces_back(turned, tmp_path):
+def test_it_learns_to_move_faces_back(learned, turned):
     """After some epochs the outputs are nearer to the targets than the features are, and as sharp as those; the run
     evaluates, encodes and goes on as every other one."""
     from train.trained import Trained
 
-    run = taught(turned, tmp_path / "run", epochs=30, mirror=False)
-    report = json.loads((run.folder / "evaluation.json").read_text())
+    report = json.loads((learned.folder / "evaluation.json").read_text())
     answers = {name: bands["all"] for name, bands in report["reconstruction"].items()}
     assert answers["model"]["mse"] < 0.7 * answers["feature resized"]["mse"]
     assert answers["model"]["sharpness"] > 0.7
-    trained = Trained(run)
+    trained = Trained(learned)
     faces = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 1), np.uint8)
     assert trained.reconstruct(faces).shape == (3, 16, 16, 1)
     assert trained.encode(faces).shape == (3, 8)
-    assert taught(turned, tmp_path / "run", epochs=30, mirror=False, resume=True).folder == run.folder
+    assert taught(turned, learned.folder, epochs=30, mirror=False, resume=True).folder == learned.folder
 
 
 @pytest.mark.parametrize("to", [pytest.param("keras", marks=pytest.mark.slow), "onnx"])
-def test_export(turned, tmp_path, to):
+def test_export(learned, tmp_path, to):
     """The file gives the run's pictures."""
     from train.export import FORMATS, export
 
-    said = []
-    export(taught(turned, tmp_path / "run"), to, str(tmp_path / FORMATS[to]), "best", said.append)
+    export(learned, to, str(tmp_path / FORMATS[to]), "best", lambda _: None)
     assert (tmp_path / FORMATS[to]).stat().st_size > 1000
 
 
