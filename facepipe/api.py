@@ -83,6 +83,7 @@ def detect(
     from facepipe.face.association import size_of
     from facepipe.face.crop import cut_crop
     from facepipe.face.orientation import make_orientation
+    from facepipe.face.profile import with_profile_landmarks
 
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise UsageError("detect takes an array (height, width, 3) of uint8 in RGB order")
@@ -100,7 +101,7 @@ def detect(
             [orientation] = make_orientation().look([image], [face.box])
             tilt = orientation.tilt if orientation.known else 0.0
             crop = cut_crop(image, face.box, tilt, config.crop_size, config.margin)
-            found.append(DetectedFace(face.box, face.landmarks, face.score, orientation.pose, crop.image))
+            found.append(DetectedFace(*with_profile_landmarks(image, face, orientation), orientation.pose, crop.image))
     return found
 
 

@@ -1,7 +1,7 @@
 """Teaches the network of turned faces' landmarks and writes `facepipe/models/profile_landmarks.tflite`.
 
     facepipe extract -i PHOTOGRAPHS -o FACES     # of many people, frontal ones among them
-    python tools/train_landmarks.py FACES WORK   # about 40 minutes on one core
+    python tools/train_landmarks.py FACES WORK   # about half an hour on one core
 
 Frontal faces are turned in 3D, so that where each landmark lies is exact, to full profile. Faces as they are, turned by
 at most 30 degrees, stand beside them with the landmarks that `extract` found. One person in five teaches nothing:
@@ -26,22 +26,27 @@ from train_orientation import BATCH, INPUT, SHOWN, Camera, batches
 import facepipe
 from facepipe.dataset.splitting import TRAIN, choose_subset
 from facepipe.face.crop import points_in_crop
+from facepipe.face.head import rotation
 from facepipe.face.turning import FRONTAL, Turnable
 
 SIDE, ROOM = 128, 1.6
 """px of a crop of `extract`, and its side in longer sides of the face's box."""
-VIEWS = 5
-"""Turned views of each frontal face."""
+VIEWS, ZOOM = 5, 0.8
+"""Turned views of each frontal face, and how large it is in them, for detectors' boxes of profiles lie far off at times."""
 STRAIGHT = 30.0
 """Degrees to which `extract`'s landmarks are good enough to teach."""
-SAMPLES = int(os.environ.get("SAMPLES", "1600000"))
+SAMPLES = int(os.environ.get("SAMPLES", "1280000"))
 RATE = 2.5e-3
 SWAPPED = [1, 0, 2, 4, 3]
 """The landmarks of a mirror image."""
 
 
 def network() -> keras.Model:
-    """(n, 64, 64, 1) float32 in -0.5..0.5 -> (n, 10): x, y of each landmark, in box sides from the square's middle."""
+    """(n, 64, 64, 1) float32 in -0.5..0.5 -> (n, 13).
+
+    x, y of each landmark, in box sides from the square's middle; the direction in which the head's axis points, which
+    is taught beside them and left out of what is written.
+    """
     layers = keras.layers
     value = shown = layers.Input((INPUT, INPUT, 1))
     for channels, stride in ((16, 2), (32, 2), (32, 1), (64, 2), (64, 1), (96, 2), (96, 1)):
@@ -49,15 +54,20 @@ def network() -> keras.Model:
         value = layers.ReLU()(layers.BatchNormalization(momentum=0.98)(value))
     value = layers.Dense(128, use_bias=False)(layers.Flatten()(value))
     value = layers.ReLU()(layers.BatchNormalization(momentum=0.98)(value))
-    return keras.Model(shown, layers.Dense(10, dtype="float32")(value))
+    return keras.Model(shown, layers.Dense(13, dtype="float32")(value))
 
 
 def gray(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
 
 
-def work(job: tuple[list[dict], int]) -> list[tuple[np.ndarray, np.ndarray, float, bool]]:
-    """Pictures (SIDE, SIDE) with their landmarks (5, 2) px, yaw, and whether the person teaches."""
+def axis(yaw: float, pitch: float) -> np.ndarray:
+    """Where a head of these angles points, (3,)."""
+    return -rotation(yaw, pitch, 0)[:, 2]
+
+
+def work(job: tuple[list[dict], int]) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, float, bool]]:
+    """Pictures (SIDE, SIDE) with their landmarks (5, 2) px, the head's axis, ZOOM or 1, and whether the person teaches."""
     cv2.setNumThreads(1)
     rows, seed = job
     rng, found = np.random.default_rng(seed), []
@@ -67,14 +77,15 @@ def work(job: tuple[list[dict], int]) -> list[tuple[np.ndarray, np.ndarray, floa
         scale = SIDE / len(crop)
         teaches = choose_subset(row["identity"], 0, 0.2, 0) == TRAIN
         if row["frontal_angle"] <= STRAIGHT:
-            found.append((gray(crop), (points + 0.5) * scale - 0.5, row["yaw"], teaches))
+            found.append((gray(crop), (points + 0.5) * scale - 0.5, axis(row["yaw"], row["pitch"]), 1.0, teaches))
         if row["frontal_angle"] > FRONTAL:
             continue
         face = Turnable(crop, points, row["yaw"], row["pitch"])
         for _ in range(VIEWS):
             yaw = float(rng.choice([-1, 1]) * (rng.uniform(0, 90) if rng.random() < 0.3 else rng.uniform(35, 95)))
-            view = face.turn(yaw, float(np.clip(rng.normal(0, 12), -35, 35)), SIDE, tuple(rng.normal(0, 0.03, 2)))
-            found.append((gray(view.image), view.landmarks, yaw, teaches))
+            pitch = float(np.clip(rng.normal(0, 12), -35, 35))
+            view = face.turn(yaw, pitch, SIDE, zoom=ZOOM)
+            found.append((gray(view.image), view.landmarks, axis(yaw, pitch), ZOOM, teaches))
     return found
 
 
@@ -88,9 +99,9 @@ class Pool:
         started = time.time()
         with get_context("spawn").Pool(2) as pool:
             made = [one for some in pool.map(work, [(rows[i::64], i) for i in range(64)], 1) for one in some]
-        squares, points, yaws, teaches = (np.array(values) for values in zip(*made, strict=True))
-        self.squares, self.points = squares[teaches], points[teaches].astype(np.float32)
-        self.judges = squares[~teaches], points[~teaches].astype(np.float32), np.abs(yaws[~teaches])
+        *known, teaches = (np.array(values) for values in zip(*made, strict=True))
+        self.squares, self.points, self.axes, self.zooms = (values[teaches] for values in known)
+        self.judges = [values[~teaches] for values in known]
         print(f"{len(self.squares)} pictures, {(~teaches).sum()} judge, {time.time() - started:.0f} s", flush=True)
 
 
@@ -101,21 +112,25 @@ class Augmenter(Camera):
         super().__init__(seed)
         self.pool = pool
 
-    def one(self) -> tuple[np.ndarray, np.ndarray]:
+    def one(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         rng = self.rng
         index = rng.integers(len(self.pool.squares))
         roll = np.radians(rng.normal(0, 9) if rng.random() < 0.8 else rng.uniform(-50, 50))
-        matrix = placing(roll, np.exp(rng.normal(0, 0.06)), rng.normal(0, 0.03, 2))
+        often = rng.random() < 0.6
+        zoom = np.exp(rng.normal(0, 0.06 if often else 0.12)) / self.pool.zooms[index]
+        matrix = placing(roll, zoom, rng.normal(0, 0.03 if often else 0.1, 2))
         image = cv2.warpAffine(
             self.pool.squares[index], matrix, (INPUT, INPUT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        return self.spoil(image), told(self.pool.points[index] @ matrix[:, :2].T + matrix[:, 2])
+        x, y, z = self.pool.axes[index]
+        turned = np.array([np.cos(roll) * x - np.sin(roll) * y, np.sin(roll) * x + np.cos(roll) * y, z])
+        return self.spoil(image), told(self.pool.points[index] @ matrix[:, :2].T + matrix[:, 2]), turned
 
     def batch(self) -> tuple[np.ndarray, np.ndarray]:
         """Half a batch, and its mirror images."""
-        images, points = (np.array(values) for values in zip(*(self.one() for _ in range(BATCH // 2)), strict=True))
-        mirrored = points[:, SWAPPED] * np.array([-1, 1])
-        both = np.concatenate([points, mirrored]).reshape(BATCH, 10)
+        images, points, axes = (np.array(v) for v in zip(*(self.one() for _ in range(BATCH // 2)), strict=True))
+        points = np.concatenate([points, points[:, SWAPPED] * np.array([-1, 1])]).reshape(BATCH, 10)
+        both = np.concatenate([points, np.concatenate([axes, axes * np.array([-1, 1, 1])])], axis=1)
         return np.concatenate([images, images[:, :, ::-1]])[..., None].astype(np.float32), both.astype(np.float32)
 
 
@@ -133,21 +148,24 @@ def told(points: np.ndarray) -> np.ndarray:
 
 
 def score(model: keras.Model, pool: Pool) -> str:
-    """Mean distance, in hundredths of the box, by yaw."""
-    squares, points, yaws = pool.judges
-    matrix = placing()
-    images = np.array([cv2.warpAffine(one, matrix, (INPUT, INPUT), flags=cv2.INTER_LINEAR) for one in squares])
-    out = model.predict(images[..., None].astype(np.float32) / 255 - 0.5, batch_size=256, verbose=0)
-    off = np.linalg.norm(out.reshape(-1, 5, 2) - told(points @ matrix[:, :2].T + matrix[:, 2]), axis=2).mean(axis=1)
-    bands = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 96))
-    return "  ".join(f"{a}-{b}: {100 * off[(yaws >= a) & (yaws < b)].mean():.2f}" for a, b in bands)
+    """By yaw: the mean distance of landmarks, in hundredths of the box, and degrees between told and true axis."""
+    matrices = [placing(zoom=1 / zoom) for zoom in pool.judges[3]]
+    images = [cv2.warpAffine(one, m, (INPUT, INPUT)) for one, m in zip(pool.judges[0], matrices, strict=True)]
+    true = np.array([told(p @ m[:, :2].T + m[:, 2]) for p, m in zip(pool.judges[1], matrices, strict=True)])
+    shown = np.array(images, np.float32)[..., None] / 255 - 0.5
+    out = model.predict(shown, batch_size=256, verbose=0)
+    off = 100 * np.linalg.norm(out[:, :10].reshape(-1, 5, 2) - true, axis=2).mean(axis=1)
+    axes, pointed = pool.judges[2], out[:, 10:] / np.linalg.norm(out[:, 10:], axis=1, keepdims=True)
+    turned = np.degrees(np.arccos(np.clip((pointed * axes).sum(axis=1), -1, 1)))
+    yaws = np.degrees(np.abs(np.arctan2(axes[:, 0], -axes[:, 2])))
+    bands = [(f"{a}-{b}", (yaws >= a) & (yaws < b)) for a, b in ((0, 30), (30, 45), (45, 60), (60, 75), (75, 96))]
+    return "  ".join(f"{name}: {off[band].mean():.2f} {turned[band].mean():.1f}" for name, band in bands)
 
 
 def train(pool: Pool, work: str) -> None:
     keras.utils.set_random_seed(0)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    keras.config.set_dtype_policy("mixed_bfloat16")
     model, steps = network(), SAMPLES // BATCH
     rate = keras.optimizers.schedules.CosineDecay(1e-4, steps - 500, warmup_target=RATE, warmup_steps=500, alpha=0.002)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01)
@@ -156,7 +174,8 @@ def train(pool: Pool, work: str) -> None:
     @tf.function
     def step(images, points):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.abs(model(images, training=True) - points))
+            off = tf.reduce_mean(tf.abs(model(images, training=True) - points), axis=0)
+            loss = tf.reduce_mean(off[:10]) + 0.3 * tf.reduce_mean(off[10:])
         optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
         return loss
 
@@ -175,7 +194,7 @@ def export(work: str, out: str) -> None:
     keras.config.set_dtype_policy("float32")
     model = network()
     model.load_weights(f"{work}/landmarks.weights.h5")
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(model.inputs, model.outputs[0][:, :10]))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     with open(out, "wb") as file:
         file.write(converter.convert())

@@ -117,29 +117,18 @@ def show(squares: np.ndarray) -> np.ndarray:
     return np.array([cv2.warpAffine(one, matrix, (INPUT, INPUT), flags=cv2.INTER_LINEAR) for one in squares])
 
 
-class Augmenter:
-    """Draws pictures and changes them as cameras, files and detectors do."""
+class Camera:
+    """Changes pictures as cameras and files do."""
 
-    def __init__(self, pool: Pool, seed: int) -> None:
-        self.pool, self.rng = pool, np.random.default_rng(seed)
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
         self.noise = self.rng.normal(size=(64, INPUT, INPUT)).astype(np.float32)
         y, x = (np.mgrid[:INPUT, :INPUT] / (INPUT - 1) - 0.5).astype(np.float32)
         self.ramp = np.stack([x, y])
 
-    def one(self) -> tuple[np.ndarray, np.ndarray, float, bool]:
-        rng, pool = self.rng, self.pool
-        index = int(np.searchsorted(pool.blank, rng.random()))
-        kind = rng.random()
-        roll = rng.normal(0, 9) if kind < 0.7 else rng.uniform(-50, 50) if kind < 0.85 else rng.uniform(-180, 180)
-        angle = np.radians(roll)
-        cosine, sine = np.cos(angle), np.sin(angle)
-        scale = INPUT / (SIDE * SHOWN / ROOM) * np.exp(rng.normal(0, 0.06))
-        shift = (INPUT - 1) / 2 + rng.normal(0, 0.03, 2) * INPUT / SHOWN
-        linear = scale * np.array([[cosine, -sine], [sine, cosine]])
-        matrix = np.column_stack([linear, shift - linear.sum(axis=1) * (SIDE - 1) / 2])
-        image = cv2.warpAffine(
-            pool.squares[index], matrix, (INPUT, INPUT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+    def spoil(self, image: np.ndarray) -> np.ndarray:
+        """(64, 64) uint8 -> float32 in -0.5..0.5."""
+        rng = self.rng
         kind = rng.random()
         if kind < 0.15:
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.8))
@@ -165,9 +154,33 @@ class Augmenter:
             value = value * (1 + np.tensordot(rng.normal(0, 0.5, 2).astype(np.float32), self.ramp, 1))
         if rng.random() < 0.3:
             value = value + self.noise[rng.integers(64)] * np.float32(rng.uniform(0, 0.06))
+        return np.clip(value, -0.5, 0.5)
+
+
+class Augmenter(Camera):
+    """Draws pictures and changes them as cameras, files and detectors do."""
+
+    def __init__(self, pool: Pool, seed: int) -> None:
+        super().__init__(seed)
+        self.pool = pool
+
+    def one(self) -> tuple[np.ndarray, np.ndarray, float, bool]:
+        rng, pool = self.rng, self.pool
+        index = int(np.searchsorted(pool.blank, rng.random()))
+        kind = rng.random()
+        roll = rng.normal(0, 9) if kind < 0.7 else rng.uniform(-50, 50) if kind < 0.85 else rng.uniform(-180, 180)
+        angle = np.radians(roll)
+        cosine, sine = np.cos(angle), np.sin(angle)
+        scale = INPUT / (SIDE * SHOWN / ROOM) * np.exp(rng.normal(0, 0.06))
+        shift = (INPUT - 1) / 2 + rng.normal(0, 0.03, 2) * INPUT / SHOWN
+        linear = scale * np.array([[cosine, -sine], [sine, cosine]])
+        matrix = np.column_stack([linear, shift - linear.sum(axis=1) * (SIDE - 1) / 2])
+        image = cv2.warpAffine(
+            pool.squares[index], matrix, (INPUT, INPUT), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         axes = pool.axes[index].reshape(2, 3).copy()
         axes[:, :2] = axes[:, :2] @ np.array([[cosine, sine], [-sine, cosine]], np.float32)
-        return np.clip(value, -0.5, 0.5), axes.reshape(6), pool.worth[index], pool.known[index]
+        return self.spoil(image), axes.reshape(6), pool.worth[index], pool.known[index]
 
     def batch(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Half a batch, and its mirror images."""
@@ -272,13 +285,12 @@ class Judges:
         )
 
 
-def batches(pool: Pool, count: int) -> queue.Queue:
+def batches(maker: Augmenter, count: int) -> queue.Queue:
     """Batches made beside the training."""
     ready: queue.Queue = queue.Queue(maxsize=8)
 
     def make() -> None:
         cv2.setNumThreads(1)
-        maker = Augmenter(pool, 1)
         for _ in range(count):
             ready.put(maker.batch())
 
@@ -304,7 +316,7 @@ def train(pool: Pool, judges: Judges, out: str) -> keras.Model:
         optimizer.apply(tape.gradient(total, model.trainable_variables), model.trainable_variables)
         return total, error
 
-    ready, started, seen = batches(pool, steps), time.time(), []
+    ready, started, seen = batches(Augmenter(pool, 1), steps), time.time(), []
     for number in range(1, steps + 1):
         total, error = step(*ready.get())
         if number % 50 == 0:

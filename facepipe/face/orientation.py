@@ -68,6 +68,11 @@ class Orientation(NamedTuple):
         return self.error <= MAX_ERROR
 
     @property
+    def angle(self) -> float:
+        """Degrees between where it looks and the camera's axis."""
+        return math.degrees(math.acos(min(max(-self.forward[2], -1.0), 1.0)))
+
+    @property
     def tilt(self) -> float:
         """Degrees, -180..180, that the face is turned clockwise in the image: what its crop is turned back by."""
         down = _cross(self.right, self.forward)
@@ -106,8 +111,7 @@ class Orientation(NamedTuple):
         # Where a head of this yaw and pitch has its right-hand side, and its lower end, without any roll.
         right = math.cos(yaw), -math.sin(pitch) * math.sin(yaw), -math.cos(pitch) * math.sin(yaw)
         roll = math.atan2(_dot(self.right, _cross(right, axis)), _dot(self.right, right))
-        angle = math.acos(min(max(-self.forward[2], -1.0), 1.0))
-        return Pose(math.degrees(yaw), math.degrees(pitch), math.degrees(roll), math.degrees(angle), self.error)
+        return Pose(math.degrees(yaw), math.degrees(pitch), math.degrees(roll), self.angle, self.error)
 
 
 class OrientationNetwork:

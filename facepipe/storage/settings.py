@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from facepipe.storage import Place
 
 NAME = "settings.json"
-FORMAT = 3
+FORMAT = 4
 """Raised when the same settings give other bytes than before."""
 _OLDER = "older format"
 """Said of settings that were written with another FORMAT."""

@@ -186,18 +186,18 @@ def test_the_setting_is_told_and_the_network_is_an_input(tmp_path):
         run(tmp_path, tmp_path / "t")
 
 
-@pytest.mark.parametrize(
-    ("given", "guard"),
-    [({"identity": "check"}, GUARD), ({"guard": 0.9}, 0.9), ({"identity": "check", "guard": 0.0}, 0.0)],
-)
-def test_a_run_that_checks_identities_has_the_guard(shared_data, tmp_path, given, guard):
+def test_a_run_that_checks_identities_has_the_guard(shared_data, tmp_path):
     """By the default threshold or the one that is given; a guard that is asked for gets its embeddings."""
     people = sorted(path for path in (shared_data / "lfw").iterdir() if len(list(path.glob("*.jpg"))) == 4)[:2]
     for person in people:
         shutil.copytree(person, tmp_path / "images" / person.name)
-    data = str(tmp_path / "data")
-    reports = list(run_all(str(tmp_path / "images"), data, {}, {**given, "workers": 1}, QuietProgress()))
-    assert [report.stage for report in reports][:2] == ["extract", "select"]
-    assert read_settings(place(f"{data}/targets")).get("guard", 0.0) == guard
-    assert (tmp_path / "data" / "targets" / "identities.parquet").exists() == bool(guard)
-    assert parquet.part_names(place(f"{data}/embeddings"))
+    cases = ({"guard": 0.9}, 0.9), ({"identity": "check"}, GUARD), ({"identity": "check", "guard": 0.0}, 0.0)
+    for number, (given, guard) in enumerate(cases):
+        data = tmp_path / f"data-{number}"
+        for made in ("faces", "embeddings") if number else ():  # by the first run
+            shutil.copytree(tmp_path / "data-0" / made, data / made)
+        reports = list(run_all(str(tmp_path / "images"), str(data), {}, {**given, "workers": 1}, QuietProgress()))
+        assert [report.stage for report in reports][:2] == ["extract", "select"]
+        assert read_settings(place(str(data / "targets"))).get("guard", 0.0) == guard
+        assert (data / "targets" / "identities.parquet").exists() == bool(guard)
+        assert parquet.part_names(place(str(data / "embeddings")))

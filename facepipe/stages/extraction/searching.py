@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from facepipe.face.association import best_overlap, size_of
+from facepipe.face.profile import turned_far, with_profile_landmarks
 from facepipe.records import Face
 
 if TYPE_CHECKING:
@@ -77,20 +78,22 @@ class Search:
         return [[Found(face) for face in faces] for faces in found]
 
     def refine(self, views: Sequence[View], faces: Sequence[Sequence[Found]]) -> None:
-        """Betters the landmarks of faces of views."""
+        """Betters the landmarks of faces of views; those of faces known to be turned far are as good as they get."""
         self.watch.turn_to("detect")
+        faces = [[one for one in some if not turned_far(one.orientation)] for some in faces]
         refined = self.detector.refine([view.image for view in views], [[one.face for one in some] for some in faces])
         for some, better in zip(faces, refined, strict=True):
             for one, face in zip(some, better, strict=True):
                 one.face = face
 
     def look(self, views: Sequence[View], faces: Sequence[Sequence[Found]]) -> None:
-        """Tells where faces of views look."""
+        """Tells where faces of views look, and where the landmarks are of those turned far."""
         self.watch.turn_to("pose")
         wanted = [(view, one) for view, some in zip(views, faces, strict=True) for one in some if not one.orientation]
         told = self.network.look([view.image for view, _ in wanted], [one.face.box for _, one in wanted])
-        for (_, one), orientation in zip(wanted, told, strict=True):
+        for (view, one), orientation in zip(wanted, told, strict=True):
             one.orientation = orientation
+            one.face = with_profile_landmarks(view.image, one.face, orientation)
 
     def good(self, faces: Iterable[Found], view: View, smallest: float = 0.0) -> list[Found]:
         """The faces that pass the limits on score and size."""
