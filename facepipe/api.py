@@ -85,7 +85,7 @@ def detect(
     from facepipe.face.orientation import make_orientation
     from facepipe.face.profile import with_profile_landmarks
 
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape[2:] != (3,):
         raise UsageError("detect takes an array (height, width, 3) of uint8 in RGB order")
     if image.size == 0:
         raise UsageError(f"the image has {image.shape[1]} x {image.shape[0]} pixels")
@@ -96,12 +96,10 @@ def detect(
     with lock:
         [faces] = shared.refine([image], shared.detect([image], config.min_face))
     found = []
-    for face in faces:
-        if face.score >= config.min_score and size_of(face) >= config.min_face:
-            [orientation] = make_orientation().look([image], [face.box])
-            tilt = orientation.tilt if orientation.known else 0.0
-            crop = cut_crop(image, face.box, tilt, config.crop_size, config.margin)
-            found.append(DetectedFace(*with_profile_landmarks(image, face, orientation), orientation.pose, crop.image))
+    for face in [face for face in faces if face.score >= min_score and size_of(face) >= min_face]:
+        [orientation] = make_orientation().look([image], [face.box])
+        crop = cut_crop(image, face.box, orientation.tilt if orientation.known else 0.0, crop_size, margin)
+        found.append(DetectedFace(*with_profile_landmarks(image, face, orientation), orientation.pose, crop.image))
     return found
 
 
