@@ -19,7 +19,7 @@ from train.runs import CROPS, Run
 pytestmark = pytest.mark.tensorflow
 SMALL = ("input_size=16", "output_size=16", "encoder=[8,8]", "latent=8", "batch_size=8", "epochs=1", "seed=2")
 FAMILIES = ("v4", "frontal-1", "archived-3", "archived-1")
-EVERYDAY = ("frontal-1", "v4")
+EVERYDAY = ("frontal-1",)
 
 
 def taught(preset, shards, folder, *assignments):
@@ -436,11 +436,11 @@ def test_evaluation_without_anybody_held_back_names_the_ways_out(runs, make_pair
         evaluate(runs("v4"), shards, "validation", "best", print)
 
 
-def test_the_page_shows_evaluation_json(pairs, make_pairs, tmp_path):
+def test_the_page_shows_evaluation_json(runs, pairs, make_pairs, tmp_path):
     """Other evaluations are written beside it, and it is written together with the page."""
     from train.evaluation import evaluate
 
-    folder = taught("v4", pairs, tmp_path / "run").folder
+    folder = shutil.copytree(runs("frontal-1").folder, tmp_path / "run")
     before = [(folder / name).read_bytes() for name in ("evaluation.json", "summary.html")]
     (other, said), run = (str(make_pairs(subsets={"validation": 8})), []), Run.open(folder)
     wanted = [(other, "validation", "best"), (str(pairs), "train", "best"), (str(pairs), "validation", "last")]
