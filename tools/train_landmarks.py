@@ -5,7 +5,7 @@
 
 Frontal faces are turned in 3D, so that where each landmark lies is exact, to full profile. Faces as they are, turned by
 at most 30 degrees, stand beside them with the landmarks that `extract` found. One person in five teaches nothing:
-those of the validation subset that `facepipe split` draws when nothing else is said.
+those of the validation subset that `facepipe split --validation 0.2` draws.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ import os
 import sys
 import time
 from multiprocessing import get_context
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import cv2
-import keras
 import numpy as np
 import tensorflow as tf
-from train_orientation import BATCH, INPUT, SHOWN, Camera, batches
+from train_orientation import BATCH, INPUT, SHOWN, Camera, batches, begun, export
 
 import facepipe
 from facepipe.dataset.splitting import TRAIN, choose_subset
 from facepipe.face.crop import points_in_crop
 from facepipe.face.head import rotation
 from facepipe.face.turning import FRONTAL, Turnable
+
+if TYPE_CHECKING:
+    import keras
 
 SIDE, ROOM = 128, 1.6
 """px of a crop of `extract`, and its side in longer sides of the face's box."""
@@ -36,25 +39,11 @@ VIEWS, ZOOM = 5, 0.8
 STRAIGHT = 30.0
 """Degrees to which `extract`'s landmarks are good enough to teach."""
 SAMPLES = int(os.environ.get("SAMPLES", "1280000"))
-RATE = 2.5e-3
+LANDMARKS, OUTPUTS = 10, 13
+"""x, y of each landmark, in box sides from the square's middle; beside them the direction in which the head's axis
+points, which is taught and left out of what is written."""
 SWAPPED = [1, 0, 2, 4, 3]
 """The landmarks of a mirror image."""
-
-
-def network() -> keras.Model:
-    """(n, 64, 64, 1) float32 in -0.5..0.5 -> (n, 13).
-
-    x, y of each landmark, in box sides from the square's middle; the direction in which the head's axis points, which
-    is taught beside them and left out of what is written.
-    """
-    layers = keras.layers
-    value = shown = layers.Input((INPUT, INPUT, 1))
-    for channels, stride in ((16, 2), (32, 2), (32, 1), (64, 2), (64, 1), (96, 2), (96, 1)):
-        value = layers.Conv2D(channels, 3, stride, padding="same", use_bias=False)(value)
-        value = layers.ReLU()(layers.BatchNormalization(momentum=0.98)(value))
-    value = layers.Dense(128, use_bias=False)(layers.Flatten()(value))
-    value = layers.ReLU()(layers.BatchNormalization(momentum=0.98)(value))
-    return keras.Model(shown, layers.Dense(13, dtype="float32")(value))
 
 
 def gray(image: np.ndarray) -> np.ndarray:
@@ -163,13 +152,8 @@ def score(model: keras.Model, pool: Pool) -> str:
 
 
 def train(pool: Pool, work: str) -> None:
-    keras.utils.set_random_seed(0)
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    model, steps = network(), SAMPLES // BATCH
-    rate = keras.optimizers.schedules.CosineDecay(1e-4, steps - 500, warmup_target=RATE, warmup_steps=500, alpha=0.002)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01)
-    optimizer.build(model.trainable_variables)
+    steps = SAMPLES // BATCH
+    model, optimizer = begun(OUTPUTS, steps)
 
     @tf.function
     def step(images, points):
@@ -189,22 +173,10 @@ def train(pool: Pool, work: str) -> None:
             model.save_weights(f"{work}/landmarks.weights.h5")
 
 
-def export(work: str, out: str) -> None:
-    """Writes the network with weights of 8 bits, as `train_orientation.py` does."""
-    keras.config.set_dtype_policy("float32")
-    model = network()
-    model.load_weights(f"{work}/landmarks.weights.h5")
-    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Model(model.inputs, model.outputs[0][:, :10]))
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    with open(out, "wb") as file:
-        file.write(converter.convert())
-    print(f"{out}: {os.path.getsize(out)} bytes")
-
-
 def main(faces: str, work: str, out: str = "facepipe/models/profile_landmarks.tflite") -> None:
     os.makedirs(work, exist_ok=True)
     train(Pool(faces), work)
-    export(work, out)
+    export(f"{work}/landmarks.weights.h5", out, OUTPUTS, LANDMARKS)
 
 
 if __name__ == "__main__":

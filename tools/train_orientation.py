@@ -36,8 +36,11 @@ UNKNOWN = 45.0
 LOG = os.environ.get("LOG", "")
 
 
-def network(width: float = WIDTH) -> keras.Model:
-    """(n, 64, 64, 1) float32 in -0.5..0.5 -> (n, 7): forward x, y, z, the right axis x, y, z, log of the error, rad."""
+def network(outputs: int = 7, width: float = WIDTH) -> keras.Model:
+    """(n, 64, 64, 1) float32 in -0.5..0.5 -> (n, 7): forward x, y, z, the right axis x, y, z, log of the error, rad.
+
+    With other `outputs`, what another network tells.
+    """
     layers = keras.layers
     value = shown = layers.Input((INPUT, INPUT, 1))
     for channels, stride in ((16, 2), (32, 2), (32, 1), (64, 2), (64, 1), (96, 2), (96, 1)):
@@ -45,7 +48,7 @@ def network(width: float = WIDTH) -> keras.Model:
         value = layers.ReLU()(layers.BatchNormalization(momentum=0.98)(value))
     value = layers.Dense(128, use_bias=False)(layers.Flatten()(value))
     value = layers.ReLU()(layers.BatchNormalization(momentum=0.98)(value))
-    return keras.Model(shown, layers.Dense(7, dtype="float32")(value))
+    return keras.Model(shown, layers.Dense(outputs, dtype="float32")(value))
 
 
 class Pool:
@@ -298,16 +301,22 @@ def batches(maker: Augmenter, count: int) -> queue.Queue:
     return ready
 
 
-def train(pool: Pool, judges: Judges, out: str) -> keras.Model:
+def begun(outputs: int, steps: int) -> tuple[keras.Model, keras.optimizers.Optimizer]:
+    """A network and what teaches it in so many steps, on one thread; the same each time."""
     keras.utils.set_random_seed(0)
     tf.config.threading.set_intra_op_parallelism_threads(int(os.environ.get("THREADS", "1")))
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    model = network()
-    steps = SAMPLES // BATCH
+    model = network(outputs)
     rate = keras.optimizers.schedules.CosineDecay(1e-4, steps - 500, warmup_target=RATE, warmup_steps=500, alpha=0.002)
     optimizer = keras.optimizers.AdamW(rate, weight_decay=0.01)
     optimizer.build(model.trainable_variables)
+    return model, optimizer
+
+
+def train(pool: Pool, judges: Judges, out: str) -> keras.Model:
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    steps = SAMPLES // BATCH
+    model, optimizer = begun(7, steps)
 
     @tf.function
     def step(images, axes, worth, known):
@@ -332,15 +341,17 @@ def train(pool: Pool, judges: Judges, out: str) -> keras.Model:
     return model
 
 
-def export(weights: str, out: str) -> None:
-    """Writes the network with weights of 8 bits as a TFLite file: (n, 64, 64, 1) float32 in -0.5..0.5 -> (n, 7) float32.
+def export(weights: str, out: str, outputs: int = 7, kept: int = 7) -> None:
+    """Writes the network with weights of 8 bits as a TFLite file: (n, 64, 64, 1) float32 in -0.5..0.5 -> (n, kept) float32.
 
     Values between layers are turned into 8 bits by their own range, and the last layer stays exact. Ranges that are fixed
     by calibration move the direction by 1.3 degrees instead of 0.1, and the network takes no less time.
     """
     keras.config.set_dtype_policy("float32")
-    model = network()
+    model = network(outputs)
     model.load_weights(weights)
+    if kept < outputs:
+        model = keras.Model(model.inputs, model.outputs[0][:, :kept])
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     with open(out, "wb") as file:

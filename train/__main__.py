@@ -238,6 +238,8 @@ class Reconstruct(Checked):
     def go(self) -> None:
         """Writes them."""
         run = None if self.run == MESH else start.opened(self.run, "autoencoder", self.checkpoint)
+        if not run and self.checkpoint != "best":
+            raise UsageError("--checkpoint: mesh has learned nothing; leave it out")
         for path in self.images:
             if not os.path.isfile(path):
                 raise InputError(f"{path} is no file; give photographs")

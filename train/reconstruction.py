@@ -219,10 +219,6 @@ def _of_one(rows: list[dict]) -> list[Crop] | str:
 
 def _crop(row: dict) -> Crop:
     image = decoded(row["crop"]["bytes"], row["path"])
-    return Crop(
-        image,
-        np.asarray(points_in_crop(row["landmarks"], row["transform"]), np.float32),
-        row["yaw"],
-        row["pitch"],
-        row["frontal_angle"],
-    )
+    found = row["landmarks"] or [np.nan] * 10  # of a picture that is a crop already there may be none
+    points = np.asarray(points_in_crop(found, row["transform"]), np.float32)
+    return Crop(image, points, row["yaw"], row["pitch"], row["frontal_angle"])

@@ -131,16 +131,20 @@ class OrientationNetwork:
             images: of each face, (h, w, 3) uint8 RGB.
             boxes: of each face, (4,) float32 x1, y1, x2, y2, px of its image.
         """
-        return [self._told(square(image, box)) for image, box in zip(images, boxes, strict=True)]
+        return [self._told(pixels_of(image, box)) for image, box in zip(images, boxes, strict=True)]
 
-    def _told(self, shown: NDArray[np.uint8]) -> Orientation:
-        """What the network says of a square (64, 64): forward, right, log of the error in radians."""
-        pixels = shown.reshape(1, SIDE, SIDE, 1) * np.float32(1 / 255) - np.float32(0.5)
+    def _told(self, pixels: NDArray[np.float32]) -> Orientation:
+        """What the network says: forward, right, log of the error in radians."""
         out = self._network.run(pixels)[0][0].tolist()
         forward = _unit(out[:3])
         across = sum(a * b for a, b in zip(out[3:6], forward, strict=True))
         right = _unit([a - across * b for a, b in zip(out[3:6], forward, strict=True)])
         return Orientation(forward, right, math.degrees(math.exp(min(out[6], 2.0))))
+
+
+def pixels_of(image: Image, box: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A face's square as networks take it, (1, 64, 64, 1) float32 in -0.5..0.5."""
+    return square(image, box).reshape(1, SIDE, SIDE, 1) * np.float32(1 / 255) - np.float32(0.5)
 
 
 def square(image: Image, box: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """Landmarks of faces that are turned far: by a small network that has seen profiles, where O-Net saw none.
 
-It is shown what tells where the face looks (`facepipe.face.orientation.square`) and was taught with heads turned in 3D,
-of which it is known where each landmark lies, hidden ones too: `tools/train_landmarks.py`.
+It is shown what the orientation network is shown, and was taught with heads turned in 3D, of which it is known where
+each landmark lies, hidden ones too: `tools/train_landmarks.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from facepipe.detection import runtime
 from facepipe.detection.weights import read_packaged
-from facepipe.face.orientation import SIDE, square
+from facepipe.face.orientation import UPRIGHT, pixels_of
 
 if TYPE_CHECKING:
     from facepipe.face.orientation import Orientation
@@ -27,8 +27,10 @@ FROM = 30.0
 
 
 def turned_far(orientation: Orientation | None) -> bool:
-    """Whether a face is known to be turned so far that its landmarks are this network's."""
-    return orientation is not None and orientation.known and orientation.angle > FROM
+    """Whether a face is known to stand upright, more or less, and to be turned so far that this network is asked."""
+    if orientation is None or not orientation.known:
+        return False
+    return orientation.angle > FROM and abs(orientation.tilt) <= UPRIGHT
 
 
 def with_profile_landmarks(image: Image, face: Face, orientation: Orientation) -> Face:
@@ -44,11 +46,10 @@ def with_profile_landmarks(image: Image, face: Face, orientation: Orientation) -
     """
     if not turned_far(orientation):
         return face
-    pixels = square(image, face.box).reshape(1, SIDE, SIDE, 1) * np.float32(1 / 255) - np.float32(0.5)
     x1, y1, x2, y2 = face.box.tolist()
     # It tells shares of the box's longer side, from the box's middle.
     middle = np.array([(x1 + x2 - 1) / 2, (y1 + y2 - 1) / 2])
-    told = _network(os.getpid(), threading.get_ident()).run(pixels)[0].reshape(5, 2)
+    told = _network(os.getpid(), threading.get_ident()).run(pixels_of(image, face.box))[0].reshape(5, 2)
     return face._replace(landmarks=np.asarray(middle + told * max(x2 - x1, y2 - y1, 1.0), np.float32))
 
 

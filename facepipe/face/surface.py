@@ -23,6 +23,8 @@ EARS = 1.0
 """x from where on the head is wider than many: ears, which are painted."""
 NECK = (1.15, 1.75)
 """y from where on the head fades into the photograph's body, and where it ends."""
+SKIN, BROWS = (0.55, 0.8), (0.45, 0.75)
+"""How far to the side, and how far up, skin is sure, and from where on hair or background may lie instead."""
 CHIN = 1.05
 """y of the chin."""
 HAIR = 0.1
@@ -75,7 +77,7 @@ def frontal_shape() -> Shape:
         hair,
         facing,
         opened,
-        np.clip(np.maximum((np.abs(hair[:, 0]) - 0.55) / 0.25, (-0.45 - hair[:, 1]) / 0.3), 0, 1),
+        np.maximum(np.interp(np.abs(hair[:, 0]), SKIN, (0, 1)), np.interp(-hair[:, 1], BROWS, (0, 1))),
         fade,
         triangles,
         known,

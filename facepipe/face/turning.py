@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from facepipe.face.head import FIVE, cover, head, mixed, rotation
+from facepipe.face.orientation import NOD
 from facepipe.face.surface import HAIR, SEEN, before, frontal_shape
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class Turnable:
         self.turned = turned = rotation(yaw, pitch, 0).astype(np.float32)
         seen, flat = landmarks - landmarks.mean(axis=0), ((shape.five - shape.five.mean(axis=0)) @ turned.T)[:, :2]
         # Landmarks that contradict the angles still tell how large the face is.
-        size = float((flat * flat).sum())
-        self.scale = max(float((seen * flat).sum()) / size, 0.5 * float((seen * seen).sum() / size) ** 0.5)
+        size = (flat * flat).sum()
+        self.scale = max(float((seen * flat).sum() / size), 0.5 * float((seen * seen).sum() / size) ** 0.5)
         rest = seen / self.scale - flat
         # Heads from here on have their own axes, the unit of the generic one, and the pivot as origin.
         moved = np.pad(shape.near @ rest, ((0, 0), (0, 1))) @ turned
@@ -76,7 +77,7 @@ class Turnable:
         middle = (shape.five.mean(axis=0) - PIVOT) @ turned.T
         self.pivot = np.asarray(landmarks.mean(axis=0) - self.scale * middle[:2], np.float32)
         self.places = (self.own @ turned.T)[:, :2] * self.scale + self.pivot
-        self.aside = np.degrees(np.arccos(np.clip(turned[2, 2], -1, 1))) > FRONTAL
+        self.aside = np.degrees(np.arccos(np.clip(turned[2, 2], -1, 1))) > FRONTAL + NOD
         self.seen = self._seen()
         known = self.places[shape.known]
         if self.aside:
@@ -111,7 +112,8 @@ class Turnable:
         paint, seen, fade = shown[:, 2:5], shown[:, 5:6], shown[:, 6:]
         own = _sampled(self.photograph, _rows(shown[:, :2])).reshape(-1, 3)[: len(pixel)]
         if self.aside:
-            other = mixed(values[head().mirrored][:, [0, 1, 5]], shape.triangles[triangle], weights)
+            other_side = np.column_stack([self.places, self.seen])[head().mirrored]
+            other = mixed(other_side, shape.triangles[triangle], weights)
             mirrored = _sampled(self.photograph, _rows(other[:, :2])).reshape(-1, 3)[: len(pixel)]
             paint += other[:, 2:] * (mirrored - paint)
         # Hardly turned, a head shows hardly anything that the photograph does not.
@@ -190,7 +192,7 @@ class Turnable:
 
 
 def turn_to_front(photograph: Image, landmarks: Floats, yaw: float, pitch: float) -> View:
-    """The same face from the front, framed as before; the arguments are `Turnable`'s. It takes 15 ms."""
+    """The same face from the front, framed as before; the arguments are `Turnable`'s."""
     return Turnable(photograph, landmarks, yaw, pitch).turn(0, 0, len(photograph))
 
 

@@ -372,6 +372,20 @@ def test_reconstruct_cuts_faces_as_those_it_was_taught_on(runs, photographs, tmp
         reconstruct(run, [str(photographs / "one.png")], str(tmp_path), "best", print)
 
 
+def test_a_whole_picture_without_a_face_is_drawn_all_the_same(runs, tmp_path):
+    """Taught on pictures that are crops already, a run takes them as they are, whether a face is found or not."""
+    from train.reconstruction import reconstruct
+
+    shutil.copytree(runs("frontal-1").folder, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    run.write_json(CROPS, {"margin": 0.3, "cropped": True})
+    cv2.imwrite(str(tmp_path / "plain.png"), np.full((150, 150, 3), 90, np.uint8))
+    said = []
+    (drawn, *_) = reconstruct(run, [str(tmp_path / "plain.png")], str(tmp_path), "best", said.append)
+    assert cv2.imread(str(drawn)).shape == (16, 16, 3)
+    assert "of unknown pose" in said[0]
+
+
 def still_pairs(make_pairs, monkeypatch):
     """Shards in which nobody turns: each feature is its person's target."""
     monkeypatch.setattr(np, "roll", lambda image, *_, **__: image)
