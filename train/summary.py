@@ -42,6 +42,7 @@ RECOGNITION_TERMS = (
         "rank-1, AUC",
         "by facepipe's identity embedding, in one frame for all answers; it judges itself if it taught (`identity`)",
     ),
+    ("mesh", "the side face laid onto a generic head and turned to the front, without learning"),
     ("feature", "the side face as it is; aligned: by its own landmarks"),
     ("target", "the frontal face itself: the most that an answer can reach"),
 )
